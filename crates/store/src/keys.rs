@@ -1,0 +1,407 @@
+//! Every kind of key that is stored, in one place. A tag is never changed and never used again.
+//!
+//! A *relative* key is what reads and commits name; it lives in a scope. A *physical* key is what
+//! the key-value store holds: [`row`] of a scope and a relative key, or one of the group's own.
+//! First bytes below 0x10 belong to the shard (applied log id, membership).
+
+use crate::proto;
+
+// ---- the group's own rows -------------------------------------------------------------------
+
+/// [`proto::GroupState`].
+pub const GROUP_STATE: &[u8] = &[0x10];
+const COMMITTED_ID: u8 = 0x11;
+/// The rows that expire, by time: what the sweeper reads.
+pub const EXPIRY: &[u8] = &[0x12];
+const ROW: u8 = 0x20;
+
+/// The physical key of `key` in `scope`.
+pub fn row(scope: &str, key: &[u8]) -> Vec<u8> {
+    let mut physical = Vec::with_capacity(2 + scope.len() + key.len());
+    physical.push(ROW);
+    push_scope(&mut physical, scope);
+    physical.extend_from_slice(key);
+    physical
+}
+
+/// The row that remembers a committed id, in the bucket of the minute in which it was decided.
+pub(crate) fn committed_id(minute: i64, id: &[u8]) -> Vec<u8> {
+    let mut key = vec![COMMITTED_ID];
+    key.extend_from_slice(&minute.max(0).to_be_bytes());
+    key.extend_from_slice(id);
+    key
+}
+
+/// The row that lets the sweeper find `key` of `scope` when its time has come.
+pub(crate) fn expiry(expires_at_ms: i64, scope: &str, key: &[u8]) -> Vec<u8> {
+    let mut physical = EXPIRY.to_vec();
+    physical.extend_from_slice(&expires_at_ms.max(0).to_be_bytes());
+    push_scope(&mut physical, scope);
+    physical.extend_from_slice(key);
+    physical
+}
+
+pub(crate) fn parse_expiry(physical: &[u8]) -> Option<proto::SweptRow> {
+    let rest = physical.strip_prefix(EXPIRY)?;
+    let (expires_at, rest) = rest.split_first_chunk::<8>()?;
+    let (scope_len, rest) = rest.split_first()?;
+    let scope = rest.get(..usize::from(*scope_len))?;
+    let key = rest.get(usize::from(*scope_len)..)?;
+    Some(proto::SweptRow {
+        scope: String::from_utf8(scope.to_vec()).ok()?,
+        key: key.to_vec().into(),
+        expires_at_ms: i64::from_be_bytes(*expires_at),
+    })
+}
+
+fn push_scope(key: &mut Vec<u8>, scope: &str) {
+    // limits::SCOPE_BYTES_MAX keeps real scopes far below this; a longer one must not panic in apply
+    let length = u8::try_from(scope.len()).unwrap_or(u8::MAX);
+    key.push(length);
+    key.extend_from_slice(&scope.as_bytes()[..usize::from(length)]);
+}
+
+/// The first key after all that begin with `prefix`; `None` when there is none.
+pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < u8::MAX {
+            end.push(last + 1);
+            return Some(end);
+        }
+    }
+    None
+}
+
+// ---- rows of every scope --------------------------------------------------------------------
+
+/// The root of a scope: without it, the scope does not exist. In a pool, a `PoolRecord`.
+pub const ROOT: &[u8] = &[0x01];
+/// A counter that every configuration write of the scope adds to.
+pub const EPOCH: &[u8] = &[0x02];
+
+/// The first byte of every relative key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Tag {
+    /// [`ROOT`].
+    Root = 0x01,
+    /// [`EPOCH`].
+    Epoch = 0x02,
+    /// The pool's own keys, wrapped: `PoolKeysRecord`.
+    PoolKeys = 0x10,
+    /// Token signing keys by use: `SigningKeyRecord`.
+    SigningKey = 0x11,
+    /// App clients by id: `ClientRecord`.
+    Client = 0x12,
+    /// How many users the pool has: a counter.
+    UserCount = 0x13,
+    /// How many app clients the pool has: a counter.
+    ClientCount = 0x14,
+    /// Users by sub: `UserRecord`, the root of what is in [`Tag::UserChild`].
+    User = 0x20,
+    /// What belongs to a user, by sub and [`UserChild`].
+    UserChild = 0x21,
+    /// Folded user names: the sub.
+    Username = 0x22,
+    /// Verified aliases by attribute and folded value: the sub.
+    Alias = 0x23,
+    /// Users by attribute value, for ListUsers: empty.
+    UserAttribute = 0x24,
+    /// Failed attempts on names that no user has, by HMAC of the name: `AttemptsRecord`.
+    UnknownAttempts = 0x25,
+    /// One-time things that have been used: empty, with an expiry.
+    Used = 0x26,
+    /// Accounts by id: `AccountRecord`.
+    Account = 0x30,
+    /// Access keys by id: `AccessKeyRecord`.
+    AccessKey = 0x31,
+    /// Pools of an account and region: `PoolEntryRecord`.
+    AccountPool = 0x32,
+    /// Where a pool lives: `PoolLocationRecord`.
+    PoolLocation = 0x33,
+    /// Which pool a client belongs to: the pool's id.
+    ClientLocation = 0x34,
+    /// What the cluster was made with: `ClusterRecord`.
+    Cluster = 0x35,
+    /// How many pools an account has: a counter.
+    AccountPoolCount = 0x36,
+}
+
+/// What lives under a user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum UserChild {
+    /// Password hash and SRP verifier, sealed: `CredentialsRecord`.
+    Credentials = 1,
+    /// Failed sign-ins: `AttemptsRecord`.
+    Attempts = 2,
+    /// Sessions by origin_jti: `SessionRecord`.
+    Session = 3,
+    /// Confirmation codes by purpose: `CodeRecord`.
+    Code = 4,
+    /// How often something was done in the present hour, by purpose: a counter with an expiry.
+    Rate = 5,
+}
+
+/// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum IndexedAttribute {
+    /// `email`
+    Email = 1,
+    /// `phone_number`
+    PhoneNumber = 2,
+    /// `preferred_username`
+    PreferredUsername = 3,
+    /// `name`
+    Name = 4,
+    /// `given_name`
+    GivenName = 5,
+    /// `family_name`
+    FamilyName = 6,
+    /// `username`
+    Username = 7,
+    /// `cognito:user_status`
+    UserStatus = 8,
+    /// `status`: Enabled or Disabled
+    Status = 9,
+}
+
+/// `PoolKeysRecord` of the pool.
+pub fn pool_keys() -> Vec<u8> {
+    vec![Tag::PoolKeys as u8]
+}
+
+/// `SigningKeyRecord` of one use (see the record) and kid.
+pub fn signing_key(kid: &str) -> Vec<u8> {
+    tagged(Tag::SigningKey, &[kid.as_bytes()])
+}
+
+/// The prefix of every [`signing_key`].
+pub fn signing_keys() -> Vec<u8> {
+    vec![Tag::SigningKey as u8]
+}
+
+/// `ClientRecord` of an app client.
+pub fn client(client_id: &str) -> Vec<u8> {
+    tagged(Tag::Client, &[client_id.as_bytes()])
+}
+
+/// The prefix of every [`client`].
+pub fn clients() -> Vec<u8> {
+    vec![Tag::Client as u8]
+}
+
+/// The counter of the pool's users.
+pub fn user_count() -> Vec<u8> {
+    vec![Tag::UserCount as u8]
+}
+
+/// The counter of the pool's app clients.
+pub fn client_count() -> Vec<u8> {
+    vec![Tag::ClientCount as u8]
+}
+
+/// `UserRecord` of a user.
+pub fn user(sub: &str) -> Vec<u8> {
+    tagged(Tag::User, &[sub.as_bytes()])
+}
+
+/// The prefix of every [`user`].
+pub fn users() -> Vec<u8> {
+    vec![Tag::User as u8]
+}
+
+/// The prefix of all that lives under a user. `sub` has a fixed length.
+pub fn user_children(sub: &str) -> Vec<u8> {
+    tagged(Tag::UserChild, &[sub.as_bytes()])
+}
+
+/// A row that lives under a user. `name` tells rows of one kind apart; empty where there is one.
+pub fn user_child(sub: &str, child: UserChild, name: &[u8]) -> Vec<u8> {
+    tagged(Tag::UserChild, &[sub.as_bytes(), &[child as u8], name])
+}
+
+/// The parts around the sub of a [`user_child`] key, for a `Follow`.
+pub fn user_child_hop(child: UserChild, name: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    (vec![Tag::UserChild as u8], [&[child as u8], name].concat())
+}
+
+/// The part before the sub of a [`user`] key, for a `Follow`.
+pub fn user_hop() -> (Vec<u8>, Vec<u8>) {
+    (vec![Tag::User as u8], Vec::new())
+}
+
+/// The sub of the user with a folded name.
+pub fn username(folded: &str) -> Vec<u8> {
+    tagged(Tag::Username, &[folded.as_bytes()])
+}
+
+/// The sub of the user that has a folded, verified alias.
+pub fn alias(attribute: IndexedAttribute, folded: &str) -> Vec<u8> {
+    tagged(Tag::Alias, &[&[attribute as u8], folded.as_bytes()])
+}
+
+/// A user in the index of an attribute's values.
+pub fn user_attribute(attribute: IndexedAttribute, value: &str, sub: &str) -> Vec<u8> {
+    let mut key = user_attribute_starting(attribute, value);
+    key.extend_from_slice(&TERMINATOR);
+    key.extend_from_slice(sub.as_bytes());
+    key
+}
+
+/// The prefix of the users whose attribute is exactly `value`.
+pub fn user_attribute_equal(attribute: IndexedAttribute, value: &str) -> Vec<u8> {
+    let mut key = user_attribute_starting(attribute, value);
+    key.extend_from_slice(&TERMINATOR);
+    key
+}
+
+/// The prefix of the users whose attribute begins with `value`.
+pub fn user_attribute_starting(attribute: IndexedAttribute, value: &str) -> Vec<u8> {
+    let mut key = vec![Tag::UserAttribute as u8, attribute as u8];
+    for &byte in index_value(value).as_bytes() {
+        key.push(byte);
+        if byte == 0 {
+            key.push(0xff);
+        }
+    }
+    key
+}
+
+/// The sub at the end of a [`user_attribute`] key.
+pub fn user_attribute_sub(key: &[u8]) -> Option<&str> {
+    let start = key.len().checked_sub(SUB_BYTES)?;
+    std::str::from_utf8(key.get(start..)?).ok()
+}
+
+/// Bytes of a sub: a UUID in its textual form.
+pub const SUB_BYTES: usize = 36;
+
+/// Ends a value in a key that goes on behind it; sorts before every byte that can follow a value.
+const TERMINATOR: [u8; 2] = [0, 1];
+
+/// What of a value the index holds: at most 256 bytes. Who reads the index looks at the record too.
+pub fn index_value(value: &str) -> &str {
+    const BYTES_MAX: usize = 256;
+    value.get(..value.floor_char_boundary(BYTES_MAX)).unwrap_or(value)
+}
+
+/// `AttemptsRecord` of a name that no user has.
+pub fn unknown_attempts(name_mac: &[u8]) -> Vec<u8> {
+    tagged(Tag::UnknownAttempts, &[name_mac])
+}
+
+/// A one-time thing that has been used.
+pub fn used(id: &[u8]) -> Vec<u8> {
+    tagged(Tag::Used, &[id])
+}
+
+/// `AccountRecord` of an account.
+pub fn account(account_id: &str) -> Vec<u8> {
+    tagged(Tag::Account, &[account_id.as_bytes()])
+}
+
+/// The prefix of every [`account`].
+pub fn accounts() -> Vec<u8> {
+    vec![Tag::Account as u8]
+}
+
+/// `AccessKeyRecord` of an access key.
+pub fn access_key(access_key_id: &str) -> Vec<u8> {
+    tagged(Tag::AccessKey, &[access_key_id.as_bytes()])
+}
+
+/// The prefix of every [`access_key`].
+pub fn access_keys() -> Vec<u8> {
+    vec![Tag::AccessKey as u8]
+}
+
+/// `PoolEntryRecord` of a pool in the list of its account and region. An account id has 12 digits.
+pub fn account_pool(account_id: &str, region: &str, pool_id: &str) -> Vec<u8> {
+    let mut key = account_pools(account_id, region);
+    key.extend_from_slice(pool_id.as_bytes());
+    key
+}
+
+/// The prefix of every [`account_pool`] of an account and region.
+pub fn account_pools(account_id: &str, region: &str) -> Vec<u8> {
+    tagged(Tag::AccountPool, &[account_id.as_bytes(), region.as_bytes(), &TERMINATOR])
+}
+
+/// `PoolLocationRecord` of a pool.
+pub fn pool_location(pool_id: &str) -> Vec<u8> {
+    tagged(Tag::PoolLocation, &[pool_id.as_bytes()])
+}
+
+/// The id of the pool that has a client.
+pub fn client_location(client_id: &str) -> Vec<u8> {
+    tagged(Tag::ClientLocation, &[client_id.as_bytes()])
+}
+
+/// `ClusterRecord`.
+pub fn cluster() -> Vec<u8> {
+    vec![Tag::Cluster as u8]
+}
+
+/// The counter of an account's pools.
+pub fn account_pool_count(account_id: &str) -> Vec<u8> {
+    tagged(Tag::AccountPoolCount, &[account_id.as_bytes()])
+}
+
+fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
+    key.push(tag as u8);
+    for part in parts {
+        key.extend_from_slice(part);
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_prefix_is_the_next_key_that_does_not_begin_with_it() {
+        assert_eq!(prefix_end(&[1, 2]), Some(vec![1, 3]));
+        assert_eq!(prefix_end(&[1, 0xff, 0xff]), Some(vec![2]));
+        assert_eq!(prefix_end(&[0xff]), None);
+    }
+
+    #[test]
+    fn an_expiry_key_reads_back() {
+        let key = expiry(77, "us-east-1_abc", b"key");
+        let row = parse_expiry(&key).expect("parses");
+        assert_eq!(
+            (row.expires_at_ms, row.scope.as_str(), &row.key[..]),
+            (77, "us-east-1_abc", &b"key"[..])
+        );
+    }
+
+    #[test]
+    fn a_value_that_begins_with_another_is_filed_after_it_and_apart() {
+        let sub = "0".repeat(SUB_BYTES);
+        let short = user_attribute(IndexedAttribute::Email, "ab", &sub);
+        let long = user_attribute(IndexedAttribute::Email, "ab\0", &sub);
+        assert!(short < long);
+        assert!(!long.starts_with(&user_attribute_equal(IndexedAttribute::Email, "ab")));
+        assert!(long.starts_with(&user_attribute_starting(IndexedAttribute::Email, "ab")));
+        assert_eq!(user_attribute_sub(&long), Some(sub.as_str()));
+    }
+
+    /// Stored data outlives versions: these bytes may never change.
+    #[test]
+    fn keys_have_the_bytes_that_they_have_always_had() {
+        assert_eq!(row("p", &[9]), [0x20, 1, b'p', 9]);
+        assert_eq!(user("s"), [0x20, b's']);
+        assert_eq!(user_child("s", UserChild::Code, &[7]), [0x21, b's', 4, 7]);
+        assert_eq!(username("u"), [0x22, b'u']);
+        assert_eq!(alias(IndexedAttribute::PhoneNumber, "v"), [0x23, 2, b'v']);
+        assert_eq!(user_attribute(IndexedAttribute::Status, "v", "s"), [0x24, 9, b'v', 0, 1, b's']);
+        assert_eq!(account_pool("1", "r", "p"), [0x32, b'1', b'r', 0, 1, b'p']);
+        assert_eq!(client("c"), [0x12, b'c']);
+        assert_eq!(access_key("k"), [0x31, b'k']);
+    }
+}

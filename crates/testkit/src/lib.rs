@@ -1,0 +1,1 @@
+//! In-process cluster, clock and network fakes, client vocabulary, invariants
