@@ -1,1 +1,23 @@
-//! The domain: one file for each operation, over the transaction context, with its rules
+//! The domain: one file for each operation, over the transaction context, with its rules.
+//!
+//! An operation is a [`tx::Transaction`] in a file of its own name, such as `users/sign_up.rs`; the
+//! front hands its decoded input to the handler that [`handlers`] registers. Rules are plain functions
+//! beside it. There is no HTTP here, no RocksDB and no clock: "now" is what the store's answer says.
+//!
+//! To add an operation: write its file, register it in [`handlers`], and shrink the list of refusals in
+//! `proto/model/refusals.toml` where it honours a member that was refused.
+
+pub mod auth;
+pub mod call;
+pub mod clients;
+pub mod config;
+pub mod config_cache;
+pub mod cpu;
+pub mod directory;
+pub mod errors;
+pub mod memo;
+pub mod pools;
+pub mod sealed;
+pub mod tx;
+pub mod users;
+pub mod world;

@@ -1,0 +1,3 @@
+//! Signing in: flows, challenges, tokens.
+
+pub mod lockout;

@@ -1,0 +1,320 @@
+//! A pool's configuration, decoded and unsealed, as it stood at one epoch.
+
+use std::{collections::HashMap, sync::Arc};
+
+use bytes::Bytes;
+use conclave_api::ApiError;
+use conclave_crypto::{
+    fake::FakeUsers,
+    seal::Keyring,
+    secret::{Key256, SecretString},
+    token::{Jwk, Jwks, SigningKey, VerifyingKey},
+};
+use conclave_store::{
+    keys, proto,
+    records::{ClientRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord, signing_key_record::State},
+};
+use parking_lot::RwLock;
+use prost::Message;
+
+use crate::{
+    errors,
+    sealed::{self, Place},
+    world::World,
+};
+
+/// Signing keys that a pool can have at a time: two uses, each with a few generations.
+const SIGNING_KEYS_MAX: u32 = 32;
+/// App clients of one pool that are kept decoded.
+const CLIENTS_KEPT_MAX: usize = 10_000;
+
+/// What a token key signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TokenUse {
+    /// ID tokens.
+    Id,
+    /// Access tokens.
+    Access,
+}
+
+impl TokenUse {
+    /// As in `token_use` and in stored records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Access => "access",
+        }
+    }
+}
+
+/// A pool's configuration at one epoch.
+pub struct PoolConfig {
+    /// The epoch at which all of this was true.
+    pub epoch: u64,
+    /// As stored.
+    pub record: PoolRecord,
+    /// The pool's own keys.
+    pub keyring: Keyring,
+    /// Answers for users that do not exist.
+    pub fake_users: FakeUsers,
+    signing: Vec<TokenKey>,
+    clients: RwLock<HashMap<String, Arc<ClientConfig>>>,
+}
+
+/// One signing key of a pool.
+pub struct TokenKey {
+    /// What it signs.
+    pub token_use: TokenUse,
+    /// `kid` of the tokens it signs.
+    pub kid: String,
+    /// Whether it signs now.
+    pub active: bool,
+    /// As the JWKS shows it.
+    pub jwk: Jwk,
+    /// For checking tokens.
+    pub verifying: VerifyingKey,
+    /// For signing; `None` when it signs no more.
+    pub signing: Option<Arc<SigningKey>>,
+}
+
+/// An app client, with its secrets unsealed.
+pub struct ClientConfig {
+    /// As stored.
+    pub record: ClientRecord,
+    /// Empty for a public client.
+    pub secrets: Vec<SecretString>,
+}
+
+impl PoolConfig {
+    /// The rows that a configuration is made of, beside [`PoolConfig::scan`].
+    pub(crate) fn gets() -> [Bytes; 2] {
+        [Bytes::from_static(keys::ROOT), keys::pool_keys().into()]
+    }
+
+    pub(crate) fn scan() -> proto::Scan {
+        proto::Scan { prefix: keys::signing_keys().into(), after: Bytes::new(), limit: SIGNING_KEYS_MAX }
+    }
+
+    pub(crate) fn from_rows(
+        world: &World,
+        scope: &str,
+        result: &proto::ReadResult,
+    ) -> Result<Self, ApiError> {
+        let record: PoolRecord = decode(result, keys::ROOT)?
+            .ok_or_else(|| errors::internal("a pool has no root"))?;
+        let pool_keys: PoolKeysRecord = decode(result, &keys::pool_keys())?
+            .ok_or_else(|| errors::internal("a pool has no keys"))?;
+        let keyring = unwrap_pool_keys(world, scope, &pool_keys)?;
+        let place =
+            Place { scope, key: &keys::pool_keys(), field: "unknown_user_secret" };
+        let secret = sealed::open(&keyring, place, &pool_keys.sealed_unknown_user_secret)?;
+        let secret: [u8; 32] = secret
+            .expose()
+            .as_slice()
+            .try_into()
+            .map_err(|_| errors::internal("the secret for unknown users has another length"))?;
+        let mut signing = Vec::new();
+        for row in &result.rows {
+            if !row.key.starts_with(&keys::signing_keys()) {
+                continue;
+            }
+            if let Some(value) = &row.value {
+                let key = SigningKeyRecord::decode(value.clone()).map_err(|_| undecodable())?;
+                signing.push(TokenKey::open(&keyring, scope, &row.key, &key)?);
+            }
+        }
+        // the JWKS lists ID-token keys first, as Cognito's does
+        signing.sort_by_key(|key| (key.token_use != TokenUse::Id, !key.active));
+        Ok(Self {
+            epoch: result.epoch,
+            record,
+            keyring,
+            fake_users: FakeUsers::new(Key256::new(secret)),
+            signing,
+            clients: RwLock::default(),
+        })
+    }
+
+    /// The pool's id.
+    pub fn id(&self) -> &str {
+        &self.record.pool_id
+    }
+
+    /// The part of the pool's id after `_`: what SRP calls the pool's name.
+    pub fn srp_pool_name(&self) -> &str {
+        self.id().split_once('_').map_or("", |(_, name)| name)
+    }
+
+    /// `iss` of the pool's tokens.
+    pub fn issuer(&self, world: &World) -> String {
+        format!("{}/{}", world.settings.public_url, self.id())
+    }
+
+    /// Whether user names and aliases differ by case.
+    pub fn is_case_sensitive(&self) -> bool {
+        self.record.case_sensitive.unwrap_or(true)
+    }
+
+    /// Whether a user of this pool can sign in by `attribute` beside the user name.
+    pub fn signs_in_by(&self, attribute: &str) -> bool {
+        let named = |list: &[String]| list.iter().any(|name| name == attribute);
+        named(&self.record.alias_attributes) || named(&self.record.username_attributes)
+    }
+
+    /// Every key whose tokens are accepted: what `jwks.json` shows, ID-token keys first.
+    pub fn jwks(&self) -> Jwks {
+        Jwks { keys: self.signing.iter().map(|key| key.jwk.clone()).collect() }
+    }
+
+    /// The key of `token_use` with `kid`.
+    pub fn verifying_key(&self, token_use: TokenUse, kid: &str) -> Option<&VerifyingKey> {
+        let mut keys = self.signing.iter();
+        keys.find(|key| key.token_use == token_use && key.kid == kid).map(|key| &key.verifying)
+    }
+
+    /// The key that signs tokens of `token_use` now.
+    ///
+    /// # Errors
+    /// InternalErrorException when the pool has none.
+    pub fn active_key(&self, token_use: TokenUse) -> Result<Arc<SigningKey>, ApiError> {
+        let mut keys = self.signing.iter().filter(|key| key.token_use == token_use && key.active);
+        keys.find_map(|key| key.signing.clone())
+            .ok_or_else(|| errors::internal("a pool has no active signing key"))
+    }
+
+    pub(crate) fn client(&self, client_id: &str) -> Option<Arc<ClientConfig>> {
+        self.clients.read().get(client_id).cloned()
+    }
+
+    /// Keeps the client that `result`, read at this epoch, holds.
+    pub(crate) fn learn_client(
+        &self,
+        client_id: &str,
+        result: &proto::ReadResult,
+    ) -> Result<Option<Arc<ClientConfig>>, ApiError> {
+        let key = keys::client(client_id);
+        let Some(record) = decode::<ClientRecord>(result, &key)? else { return Ok(None) };
+        let client = Arc::new(ClientConfig::open(&self.keyring, self.id(), record)?);
+        let mut clients = self.clients.write();
+        if clients.len() >= CLIENTS_KEPT_MAX {
+            clients.clear();
+        }
+        clients.insert(client_id.to_owned(), Arc::clone(&client));
+        Ok(Some(client))
+    }
+}
+
+impl TokenKey {
+    fn open(
+        keyring: &Keyring,
+        scope: &str,
+        row_key: &[u8],
+        record: &SigningKeyRecord,
+    ) -> Result<Self, ApiError> {
+        let token_use = if record.r#use == "id" { TokenUse::Id } else { TokenUse::Access };
+        let jwk = Jwk {
+            alg: "RS256".to_owned(),
+            e: record.e.clone(),
+            kid: record.kid.clone(),
+            kty: "RSA".to_owned(),
+            n: record.n.clone(),
+            usage: "sig".to_owned(),
+        };
+        let verifying = VerifyingKey::from_jwk(&jwk)
+            .map_err(|_| errors::internal("a signing key's public part does not parse"))?;
+        let signing = if record.sealed_private_key.is_empty() {
+            None
+        } else {
+            let place = Place { scope, key: row_key, field: "private_key" };
+            let pkcs8 = sealed::open(keyring, place, &record.sealed_private_key)?;
+            let key = SigningKey::from_pkcs8(&pkcs8)
+                .map_err(|_| errors::internal("a signing key does not parse"))?;
+            Some(Arc::new(key))
+        };
+        Ok(Self {
+            token_use,
+            kid: record.kid.clone(),
+            active: record.state() == State::Active,
+            jwk,
+            verifying,
+            signing,
+        })
+    }
+}
+
+impl ClientConfig {
+    fn open(keyring: &Keyring, scope: &str, record: ClientRecord) -> Result<Self, ApiError> {
+        let key = keys::client(&record.client_id);
+        let mut secrets = Vec::with_capacity(record.secrets.len());
+        for secret in &record.secrets {
+            let place = Place { scope, key: &key, field: &secret.id };
+            let plain = sealed::open(keyring, place, &secret.sealed)?;
+            let plain = String::from_utf8(plain.expose().clone())
+                .map_err(|_| errors::internal("a client secret is not a text"))?;
+            secrets.push(SecretString::new(plain));
+        }
+        Ok(Self { record, secrets })
+    }
+
+    /// Whether the client has to prove a secret.
+    pub fn has_secret(&self) -> bool {
+        !self.secrets.is_empty()
+    }
+
+    /// Whether unknown users and wrong passwords look alike.
+    pub fn hides_users(&self) -> bool {
+        self.record.prevent_user_existence_errors.as_deref() == Some("ENABLED")
+    }
+}
+
+fn unwrap_pool_keys(
+    world: &World,
+    scope: &str,
+    record: &PoolKeysRecord,
+) -> Result<Keyring, ApiError> {
+    let unusable = || errors::internal("a pool's keys do not unwrap");
+    let mut keys = Vec::with_capacity(record.keys.len());
+    for key in &record.keys {
+        let place = wrapping_place(scope, key.version);
+        let parts = [place.0.as_bytes(), place.1.as_bytes()];
+        let root = world.cluster_keys.unwrap_key(&parts, &key.wrapped).map_err(|_| unusable())?;
+        keys.push((key.version, root));
+    }
+    let current = keys.last().map(|(version, _)| *version).ok_or_else(unusable)?;
+    Keyring::new(current, keys).map_err(|_| unusable())
+}
+
+/// Wraps a pool's key of `version` under the cluster's key.
+///
+/// # Errors
+/// InternalErrorException when the cluster's keys cannot be used.
+pub fn wrap_pool_key(
+    world: &World,
+    scope: &str,
+    version: u32,
+    key: &Key256,
+) -> Result<Vec<u8>, ApiError> {
+    let place = wrapping_place(scope, version);
+    world
+        .cluster_keys
+        .wrap_key(&[place.0.as_bytes(), place.1.as_bytes()], key, &*world.entropy)
+        .map_err(|_| errors::internal("a pool's key could not be wrapped"))
+}
+
+/// What a wrapped pool key is bound to.
+fn wrapping_place(scope: &str, version: u32) -> (String, String) {
+    (scope.to_owned(), format!("pool key {version}"))
+}
+
+fn decode<R: Message + Default>(
+    result: &proto::ReadResult,
+    key: &[u8],
+) -> Result<Option<R>, ApiError> {
+    let row = result.rows.iter().find(|row| row.key == key);
+    let value = row.and_then(|row| row.value.clone());
+    value.map(|value| R::decode(value).map_err(|_| undecodable())).transpose()
+}
+
+fn undecodable() -> ApiError {
+    errors::internal("a stored record cannot be decoded")
+}

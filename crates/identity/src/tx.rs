@@ -1,0 +1,525 @@
+//! The transaction context: an operation's only way to the world.
+//!
+//! An operation is a [`Transaction`]: it loads rows, decides by plain functions, and states its
+//! writes. [`transact`] commits them with the versions of everything that was relied on, and after
+//! a conflict decides again on fresh rows, at most [`TRIES_MAX`] times. What must happen only when the
+//! commit is certain (messages, token signatures) is stated as an effect and done afterwards.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use conclave_api::ApiError;
+use conclave_crypto::entropy;
+use conclave_outbound::Message as OutboundMessage;
+use conclave_store::{
+    StoreError, keys,
+    proto::{self, check::Expect, write::Action},
+};
+use futures::future::BoxFuture;
+use prost::Message;
+
+use crate::{
+    config::{ClientConfig, PoolConfig},
+    errors,
+    memo::Memo,
+    world::World,
+};
+use std::sync::Arc;
+
+/// How often an operation is decided before the caller is told to come again.
+pub const TRIES_MAX: u32 = 8;
+
+/// How often a commit of unknown outcome is repeated, with the same id and bytes.
+const REPEATS_MAX: u32 = 4;
+
+/// A decision over the rows of one scope.
+#[async_trait]
+pub trait Transaction: Send + Sync {
+    /// What it answers.
+    type Output: Send;
+
+    /// The pool id, or [`conclave_store::DIRECTORY_SCOPE`].
+    fn scope(&self) -> &str;
+
+    /// Loads, decides and states writes. Runs again after a conflict, so it has no effects of its own.
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output>;
+}
+
+/// What a decision comes to.
+pub type Decision<T> = Result<Reply<T>, Failure>;
+
+/// An answer: ready, or to be finished after the commit.
+pub enum Reply<T> {
+    /// The answer.
+    Ready(T),
+    /// Work that must not be done before the commit is certain, such as signing tokens.
+    AfterCommit(Finish<T>),
+}
+
+/// Finishes an answer after the commit.
+pub type Finish<T> =
+    Box<dyn for<'w> FnOnce(&'w World) -> BoxFuture<'w, Result<T, ApiError>> + Send>;
+
+impl<T> From<T> for Reply<T> {
+    fn from(answer: T) -> Self {
+        Self::Ready(answer)
+    }
+}
+
+/// Why a decision does not answer.
+#[derive(Debug)]
+pub enum Failure {
+    /// Refused; nothing is written.
+    Refused(ApiError),
+    /// Refused, and the refusal is told only after the writes are committed: a failed attempt counts
+    /// before anybody learns that it failed.
+    RefusedAfterCommit(ApiError),
+    /// The store gave no answer.
+    Store(StoreError),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// What to load, in one round trip.
+#[derive(Default)]
+pub struct Query {
+    gets: Vec<Bytes>,
+    follows: Vec<proto::Follow>,
+    scans: Vec<proto::Scan>,
+    client_id: Option<String>,
+}
+
+impl Query {
+    /// Nothing yet. In a pool, the pool's configuration always comes with it.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The configuration of an app client, for [`Tx::client`].
+    #[must_use]
+    pub fn client(mut self, client_id: &str) -> Self {
+        self.client_id = Some(client_id.to_owned());
+        self
+    }
+
+    /// One row.
+    #[must_use]
+    pub fn get(mut self, key: Vec<u8>) -> Self {
+        self.gets.push(key.into());
+        self
+    }
+
+    /// The row `index`, and under the id that it holds the rows `before ++ id ++ after`.
+    #[must_use]
+    pub fn follow(mut self, index: Vec<u8>, hops: &[(Vec<u8>, Vec<u8>)]) -> Self {
+        let hops = hops
+            .iter()
+            .map(|(before, after)| proto::Hop {
+                before: before.clone().into(),
+                after: after.clone().into(),
+                prefix_limit: 0,
+            })
+            .collect();
+        self.follows.push(proto::Follow { index: index.into(), hops });
+        self
+    }
+
+    /// The first `limit` rows that begin with `prefix`, after the key `after`.
+    #[must_use]
+    pub fn scan(mut self, prefix: Vec<u8>, after: Vec<u8>, limit: u32) -> Self {
+        self.scans.push(proto::Scan { prefix: prefix.into(), after: after.into(), limit });
+        self
+    }
+}
+
+/// A stored record with the version at which it was read.
+#[derive(Clone)]
+pub struct Stored<R> {
+    /// The record.
+    pub record: R,
+    /// Its version.
+    pub version: u64,
+}
+
+/// One page of a scan.
+pub struct Page {
+    /// Live rows: relative key and value.
+    pub rows: Vec<(Bytes, Bytes)>,
+    /// The last key that was looked at, when there may be more behind it.
+    pub next: Option<Bytes>,
+}
+
+/// See the module.
+pub struct Tx<'w> {
+    world: &'w World,
+    memo: &'w Memo,
+    scope: &'w str,
+    config: Option<Arc<PoolConfig>>,
+    client: Option<Arc<ClientConfig>>,
+    now_ms: i64,
+    epoch: u64,
+    rows: BTreeMap<Bytes, proto::Row>,
+    pages: Vec<Page>,
+    checks: BTreeMap<Bytes, Expect>,
+    writes: BTreeMap<Bytes, Action>,
+    bounds: BTreeMap<Bytes, ApiError>,
+    relies_on_epoch: bool,
+    messages: Vec<OutboundMessage>,
+}
+
+impl<'w> Tx<'w> {
+    fn new(world: &'w World, memo: &'w Memo, scope: &'w str) -> Self {
+        Self {
+            world,
+            memo,
+            scope,
+            config: None,
+            client: None,
+            now_ms: 0,
+            epoch: 0,
+            rows: BTreeMap::new(),
+            pages: Vec::new(),
+            checks: BTreeMap::new(),
+            writes: BTreeMap::new(),
+            bounds: BTreeMap::new(),
+            relies_on_epoch: false,
+            messages: Vec::new(),
+        }
+    }
+
+    // ---- reading ----------------------------------------------------------------------------
+
+    /// Loads rows in one round trip (two, when the pool's configuration has changed since it was
+    /// cached). Answers the pages of the query's scans, in order.
+    ///
+    /// # Errors
+    /// The store's, and in a pool scope ResourceNotFoundException when there is no such pool.
+    pub async fn load(&mut self, query: Query) -> Result<Vec<Page>, Failure> {
+        if self.scope == conclave_store::DIRECTORY_SCOPE {
+            let result = self.world.store.read(self.request(&query, false)).await?;
+            self.take(result, 0);
+            return Ok(std::mem::take(&mut self.pages));
+        }
+        let cached = match &self.config {
+            Some(config) => Some(Arc::clone(config)),
+            None => self.world.configs.get(self.scope),
+        };
+        let client_cached = match (&cached, &query.client_id) {
+            (Some(config), Some(client_id)) => config.client(client_id).is_some(),
+            (_, client_id) => client_id.is_none(),
+        };
+        let mut with_config = cached.is_none() || !client_cached;
+        let mut known = cached;
+        // twice at most: a read that holds the configuration agrees with itself
+        loop {
+            let request = self.request(&query, with_config);
+            let result = self.world.store.read(request).await?;
+            if !result.scope_exists {
+                self.world.configs.remove(self.scope);
+                return Err(errors::user_pool_not_found(self.scope).into());
+            }
+            let current = known.take().filter(|config| config.epoch == result.epoch);
+            match current {
+                Some(config) if !with_config => {
+                    self.client = query.client_id.as_deref().and_then(|id| config.client(id));
+                    self.config = Some(config);
+                }
+                _ if !with_config => {
+                    with_config = true;
+                    continue;
+                }
+                current => {
+                    let config = match current {
+                        Some(config) => config,
+                        None => Arc::new(PoolConfig::from_rows(self.world, self.scope, &result)?),
+                    };
+                    if let Some(client_id) = &query.client_id {
+                        self.client = config.learn_client(client_id, &result)?;
+                    }
+                    self.world.configs.insert(self.scope, &config);
+                    self.config = Some(config);
+                }
+            }
+            let config_scans = usize::from(with_config);
+            self.take(result, config_scans);
+            return Ok(std::mem::take(&mut self.pages));
+        }
+    }
+
+    fn request(&self, query: &Query, with_config: bool) -> proto::Read {
+        let mut read = proto::Read {
+            scope: self.scope.to_owned(),
+            gets: query.gets.clone(),
+            follows: query.follows.clone(),
+            scans: Vec::with_capacity(query.scans.len() + 1),
+        };
+        if with_config {
+            read.gets.extend(PoolConfig::gets());
+            read.scans.push(PoolConfig::scan());
+            read.gets.extend(query.client_id.as_deref().map(|id| Bytes::from(keys::client(id))));
+        }
+        read.scans.extend(query.scans.iter().cloned());
+        read
+    }
+
+    fn take(&mut self, mut result: proto::ReadResult, config_scans: usize) {
+        // time does not go back within one decision, even where two leaders answered
+        self.now_ms = self.now_ms.max(result.now_ms);
+        self.epoch = result.epoch;
+        let scanned: usize = result.scan_ends.iter().map(|end| end.count as usize).sum();
+        let mut scanned = result.rows.split_off(result.rows.len().saturating_sub(scanned));
+        for (number, end) in result.scan_ends.iter().enumerate() {
+            let rest = scanned.split_off((end.count as usize).min(scanned.len()));
+            let rows = std::mem::replace(&mut scanned, rest);
+            if number >= config_scans {
+                let next = if end.more { rows.last().map(|row| row.key.clone()) } else { None };
+                let live = rows.iter().filter_map(|row| {
+                    row.value.as_ref().map(|value| (row.key.clone(), value.clone()))
+                });
+                self.pages.push(Page { rows: live.collect(), next });
+            }
+            self.rows.extend(rows.into_iter().map(|row| (row.key.clone(), row)));
+        }
+        self.rows.extend(result.rows.into_iter().map(|row| (row.key.clone(), row)));
+    }
+
+    /// The time of this decision: milliseconds since 1970, on the group's clock.
+    pub fn now_ms(&self) -> i64 {
+        self.now_ms
+    }
+
+    /// The services that are not transactional: randomness, processor, keys.
+    pub fn world(&self) -> &'w World {
+        self.world
+    }
+
+    /// What is computed once for a request, however often it is decided.
+    pub fn memo(&self) -> &'w Memo {
+        self.memo
+    }
+
+    /// The pool's configuration, as of the last load.
+    ///
+    /// # Errors
+    /// InternalErrorException when nothing was loaded in a pool scope: our fault.
+    pub fn pool(&self) -> Result<Arc<PoolConfig>, ApiError> {
+        self.config.clone().ok_or_else(|| errors::internal("the pool's configuration is not loaded"))
+    }
+
+    /// The app client of the last load's query.
+    pub fn client(&self) -> Option<Arc<ClientConfig>> {
+        self.client.clone()
+    }
+
+    /// The record of a loaded row.
+    ///
+    /// # Errors
+    /// InternalErrorException when the row was not loaded, or cannot be decoded.
+    pub fn get<R: Message + Default>(&self, key: &[u8]) -> Result<Option<Stored<R>>, ApiError> {
+        let Some(row) = self.rows.get(key) else {
+            return Err(errors::internal("a row was used that was not loaded"));
+        };
+        let Some(value) = &row.value else { return Ok(None) };
+        let record = R::decode(value.clone())
+            .map_err(|error| errors::internal(&format!("a stored record cannot be decoded: {error}")))?;
+        Ok(Some(Stored { record, version: row.version }))
+    }
+
+    /// The bytes of a loaded row, for the indexes.
+    pub fn get_bytes(&self, key: &[u8]) -> Option<Bytes> {
+        self.rows.get(key).and_then(|row| row.value.clone())
+    }
+
+    /// The text of a loaded row: an index's sub, or a pool's id.
+    pub fn get_text(&self, key: &[u8]) -> Option<String> {
+        self.get_bytes(key).and_then(|value| String::from_utf8(value.to_vec()).ok())
+    }
+
+    // ---- writing ----------------------------------------------------------------------------
+
+    /// Writes a record. Where the row was loaded, the commit fails if it has changed since.
+    pub fn put(&mut self, key: Vec<u8>, record: &impl Message) {
+        self.put_bytes(key, record.encode_to_vec().into(), None);
+    }
+
+    /// Writes a record that reads as absent from `expires_at_ms` on.
+    pub fn put_expiring(&mut self, key: Vec<u8>, record: &impl Message, expires_at_ms: i64) {
+        self.put_bytes(key, record.encode_to_vec().into(), Some(expires_at_ms));
+    }
+
+    /// Writes bytes, as [`Tx::put`] does.
+    pub fn put_bytes(&mut self, key: Vec<u8>, value: Bytes, expires_at_ms: Option<i64>) {
+        let key = Bytes::from(key);
+        self.rely_on_loaded(&key);
+        self.writes.insert(key, Action::Put(proto::Put { value, expires_at_ms }));
+    }
+
+    /// Writes a row that must not exist when the commit takes effect.
+    pub fn put_new(&mut self, key: Vec<u8>, value: Bytes, expires_at_ms: Option<i64>) {
+        let key = Bytes::from(key);
+        self.checks.insert(key.clone(), Expect::Absent(true));
+        self.writes.insert(key, Action::Put(proto::Put { value, expires_at_ms }));
+    }
+
+    /// Deletes a row. Where it was loaded, the commit fails if it has changed since.
+    pub fn delete(&mut self, key: Vec<u8>) {
+        let key = Bytes::from(key);
+        self.rely_on_loaded(&key);
+        self.writes.insert(key, Action::Delete(proto::Delete {}));
+    }
+
+    /// Deletes all rows under a root, which must be deleted in the same transaction.
+    pub fn delete_children(&mut self, prefix: Vec<u8>) {
+        self.writes.insert(prefix.into(), Action::DeletePrefix(proto::DeletePrefix {}));
+    }
+
+    /// Adds to a counter; when that would take it above `max`, the transaction fails with `refusal`.
+    pub fn add(&mut self, key: Vec<u8>, delta: i64, max: Option<(i64, ApiError)>, expires_at_ms: Option<i64>) {
+        let key = Bytes::from(key);
+        let bound = max.as_ref().map(|(max, _)| *max);
+        if let Some((_, refusal)) = max {
+            self.bounds.insert(key.clone(), refusal);
+        }
+        let add = proto::Add { delta, min: None, max: bound, expires_at_ms };
+        self.writes.insert(key, Action::Add(add));
+    }
+
+    /// The commit fails if this loaded row has changed since.
+    pub fn rely_on(&mut self, key: &[u8]) {
+        self.rely_on_loaded(&Bytes::copy_from_slice(key));
+    }
+
+    /// The commit fails unless this row exists: every write of a child carries it for its root.
+    pub fn rely_on_root(&mut self, key: Vec<u8>) {
+        self.checks.entry(key.into()).or_insert(Expect::Exists(true));
+    }
+
+    /// The commit fails if the pool's configuration, or any of its clients, has changed since.
+    pub fn rely_on_config(&mut self) {
+        self.relies_on_epoch = true;
+    }
+
+    /// Marks a change of configuration: every gateway's cache of it ends with this commit.
+    pub fn bump_epoch(&mut self) {
+        self.rely_on_config();
+        let add = proto::Add { delta: 1, ..Default::default() };
+        self.writes.insert(Bytes::from_static(keys::EPOCH), Action::Add(add));
+    }
+
+    /// A message that is sent after the commit.
+    pub fn send(&mut self, message: OutboundMessage) {
+        self.messages.push(message);
+    }
+
+    fn rely_on_loaded(&mut self, key: &Bytes) {
+        if let Some(row) = self.rows.get(key) {
+            self.checks.insert(key.clone(), Expect::AtVersion(row.version));
+        }
+    }
+
+    /// The commit, or `None` when nothing is written.
+    fn commit(&mut self) -> Option<proto::Commit> {
+        if self.writes.is_empty() {
+            return None;
+        }
+        let id: [u8; 16] = entropy::bytes(&*self.world.entropy);
+        let checks = std::mem::take(&mut self.checks);
+        let writes = std::mem::take(&mut self.writes);
+        Some(proto::Commit {
+            id: Bytes::copy_from_slice(&id),
+            scope: self.scope.to_owned(),
+            decided_ms: self.now_ms,
+            epoch: self.relies_on_epoch.then_some(self.epoch),
+            checks: checks
+                .into_iter()
+                .map(|(key, expect)| proto::Check { key, expect: Some(expect) })
+                .collect(),
+            writes: writes
+                .into_iter()
+                .map(|(key, action)| proto::Write { key, action: Some(action) })
+                .collect(),
+        })
+    }
+}
+
+/// Decides `transaction`, commits it, and finishes its answer.
+///
+/// # Errors
+/// What the decision refuses; TooManyRequestsException after [`TRIES_MAX`] conflicts; what the
+/// store's errors mean to a caller.
+pub async fn transact<T: Transaction>(world: &World, transaction: &T) -> Result<T::Output, ApiError> {
+    let memo = Memo::default();
+    for _ in 0..TRIES_MAX {
+        let mut tx = Tx::new(world, &memo, transaction.scope());
+        let decision = transaction.decide(&mut tx).await;
+        let answer = match decision {
+            Ok(reply) => Ok(reply),
+            Err(Failure::RefusedAfterCommit(error)) => Err(error),
+            Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Store(error)) => return Err(errors::store(&error)),
+        };
+        if let Some(commit) = tx.commit() {
+            match settle(world, commit).await? {
+                Settled::Committed => {}
+                Settled::Again => continue,
+                Settled::OutOfBounds(key) => {
+                    let refusal = tx.bounds.remove(&key);
+                    return Err(refusal.unwrap_or_else(|| errors::internal("a counter left its bounds")));
+                }
+                Settled::ScopeGone => return Err(errors::user_pool_not_found(transaction.scope())),
+            }
+        }
+        let reply = answer?;
+        for message in std::mem::take(&mut tx.messages) {
+            world.messenger.send(message).await.map_err(|error| errors::code_delivery(&error))?;
+        }
+        return match reply {
+            Reply::Ready(answer) => Ok(answer),
+            Reply::AfterCommit(finish) => finish(world).await,
+        };
+    }
+    Err(errors::too_many_requests())
+}
+
+enum Settled {
+    Committed,
+    Again,
+    OutOfBounds(Bytes),
+    ScopeGone,
+}
+
+/// Commits; an unknown outcome is repeated with the same bytes, never decided again.
+async fn settle(world: &World, commit: proto::Commit) -> Result<Settled, ApiError> {
+    use proto::outcome::Result as Answer;
+    let mut repeats = 0;
+    let outcome = loop {
+        match world.store.commit(commit.clone()).await {
+            Ok(outcome) => break outcome,
+            Err(StoreError::Unknown { .. }) if repeats < REPEATS_MAX => repeats += 1,
+            Err(error) => return Err(errors::store(&error)),
+        }
+    };
+    match outcome.result {
+        Some(Answer::Committed(_)) => Ok(Settled::Committed),
+        Some(Answer::Conflict(_)) => Ok(Settled::Again),
+        // stale after a repetition: it may have been committed long ago, so it is not decided again
+        Some(Answer::Stale(_)) if repeats > 0 => {
+            Err(errors::internal("the outcome of a commit is not known"))
+        }
+        Some(Answer::Stale(_)) => Ok(Settled::Again),
+        Some(Answer::OutOfBounds(bounds)) => Ok(Settled::OutOfBounds(bounds.key)),
+        Some(Answer::ScopeGone(_)) => Ok(Settled::ScopeGone),
+        None => Err(errors::internal("the store answered nothing")),
+    }
+}

@@ -1,0 +1,46 @@
+//! What an operation may use of the world. Made once by the composition root; tests make their own.
+
+use std::sync::Arc;
+
+use conclave_crypto::{
+    entropy::Entropy, password::PasswordHasher, seal::Keyring, secret::Key256,
+};
+use conclave_outbound::Messenger;
+use conclave_store::Store;
+
+use crate::{config_cache::ConfigCache, cpu::CpuPool};
+
+/// The services behind every operation. Cheap to clone by `Arc`.
+pub struct World {
+    /// Linearizable reads and checked transactions.
+    pub store: Arc<dyn Store>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Threads for password hashing, SRP and signing: capped, with a bounded queue.
+    pub cpu: CpuPool,
+    /// Argon2id.
+    pub passwords: Arc<PasswordHasher>,
+    /// E-mail and SMS.
+    pub messenger: Arc<dyn Messenger>,
+    /// Keys that wrap the pools' own keys.
+    pub cluster_keys: Arc<Keyring>,
+    /// Authenticates the hints in pool and client ids.
+    pub hint_key: Key256,
+    /// Pools' configurations, each valid for one epoch.
+    pub configs: ConfigCache,
+    /// What the operator has set.
+    pub settings: Settings,
+}
+
+/// What the operator has set.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The URL under which clients reach the gateways, without a slash at the end: the first part of `iss`.
+    pub public_url: String,
+    /// How many groups hold pools; they are numbered from 1.
+    pub pool_groups: u32,
+    /// Pools of one account, at most. AWS: "Quotas in Amazon Cognito", 1,000 by default.
+    pub pools_per_account_max: i64,
+    /// App clients of one pool, at most. AWS: 1,000 by default.
+    pub clients_per_pool_max: i64,
+}
