@@ -12,12 +12,21 @@ fn main() -> Result<(), Box<dyn Error>> {
     )?;
     let mut config = prost_build::Config::new();
     config.bytes(["."]);
-    // records hold sealed secrets, codes' hashes and personal data: their Debug is written by hand
+    // values hold sealed secrets and codes' hashes, keys hold names and addresses of people: the Debug
+    // of what holds either is written by hand
     config.skip_debug([
         ".conclave.records.v1",
+        ".conclave.store.v1.Check",
+        ".conclave.store.v1.Follow",
+        ".conclave.store.v1.Hop",
+        ".conclave.store.v1.OutOfBounds",
         ".conclave.store.v1.Put",
+        ".conclave.store.v1.Read",
         ".conclave.store.v1.Row",
+        ".conclave.store.v1.Scan",
         ".conclave.store.v1.StoredRow",
+        ".conclave.store.v1.SweptRow",
+        ".conclave.store.v1.Write",
     ]);
     tonic_prost_build::configure().compile_fds_with_config(files, config)?;
     Ok(())

@@ -1,1 +1,77 @@
-fn main() {}
+//! The Conclave server: configuration, roles, telemetry, shutdown, administration commands.
+//!
+//! This is the composition root: it alone reads the clock, randomness and configuration, and hands
+//! them to everything else. `compose` wires a gateway, `dev` and `serve` run processes.
+
+mod adapters;
+mod admin;
+mod cli;
+mod clock;
+mod compose;
+mod config;
+mod dev;
+mod metrics;
+mod node;
+mod operations;
+mod output;
+mod pki;
+mod placement;
+mod process;
+mod serve;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Parser;
+use conclave_store::Clock;
+
+use crate::cli::{Cli, Command, PkiCommand};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // the causes, outermost first
+            let text = format!("{error:#}");
+            tracing::error!(error = text, "conclave ends");
+            let _ = std::io::Write::write_all(
+                &mut std::io::stderr(),
+                format!("conclave: {text}\n").as_bytes(),
+            );
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let _telemetry = telemetry::start(&telemetry::Options {
+            filter: cli.log.log,
+            json: cli.log.log_format == "json",
+            otlp_endpoint: cli.log.otlp_endpoint,
+            instance: std::process::id().to_string(),
+        })?;
+        match cli.command {
+            Command::Dev(args) => dev::run(args).await,
+            Command::Serve(args) => serve::run(&args.config).await,
+            Command::Account(command) => admin::account(command).await,
+            Command::Credentials(command) => admin::credentials(command).await,
+            Command::Pki(command) => pki(command),
+        }
+    })
+}
+
+fn pki(command: PkiCommand) -> Result<()> {
+    let now_ms = clock::SystemClock::start().now_ms();
+    match command {
+        PkiCommand::Init { dir, cluster_id } => pki::init(&dir, &cluster_id, now_ms),
+        PkiCommand::Issue { dir, cluster_id, node_id, name, hosts } => {
+            let role = if node_id == 0 { "gateway" } else { "node" };
+            let subject = pki::Subject { cluster_id: &cluster_id, role, node_id, hosts: &hosts };
+            pki::issue(&dir, &name, &subject, now_ms)
+        }
+    }
+}

@@ -9,15 +9,22 @@
 
 pub mod auth;
 pub mod call;
+pub mod client_pool;
 pub mod clients;
 pub mod config;
 pub mod config_cache;
 pub mod cpu;
 pub mod directory;
 pub mod errors;
+pub mod issuer;
 pub mod memo;
+pub mod page_token;
+pub mod pool_access;
 pub mod pools;
 pub mod sealed;
 pub mod tx;
 pub mod users;
 pub mod world;
+
+#[cfg(test)]
+mod testing;

@@ -1,10 +1,15 @@
 //! What is computed once for a request, however often it is decided: a conflict must not make a
 //! password be hashed again.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use conclave_api::ApiError;
-use conclave_crypto::{entropy, secret::SecretString};
+use conclave_crypto::{
+    entropy,
+    ids::{self, TemporaryPasswordRules},
+    secret::{SecretBytes, SecretString},
+    srp,
+};
 use tokio::sync::OnceCell;
 
 use crate::{errors, world::World};
@@ -14,9 +19,68 @@ use crate::{errors, world::World};
 pub struct Memo {
     password_hash: OnceCell<String>,
     password_verdict: tokio::sync::Mutex<Option<(String, bool)>>,
+    srp_verifier: tokio::sync::Mutex<Option<(String, SecretBytes)>>,
+    sub: OnceLock<String>,
+    code: OnceLock<SecretString>,
+    temporary_password: OnceLock<SecretString>,
 }
 
 impl Memo {
+    /// The id of the user that this request makes.
+    pub fn sub(&self, world: &World) -> &str {
+        self.sub.get_or_init(|| ids::uuid(&*world.entropy))
+    }
+
+    /// The confirmation code that this request sends: six digits.
+    pub fn code(&self, world: &World) -> &SecretString {
+        const DIGITS: u32 = 6;
+        self.code.get_or_init(|| SecretString::new(ids::numeric_code(&*world.entropy, DIGITS)))
+    }
+
+    /// The temporary password that this request draws.
+    pub fn temporary_password(
+        &self,
+        world: &World,
+        rules: &TemporaryPasswordRules,
+    ) -> &SecretString {
+        self.temporary_password.get_or_init(|| ids::temporary_password(rules, &*world.entropy))
+    }
+
+    /// Salt and SRP verifier of a new password, for clients that are told `user_id` in USER_ID_FOR_SRP.
+    ///
+    /// # Errors
+    /// TooManyRequestsException when too much is waiting for the processor.
+    pub async fn srp_verifier(
+        &self,
+        world: &World,
+        pool_name: &str,
+        user_id: &str,
+        password: &SecretString,
+    ) -> Result<SecretBytes, ApiError> {
+        let mut known = self.srp_verifier.lock().await;
+        if let Some((of, verifier)) = &*known
+            && of == user_id
+        {
+            return Ok(verifier.clone());
+        }
+        let salt = srp::generate_salt(&*world.entropy);
+        let (pool, user, password) = (pool_name.to_owned(), user_id.to_owned(), password.clone());
+        let verifier = world
+            .cpu
+            .run(move || {
+                let password = password.expose().as_bytes();
+                srp::compute_verifier(&pool, &user, password, &salt)
+            })
+            .await
+            .map_err(errors::cpu)?
+            .map_err(|_| errors::internal("an SRP verifier could not be computed"))?;
+        let mut bytes = salt.to_vec();
+        bytes.extend_from_slice(verifier.to_bytes().expose());
+        let bytes = SecretBytes::new(bytes);
+        *known = Some((user_id.to_owned(), bytes.clone()));
+        Ok(bytes)
+    }
+
     /// The Argon2id hash of a new password, as a PHC string. One request sets one password.
     ///
     /// # Errors

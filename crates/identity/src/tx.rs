@@ -257,6 +257,19 @@ impl<'w> Tx<'w> {
         }
     }
 
+    /// Learns the time for a transaction that makes this scope, instead of [`Tx::load`].
+    ///
+    /// # Errors
+    /// The store's; InternalErrorException when the scope exists.
+    pub async fn begin_scope(&mut self) -> Result<(), Failure> {
+        let result = self.world.store.read(self.request(&Query::new(), false)).await?;
+        if result.scope_exists {
+            return Err(errors::internal("a scope that was to be made exists").into());
+        }
+        self.take(result, 0);
+        Ok(())
+    }
+
     fn request(&self, query: &Query, with_config: bool) -> proto::Read {
         let mut read = proto::Read {
             scope: self.scope.to_owned(),

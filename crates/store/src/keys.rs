@@ -54,8 +54,14 @@ pub(crate) fn parse_expiry(physical: &[u8]) -> Option<proto::SweptRow> {
     })
 }
 
+/// Whether a key can hold the name of `scope`: its length is one byte.
+pub(crate) fn fits_in_key(scope: &str) -> bool {
+    u8::try_from(scope.len()).is_ok()
+}
+
 fn push_scope(key: &mut Vec<u8>, scope: &str) {
-    // limits::SCOPE_BYTES_MAX keeps real scopes far below this; a longer one must not panic in apply
+    // limits::SCOPE_BYTES_MAX keeps real scopes far below this, so a longer one is cut, and finds
+    // nothing of theirs
     let length = u8::try_from(scope.len()).unwrap_or(u8::MAX);
     key.push(length);
     key.extend_from_slice(&scope.as_bytes()[..usize::from(length)]);

@@ -15,6 +15,7 @@ pub trait Kv {
     ///
     /// # Errors
     /// What the disk says. The caller must stop using the store.
+    #[allow(clippy::type_complexity, reason = "a visitor of key and value, read more easily here")]
     fn scan(
         &self,
         prefix: &[u8],

@@ -18,7 +18,12 @@ pub mod memory;
 
 /// Messages of `proto/conclave/store/v1/store.proto`, with the client and server of the internal API.
 pub mod proto {
-    #![allow(missing_docs, clippy::all, reason = "generated from store.proto, which is documented")]
+    #![allow(
+        missing_docs,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from store.proto, which is documented"
+    )]
     tonic::include_proto!("conclave.store.v1");
 }
 
@@ -34,7 +39,7 @@ pub mod records {
 
 mod redacted;
 
-pub use apply::{apply, find_expired};
+pub use apply::{DECIDED_AHEAD_MS_MAX, ID_MEMORY_MS, apply, find_expired};
 pub use kv::{Batch, Kv};
 pub use read::read;
 

@@ -39,15 +39,23 @@ impl MemoryKv {
                 BatchWrite::Delete(key) => {
                     self.rows.remove(&key);
                 }
-                BatchWrite::DeleteRange(from, to) => {
+                BatchWrite::DeleteRange(from, to) if from < to => {
                     let doomed: Vec<_> =
                         self.rows.range(from..to).map(|(key, _)| key.clone()).collect();
                     for key in doomed {
                         self.rows.remove(&key);
                     }
                 }
+                BatchWrite::DeleteRange(..) => {}
             }
         }
+    }
+}
+
+/// A state that was taken with [`MemoryKv::rows`], as a node restores it.
+impl FromIterator<(Vec<u8>, Vec<u8>)> for MemoryKv {
+    fn from_iter<I: IntoIterator<Item = (Vec<u8>, Vec<u8>)>>(rows: I) -> Self {
+        Self { rows: rows.into_iter().collect() }
     }
 }
 

@@ -82,7 +82,8 @@ impl Reader<'_> {
             physical_after.as_deref(),
             limit as usize + 1,
             &mut |key, value| {
-                if count == limit || self.bytes > READ_BYTES_MAX {
+                // one row always fits, so that who pages through a scan gets to its end
+                if count == limit || (count > 0 && self.bytes > READ_BYTES_MAX) {
                     more = true;
                     return ControlFlow::Break(());
                 }

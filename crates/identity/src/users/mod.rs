@@ -1,4 +1,45 @@
 //! Users: sign-up, administration, and what is asked of them.
+//!
+//! Operations stand in files of their own name. Beside them the rules that they share: who a name means
+//! ([`lookup`], [`username`], [`aliases`]), what is stored of a user ([`index`], [`attributes`],
+//! [`credentials`]), and how it is proved who somebody is ([`secret_hash`], [`codes`]).
 
+mod admin_confirm_sign_up;
+mod admin_create_user;
+mod admin_delete_user;
+mod admin_get_user;
+mod admin_set_user_password;
+mod admin_user;
+pub mod aliases;
+pub mod attributes;
+pub mod codes;
+mod confirm_sign_up;
+pub mod contact;
+pub mod credentials;
+pub mod delivery;
+mod describe;
+mod filter;
+mod get_user;
+pub mod index;
+mod list_users;
 pub mod lookup;
 pub mod password_policy;
+mod resend_confirmation_code;
+pub mod secret_hash;
+mod sign_up;
+pub mod status;
+pub mod username;
+
+pub use admin_confirm_sign_up::admin_confirm_sign_up;
+pub use admin_create_user::admin_create_user;
+pub use admin_delete_user::admin_delete_user;
+pub use admin_get_user::admin_get_user;
+pub use admin_set_user_password::admin_set_user_password;
+pub use confirm_sign_up::confirm_sign_up;
+pub use get_user::get_user;
+pub use list_users::list_users;
+pub use resend_confirmation_code::resend_confirmation_code;
+pub use sign_up::sign_up;
+
+#[cfg(test)]
+mod fixtures;

@@ -1,0 +1,63 @@
+# Everything here works in a fresh clone on Debian or Ubuntu with git, make and a Rust toolchain.
+# `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# One set of flags for every build: another set would compile RocksDB a second time.
+CARGO_FLAGS := --workspace --locked
+TARGET_DIR  := $(or $(CARGO_TARGET_DIR),target)
+
+# What `conclave dev` is started with, for example: make dev ARGS='--listen 0.0.0.0:9229'
+ARGS ?=
+
+.PHONY: help
+help: ## list the targets
+	@grep -hE '^[a-z][a-z0-9-]*:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-14s %s\n", $$1, $$2}'
+
+.PHONY: dev
+dev: deps-build ## build and run Conclave with everything embedded; ARGS= for its options
+	cargo build $(CARGO_FLAGS)
+	$(TARGET_DIR)/debug/conclave dev $(ARGS)
+
+.PHONY: test
+test: ## pass all tests: Rust, then real clients against the built binary
+	@.ci/test
+
+.PHONY: check
+check: ## the quick gate: format, clippy, tidy, licences
+	@.ci/check
+
+.PHONY: build
+build: deps-build ## build the binary: target/debug/conclave
+	cargo build $(CARGO_FLAGS)
+
+.PHONY: test-rust
+test-rust: deps-build ## the Rust tests only
+	cargo test $(CARGO_FLAGS) --no-fail-fast
+
+.PHONY: test-e2e
+test-e2e: deps build ## the end-to-end tests only; PYTEST= for options, for example PYTEST='-k refresh'
+	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python -m pytest $(PYTEST)
+
+.PHONY: test-rust-sdk
+test-rust-sdk: deps build ## the AWS SDK for Rust against the binary; not part of `make test`, it builds hundreds of crates
+	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave \
+	  ../../.venv/bin/python -m harness.run cargo test --locked --manifest-path ../rust-sdk/Cargo.toml
+
+.PHONY: fmt
+fmt: ## format the Rust code
+	cargo fmt --all
+
+.PHONY: deps
+deps: ## install what is missing: system packages, .venv, node modules
+	@.ci/deps build
+	@.ci/deps test
+
+.PHONY: deps-build
+deps-build:
+	@.ci/deps build
+
+.PHONY: clean
+clean: ## remove the data of `make dev`, the virtual environment and the node modules; keeps the build
+	rm -rf .conclave .venv tests/e2e/node/node_modules

@@ -1,0 +1,175 @@
+//! The routing client over a shard that answers what a test says.
+
+use std::collections::VecDeque;
+
+use conclave_store::proto::{CommitReply, GroupsReply, ReadReply, commit_reply, read_reply};
+use tonic::Response;
+
+use super::*;
+
+/// Answers in order; the last answer again and again.
+#[derive(Default)]
+struct Script {
+    commits: Mutex<VecDeque<Result<commit_reply::Result, Status>>>,
+    reads: Mutex<VecDeque<Result<read_reply::Result, Status>>>,
+    asked: Mutex<Vec<proto::Commit>>,
+}
+
+fn next<T: Clone>(script: &Mutex<VecDeque<T>>) -> T {
+    let mut script = script.lock();
+    let first = script.pop_front().expect("an answer");
+    if script.is_empty() {
+        script.push_back(first.clone());
+    }
+    first
+}
+
+#[async_trait]
+impl Shard for Script {
+    async fn read(&self, _: Request<proto::ReadRequest>) -> Result<Response<ReadReply>, Status> {
+        next(&self.reads).map(|result| Response::new(ReadReply { result: Some(result) }))
+    }
+
+    async fn commit(
+        &self,
+        request: Request<proto::CommitRequest>,
+    ) -> Result<Response<CommitReply>, Status> {
+        self.asked.lock().push(request.into_inner().commit.expect("a commit"));
+        next(&self.commits).map(|result| Response::new(CommitReply { result: Some(result) }))
+    }
+
+    async fn groups(
+        &self,
+        _: Request<proto::GroupsRequest>,
+    ) -> Result<Response<GroupsReply>, Status> {
+        Ok(Response::new(GroupsReply { node_id: 1, groups: Vec::new() }))
+    }
+}
+
+struct Everywhere;
+
+impl Placement for Everywhere {
+    fn group_of(&self, _: &str) -> Option<u32> {
+        Some(1)
+    }
+}
+
+fn store(script: &Arc<Script>) -> RoutingStore {
+    RoutingStore::new(RoutingOptions {
+        cluster_id: "c".to_owned(),
+        seeds: Vec::new(),
+        tls: None,
+        groups: 2,
+        placement: Arc::new(Everywhere),
+        local: Some(script.clone()),
+        limits: RoutingLimits {
+            read_deadline: Duration::from_millis(200),
+            commit_deadline: Duration::from_millis(200),
+            ..RoutingLimits::default()
+        },
+    })
+    .expect("has a node")
+}
+
+fn commits(answers: impl IntoIterator<Item = Result<commit_reply::Result, Status>>) -> Arc<Script> {
+    let script = Script::default();
+    script.commits.lock().extend(answers);
+    Arc::new(script)
+}
+
+fn commit() -> proto::Commit {
+    let id = vec![7; 16].into();
+    proto::Commit { id, scope: "pool".to_owned(), ..proto::Commit::default() }
+}
+
+fn done() -> commit_reply::Result {
+    let committed = proto::outcome::Result::Committed(proto::Committed { seq: 9 });
+    commit_reply::Result::Outcome(proto::Outcome { result: Some(committed) })
+}
+
+fn refused(reason: Reason) -> commit_reply::Result {
+    let detail = "told".to_owned();
+    commit_reply::Result::Refused(proto::Refused {
+        reason: reason.into(),
+        detail,
+        retry_after_ms: 7,
+    })
+}
+
+#[tokio::test]
+async fn a_commit_whose_fate_is_unknown_is_repeated_with_the_same_id_and_bytes() {
+    let script = commits([
+        Ok(refused(Reason::Unknown)),
+        Err(Status::unavailable("the connection was lost")),
+        Ok(done()),
+    ]);
+    let outcome = store(&script).commit(commit()).await.expect("answers");
+    let Some(proto::outcome::Result::Committed(committed)) = outcome.result else {
+        panic!("committed")
+    };
+    assert_eq!(committed.seq, 9);
+    assert_eq!(*script.asked.lock(), vec![commit(); 3]);
+}
+
+#[tokio::test]
+async fn once_a_commit_may_have_happened_no_refusal_makes_it_certain_that_it_has_not() {
+    for refusal in [Reason::Unavailable, Reason::Overloaded] {
+        let script = commits([Ok(refused(Reason::Unknown)), Ok(refused(refusal))]);
+        let answer = store(&script).commit(commit()).await;
+        assert!(matches!(answer, Err(StoreError::Unknown { .. })), "{refusal:?}: {answer:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_says_what_the_caller_may_do() {
+    let script = commits([Ok(refused(Reason::Overloaded))]);
+    let answer = store(&script).commit(commit()).await;
+    assert_eq!(answer, Err(StoreError::Overloaded { retry_after_ms: 7 }));
+    assert_eq!(script.asked.lock().len(), 1);
+
+    let script = commits([Ok(refused(Reason::Invalid))]);
+    let answer = store(&script).commit(commit()).await;
+    assert!(matches!(answer, Err(StoreError::Invalid { .. })), "{answer:?}");
+    assert_eq!(script.asked.lock().len(), 1);
+
+    let script = commits([Ok(refused(Reason::Unavailable))]);
+    let answer = store(&script).commit(commit()).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+    assert!(script.asked.lock().len() > 1, "it has tried until the deadline");
+}
+
+#[tokio::test]
+async fn a_connection_that_was_never_made_leaves_no_doubt() {
+    let script = commits([Err(Status::unavailable("tcp connect error"))]);
+    let answer = store(&script).commit(commit()).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable { .. })), "{answer:?}");
+}
+
+#[tokio::test]
+async fn a_read_waits_for_a_leader_to_be_elected() {
+    let script = Script::default();
+    let not_leader = read_reply::Result::NotLeader(proto::NotLeader { leader: None });
+    let result = proto::ReadResult { seq: 3, ..proto::ReadResult::default() };
+    script.reads.lock().extend([
+        Ok(not_leader.clone()),
+        Ok(not_leader),
+        Ok(read_reply::Result::Read(result)),
+    ]);
+    let read = proto::Read { scope: "pool".to_owned(), ..proto::Read::default() };
+    let answer = store(&Arc::new(script)).read(read).await.expect("answers");
+    assert_eq!(answer.seq, 3);
+}
+
+#[tokio::test]
+async fn a_store_without_a_node_to_ask_is_refused() {
+    let options = RoutingOptions {
+        cluster_id: "c".to_owned(),
+        seeds: Vec::new(),
+        tls: None,
+        groups: 2,
+        placement: Arc::new(Everywhere),
+        local: None,
+        limits: RoutingLimits::default(),
+    };
+    assert!(RoutingStore::new(options).is_err());
+}

@@ -1,0 +1,80 @@
+//! What the gateway asks for, answered by the domain.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use conclave_crypto::token::Jwks;
+use conclave_gateway::{
+    management::Readiness,
+    oidc::{IssuerMetadata, Issuers, IssuersUnavailable},
+    policy::Policy,
+    principal::{Principal, Principals, PrincipalsUnavailable},
+};
+use conclave_identity::{directory, issuer, world::World};
+use tokio::sync::watch;
+
+/// Principals as the directory knows them.
+pub struct DirectoryPrincipals(pub Arc<World>);
+
+#[async_trait]
+impl Principals for DirectoryPrincipals {
+    async fn find(&self, access_key_id: &str) -> Result<Option<Principal>, PrincipalsUnavailable> {
+        let unavailable = |error: &dyn std::fmt::Display| PrincipalsUnavailable(error.to_string());
+        let found = directory::find_access_key(&self.0, access_key_id).await;
+        let Some(key) = found.map_err(|error| unavailable(&error))? else { return Ok(None) };
+        let policy = match key.record.policy_json.as_str() {
+            "" => Policy::allow_all(),
+            json => Policy::parse(json).map_err(|error| unavailable(&error))?,
+        };
+        Ok(Some(Principal {
+            account_id: key.record.account_id,
+            name: key.record.principal,
+            access_key_id: key.record.access_key_id,
+            secret_access_key: key.secret,
+            session_token: None,
+            policy: Arc::new(policy),
+        }))
+    }
+}
+
+/// Pools' public keys, as the pools' groups know them.
+pub struct PoolIssuers(pub Arc<World>);
+
+#[async_trait]
+impl Issuers for PoolIssuers {
+    async fn jwks(&self, pool_id: &str) -> Result<Option<Jwks>, IssuersUnavailable> {
+        issuer::jwks(&self.0, pool_id).await.map_err(|error| IssuersUnavailable(error.to_string()))
+    }
+
+    async fn metadata(&self, pool_id: &str) -> Result<Option<IssuerMetadata>, IssuersUnavailable> {
+        let found = issuer::issuer(&self.0, pool_id).await;
+        let found = found.map_err(|error| IssuersUnavailable(error.to_string()))?;
+        Ok(found.map(|issuer| IssuerMetadata { issuer, domain: None }))
+    }
+}
+
+/// Ready when every part of the process says so, and until it is told to stop.
+pub struct ProcessReadiness {
+    /// What has to be ready, with its name.
+    pub parts: Vec<Arc<dyn Readiness>>,
+    /// True once the directory is open and the public port is served.
+    pub open: watch::Receiver<bool>,
+    /// True once the process is stopping.
+    pub stopping: watch::Receiver<bool>,
+}
+
+#[async_trait]
+impl Readiness for ProcessReadiness {
+    async fn check(&self) -> Result<(), String> {
+        if *self.stopping.borrow() {
+            return Err("shutting down".to_owned());
+        }
+        for part in &self.parts {
+            part.check().await?;
+        }
+        if !*self.open.borrow() {
+            return Err("the directory is not open yet".to_owned());
+        }
+        Ok(())
+    }
+}

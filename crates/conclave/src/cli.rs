@@ -1,0 +1,150 @@
+//! The command line.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+/// A self-hosted identity service that speaks the Amazon Cognito user pools API.
+#[derive(Debug, Parser)]
+#[command(name = "conclave", version, about, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// How logs are written, and where traces go.
+#[derive(Debug, Args)]
+pub struct LogArgs {
+    /// Which log lines are written, such as `info,conclave_identity=debug`.
+    #[arg(long, env = "CONCLAVE_LOG", global = true)]
+    pub log: Option<String>,
+    /// `text` for people, `json` for machines.
+    #[arg(long, env = "CONCLAVE_LOG_FORMAT", global = true, default_value = "text", value_parser = ["text", "json"])]
+    pub log_format: String,
+    /// gRPC endpoint of an OpenTelemetry collector, such as http://localhost:4317. Without it no traces are sent.
+    #[arg(long, env = "OTEL_EXPORTER_OTLP_ENDPOINT", global = true)]
+    pub otlp_endpoint: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// One process with everything in it, for development and tests.
+    Dev(DevArgs),
+    /// A node of a cluster.
+    Serve(ConfigArg),
+    /// Accounts, the tenants of a cluster.
+    #[command(subcommand)]
+    Account(AccountCommand),
+    /// Access keys, with which requests are signed.
+    #[command(subcommand)]
+    Credentials(CredentialsCommand),
+    /// A small certificate authority for the internal port.
+    #[command(subcommand)]
+    Pki(PkiCommand),
+}
+
+#[derive(Debug, Args)]
+pub struct DevArgs {
+    /// Where AWS JSON, gRPC, JWKS and pages are served.
+    #[arg(long, env = "CONCLAVE_LISTEN", default_value = "127.0.0.1:9229")]
+    pub listen: SocketAddr,
+    /// Where health and metrics are served.
+    #[arg(long, env = "CONCLAVE_MANAGEMENT", default_value = "127.0.0.1:9000")]
+    pub management: SocketAddr,
+    /// Where data is kept.
+    #[arg(long, env = "CONCLAVE_DATA_DIR", default_value = ".conclave")]
+    pub data_dir: PathBuf,
+    /// The URL under which clients reach this process: the first part of `iss`. By default that of --listen.
+    #[arg(long, env = "CONCLAVE_PUBLIC_URL")]
+    pub public_url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ConfigArg {
+    /// The configuration of the node, in TOML.
+    #[arg(long, env = "CONCLAVE_CONFIG")]
+    pub config: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum AccountCommand {
+    /// Makes an account and prints its id.
+    Create {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// What people call it.
+        #[arg(long)]
+        name: String,
+        /// 12 digits; drawn when it is not given.
+        #[arg(long)]
+        id: Option<String>,
+    },
+    /// Lists accounts.
+    List {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum CredentialsCommand {
+    /// Makes an access key and prints it, with its secret, once.
+    Create {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The account, 12 digits.
+        #[arg(long)]
+        account: String,
+        /// The name of the principal.
+        #[arg(long)]
+        user: String,
+        /// A file with an IAM policy document. Without it, everything within the account is allowed.
+        #[arg(long)]
+        policy: Option<PathBuf>,
+    },
+    /// Lists access keys, without secrets.
+    List {
+        #[command(flatten)]
+        config: ConfigArg,
+    },
+    /// Ends an access key.
+    Delete {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The id of the access key.
+        access_key_id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum PkiCommand {
+    /// Makes a certificate authority: ca.pem and ca-key.pem.
+    Init {
+        /// Where the files are made.
+        #[arg(long, default_value = "pki")]
+        dir: PathBuf,
+        /// The cluster.
+        #[arg(long)]
+        cluster_id: String,
+    },
+    /// Makes the certificate of a node: NAME.pem and NAME-key.pem.
+    Issue {
+        /// Where ca.pem and ca-key.pem are, and where the files are made.
+        #[arg(long, default_value = "pki")]
+        dir: PathBuf,
+        /// The cluster.
+        #[arg(long)]
+        cluster_id: String,
+        /// The node's number; 0 for a gateway without data.
+        #[arg(long)]
+        node_id: u64,
+        /// The name of the files.
+        #[arg(long)]
+        name: String,
+        /// Names and addresses under which others reach the node.
+        #[arg(long = "host", required = true)]
+        hosts: Vec<String>,
+    },
+}

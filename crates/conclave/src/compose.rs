@@ -1,0 +1,136 @@
+//! Wires a gateway: the domain over a store, the fronts over the domain.
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::{Context, Result};
+use axum::Router;
+use conclave_crypto::{
+    entropy::{Entropy, SystemEntropy},
+    password::{Params, PasswordHasher},
+    seal::KekProvider,
+};
+use conclave_gateway::{
+    dispatch::{Checks, Dispatcher},
+    fronts::{Api, RequestLimits},
+    gateway::Gateway,
+    inbox,
+    limits::InFlight,
+    management::Readiness,
+    metrics::Metrics,
+    oidc,
+    principal::{Authenticator, CachedPrincipals, Mode},
+    sigv4,
+};
+use conclave_identity::{
+    config_cache::ConfigCache,
+    cpu::CpuPool,
+    directory::{self, NewCluster},
+    world::{Settings, World},
+};
+use conclave_outbound::{Messenger, inbox::DevInbox};
+use conclave_store::Store;
+
+use crate::{
+    adapters::{DirectoryPrincipals, PoolIssuers},
+    clock::SystemClock,
+    operations,
+    placement::HintPlacement,
+};
+
+/// How long others may keep a JWKS.
+const JWKS_MAX_AGE: Duration = Duration::from_secs(300);
+/// Requests under way at once.
+const IN_FLIGHT_MAX: usize = 4_096;
+/// Pools whose configuration is kept decoded.
+const POOLS_KEPT: usize = 10_000;
+/// Processor-heavy work that may wait, for each core.
+const CPU_QUEUE_PER_CORE: usize = 64;
+/// How long it may wait.
+const CPU_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Access keys that are kept, each for a second at most.
+const PRINCIPALS_KEPT: usize = 4_096;
+/// Access keys that are looked up at once.
+const PRINCIPAL_LOOKUPS: usize = 64;
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// The cluster.
+    pub store: Arc<dyn Store>,
+    /// Learns the key of the hints.
+    pub placement: Arc<HintPlacement>,
+    /// Unwraps the cluster's keys.
+    pub kek: Arc<dyn KekProvider>,
+    /// The name of the cluster, and its number of groups should it be new.
+    pub cluster: NewCluster,
+    /// The first part of `iss`.
+    pub public_url: String,
+    /// Delivers messages.
+    pub messenger: Arc<dyn Messenger>,
+    /// Password hashing; never weaker than the default outside of tests.
+    pub password_params: Params,
+}
+
+/// Opens the directory and makes the world of the domain.
+pub async fn world(parts: &Parts) -> Result<Arc<World>> {
+    let entropy: Arc<dyn Entropy> = Arc::new(SystemEntropy);
+    let directory = directory::open(&*parts.store, &*parts.kek, &*entropy, &parts.cluster)
+        .await
+        .context("the directory cannot be opened")?;
+    parts.placement.learn(directory.hint_key.clone());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let passwords = PasswordHasher::new(parts.password_params, cores)
+        .map_err(|error| anyhow::anyhow!("the password parameters cannot be used: {error}"))?;
+    Ok(Arc::new(World {
+        store: Arc::clone(&parts.store),
+        entropy,
+        cpu: CpuPool::new(cores, cores * CPU_QUEUE_PER_CORE, CPU_WAIT_MAX),
+        passwords: Arc::new(passwords),
+        messenger: Arc::clone(&parts.messenger),
+        cluster_keys: Arc::new(directory.cluster_keys),
+        hint_key: directory.hint_key,
+        configs: ConfigCache::new(POOLS_KEPT),
+        settings: Settings {
+            public_url: parts.public_url.clone(),
+            pool_groups: directory.pool_groups,
+            pools_per_account_max: 1_000,
+            clients_per_pool_max: 1_000,
+        },
+    }))
+}
+
+/// What the public port serves.
+pub fn gateway(
+    world: &Arc<World>,
+    clock: &Arc<SystemClock>,
+    metrics: &Metrics,
+    readiness: Arc<dyn Readiness>,
+    inbox: Option<Arc<DevInbox>>,
+) -> Result<Gateway> {
+    let clock: Arc<dyn conclave_outbound::Clock> = clock.clone();
+    let principals = CachedPrincipals::new(
+        DirectoryPrincipals(Arc::clone(world)),
+        Arc::clone(&clock),
+        PRINCIPALS_KEPT,
+        PRINCIPAL_LOOKUPS,
+    );
+    let api = Api {
+        dispatcher: operations::register(Dispatcher::new(), world),
+        authenticator: Authenticator::new(
+            sigv4::Options::default(),
+            Mode::Verify,
+            Arc::new(principals),
+            Arc::clone(&clock),
+        ),
+        checks: Checks::default(),
+        in_flight: InFlight::new(IN_FLIGHT_MAX),
+        limits: RequestLimits::default(),
+        metrics: metrics.clone(),
+        entropy: Arc::clone(&world.entropy),
+        clock,
+    };
+    let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
+    if let Some(inbox) = inbox {
+        pages = pages.merge(inbox::router(inbox));
+    }
+    Gateway::new(Arc::new(api), Vec::new(), pages, readiness).context("the API cannot be served")
+}

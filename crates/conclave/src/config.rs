@@ -1,0 +1,190 @@
+//! The configuration file of `conclave serve`, in TOML. What is not known is refused.
+
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail, ensure};
+use conclave_crypto::{
+    seal::{StaticKek, parse_key},
+    secret::SecretString,
+};
+use serde::Deserialize;
+
+/// One node.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServeConfig {
+    /// The same on all nodes of a cluster, and on no other cluster's.
+    pub cluster_id: String,
+    /// This node's number: not 0, and never that of another node, not even of one that is gone.
+    pub node_id: u64,
+    /// Where data is kept.
+    pub data_dir: PathBuf,
+    /// Groups that hold pools; fixed when the cluster is made.
+    #[serde(default = "default_pool_groups")]
+    pub pool_groups: u32,
+    /// The nodes of the cluster as it is first made: the same on all of them.
+    pub members: Vec<Member>,
+    /// Ports.
+    pub listen: Listen,
+    /// The URL under which clients reach the gateways: the first part of `iss`.
+    pub public_url: String,
+    /// The key-encryption key.
+    pub kek: Kek,
+    /// Certificates of the internal port.
+    pub internal_tls: Option<Tls>,
+}
+
+/// A node, as others reach it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its number.
+    pub node_id: u64,
+    /// `host:port` of its internal port.
+    pub address: String,
+}
+
+/// Ports.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// AWS JSON, gRPC, JWKS and pages.
+    #[serde(default = "default_public")]
+    pub public: SocketAddr,
+    /// Other nodes and gateways.
+    #[serde(default = "default_internal")]
+    pub internal: SocketAddr,
+    /// Health and metrics.
+    #[serde(default = "default_management")]
+    pub management: SocketAddr,
+}
+
+/// Where the key-encryption key is: 64 hexadecimal digits, or base64 of 32 bytes.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kek {
+    /// A file that holds the key.
+    pub file: Option<PathBuf>,
+    /// An environment variable that holds the key.
+    pub env: Option<String>,
+    /// Files with earlier keys, for the time of a rotation.
+    #[serde(default)]
+    pub previous_files: Vec<PathBuf>,
+}
+
+/// Certificates, in PEM.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The authority that all nodes' certificates are of.
+    pub ca: PathBuf,
+    /// This node's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+fn default_pool_groups() -> u32 {
+    8
+}
+
+fn default_public() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 9229))
+}
+
+fn default_internal() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 9230))
+}
+
+fn default_management() -> SocketAddr {
+    SocketAddr::from(([0, 0, 0, 0], 9000))
+}
+
+impl ServeConfig {
+    /// Reads and checks the file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let config: Self =
+            toml::from_str(&text).with_context(|| format!("{} cannot be used", path.display()))?;
+        config.check().with_context(|| format!("{} cannot be used", path.display()))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        ensure!(!self.cluster_id.is_empty(), "cluster_id is empty");
+        ensure!(self.node_id != 0, "node_id is 0");
+        ensure!((1..=62).contains(&self.pool_groups), "pool_groups is not between 1 and 62");
+        ensure!(!self.members.is_empty(), "members is empty");
+        ensure!(
+            self.public_url.starts_with("http://") || self.public_url.starts_with("https://"),
+            "public_url does not begin with http:// or https://"
+        );
+        ensure!(!self.public_url.ends_with('/'), "public_url ends with a slash");
+        Ok(())
+    }
+}
+
+impl Kek {
+    /// Reads the keys.
+    pub fn open(&self) -> Result<StaticKek> {
+        let current = match (&self.file, &self.env) {
+            (Some(file), None) => read_key(file)?,
+            (None, Some(name)) => {
+                #[expect(clippy::disallowed_methods, reason = "the configuration names the variable")]
+                let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
+                SecretString::new(text)
+            }
+            _ => bail!("kek takes one of file and env"),
+        };
+        let parse = |text: SecretString| {
+            parse_key(text.expose())
+                .context("a key-encryption key is 64 hexadecimal digits or base64 of 32 bytes")
+        };
+        let mut previous = Vec::with_capacity(self.previous_files.len());
+        for file in &self.previous_files {
+            previous.push(parse(read_key(file)?)?);
+        }
+        Ok(StaticKek::new(parse(current)?, previous))
+    }
+}
+
+fn read_key(path: &Path) -> Result<SecretString> {
+    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(SecretString::new(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+        cluster_id = "example"
+        node_id = 1
+        data_dir = "/var/lib/conclave"
+        public_url = "https://login.example.com"
+        members = [{ node_id = 1, address = "node-1:9230" }]
+        [listen]
+        [kek]
+        file = "/etc/conclave/kek"
+    "#;
+
+    #[test]
+    fn a_minimal_file_takes_the_default_ports() {
+        let config: ServeConfig = toml::from_str(EXAMPLE).expect("parses");
+        config.check().expect("is complete");
+        assert_eq!(config.listen.public.port(), 9229);
+        assert_eq!(config.listen.internal.port(), 9230);
+        assert_eq!(config.listen.management.port(), 9000);
+        assert_eq!(config.pool_groups, 8);
+    }
+
+    #[test]
+    fn an_unknown_setting_is_refused_by_name() {
+        let error = toml::from_str::<ServeConfig>(&format!("nodeid = 1\n{EXAMPLE}")).unwrap_err();
+        assert!(error.to_string().contains("nodeid"), "{error}");
+    }
+}

@@ -1,0 +1,143 @@
+//! `conclave dev`: everything in one process, on groups of one voter each. The data is as durable as a
+//! cluster's node; what is for development is the fixed principal, the inbox, and that the key is kept
+//! beside the data.
+
+use std::{
+    fs,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use conclave_api::ExceptionName;
+use conclave_crypto::{
+    encoding,
+    entropy::{self, SystemEntropy},
+    password::Params,
+    seal::{StaticKek, generate_key, parse_key},
+    secret::SecretString,
+};
+use conclave_identity::{
+    directory::{self, NewAccessKey, NewCluster},
+    world::World,
+};
+use conclave_outbound::inbox::DevInbox;
+use conclave_shard::{GroupHost, GroupHostOptions};
+
+use crate::{
+    cli::DevArgs,
+    clock::SystemClock,
+    compose::Parts,
+    node, output,
+    placement::HintPlacement,
+    process::{Ports, Process},
+};
+
+const CLUSTER_ID: &str = "dev";
+const POOL_GROUPS: u32 = 3;
+const ACCOUNT_ID: &str = "000000000000";
+const ACCESS_KEY: &str = "test";
+const REGION: &str = "us-east-1";
+/// A new data directory is ready in less than a second; a machine under load takes longer.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Runs until it is told to stop.
+pub async fn run(args: DevArgs) -> Result<()> {
+    let clock = Arc::new(SystemClock::start());
+    let ports = Ports {
+        public: node::listen(args.listen, "public").await?,
+        management: node::listen(args.management, "management").await?,
+    };
+    let endpoint = format!("http://{}", ports.public.local_addr()?);
+    let management = ports.management.local_addr()?;
+    let kek = Arc::new(open_kek(&args.data_dir)?);
+    let placement = Arc::new(HintPlacement::default());
+    let options = GroupHostOptions::alone(
+        CLUSTER_ID.to_owned(),
+        args.data_dir.clone(),
+        POOL_GROUPS + 1,
+        entropy::bytes(&SystemEntropy),
+    );
+    let host = Arc::new(GroupHost::start(options, clock.clone(), placement.clone()).await?);
+    let inbox = Arc::new(DevInbox::new(clock.clone()));
+    let parts = Parts {
+        store: host.store(),
+        placement,
+        kek,
+        cluster: NewCluster { cluster_id: CLUSTER_ID.to_owned(), pool_groups: POOL_GROUPS },
+        public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
+        messenger: inbox.clone(),
+        password_params: Params::DEFAULT,
+    };
+    let process =
+        Process { clock, host, ports, inbox: Some(inbox), ready_within: READY_WITHIN };
+    process
+        .run(parts, async |world| {
+            ensure_principal(&world).await?;
+            Ok(output::line(&welcome(&endpoint, management))?)
+        })
+        .await
+}
+
+/// The fixed principal, unless it is there.
+async fn ensure_principal(world: &World) -> Result<()> {
+    let exists = |error: &conclave_api::ApiError| error.code == ExceptionName::InvalidParameterException;
+    match directory::create_account(world, Some(ACCOUNT_ID), "dev").await {
+        Err(error) if !exists(&error) => return Err(error).context("the account cannot be made"),
+        _ => {}
+    }
+    let key = NewAccessKey {
+        account_id: ACCOUNT_ID.to_owned(),
+        principal: "user/dev".to_owned(),
+        policy_json: String::new(),
+        given: Some((ACCESS_KEY.to_owned(), SecretString::new(ACCESS_KEY.to_owned()))),
+    };
+    match directory::create_access_key(world, key).await {
+        Err(error) if !exists(&error) => Err(error).context("the access key cannot be made"),
+        _ => Ok(()),
+    }
+}
+
+/// The key-encryption key, kept beside the data: good enough for data that is for development.
+fn open_kek(data_dir: &Path) -> Result<StaticKek> {
+    let path = data_dir.join("kek");
+    fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    let text = match fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let text = encoding::base64(generate_key(&SystemEntropy).expose());
+            // written whole under another name first: half a key would lock the data up
+            let draft = data_dir.join("kek.new");
+            let _ = fs::remove_file(&draft);
+            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&draft, &path)?;
+            fs::File::open(data_dir)?.sync_all()?;
+            text
+        }
+        Err(error) => return Err(error).with_context(|| format!("cannot read {}", path.display())),
+    };
+    let key = parse_key(&text).with_context(|| format!("{} holds no key", path.display()))?;
+    Ok(StaticKek::new(key, Vec::new()))
+}
+
+/// What a newcomer needs.
+fn welcome(endpoint: &str, management: std::net::SocketAddr) -> String {
+    format!(
+        "Conclave is ready.\n\
+         \n\
+         \x20 endpoint     {endpoint}\n\
+         \x20 credentials  access key {ACCESS_KEY}, secret key {ACCESS_KEY}, region {REGION}\n\
+         \x20 inbox        {endpoint}/_conclave/inbox\n\
+         \x20 health       http://{management}/readyz\n\
+         \n\
+         Try it:\n\
+         \n\
+         \x20 AWS_ACCESS_KEY_ID={ACCESS_KEY} AWS_SECRET_ACCESS_KEY={ACCESS_KEY} AWS_DEFAULT_REGION={REGION} \
+         aws cognito-idp create-user-pool --pool-name demo --endpoint-url {endpoint}\n"
+    )
+}

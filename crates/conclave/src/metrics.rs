@@ -1,0 +1,75 @@
+//! What a node's groups show in `/metrics`.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use conclave_gateway::metrics::Metrics;
+use conclave_shard::{GroupHost, GroupStatus};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeMetric},
+    metrics::{counter::ConstCounter, gauge::ConstGauge},
+};
+
+/// Adds the groups of `host`, read anew at every scrape.
+pub fn register_groups(metrics: &Metrics, host: &Arc<GroupHost>) {
+    let groups = Groups(Arc::downgrade(host));
+    metrics.register(|registry| registry.register_collector(Box::new(groups)));
+}
+
+/// Does not keep the groups from being stopped.
+struct Groups(Weak<GroupHost>);
+
+impl fmt::Debug for Groups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Groups")
+    }
+}
+
+/// One number of every group.
+type Reading = (&'static str, &'static str, fn(&GroupStatus) -> u64);
+
+const GAUGES: [Reading; 4] = [
+    ("raft_is_leader", "Whether this node leads the group", |group| u64::from(group.is_leader)),
+    ("raft_last_applied_index", "The last log entry that has been applied", |group| group.applied_index),
+    ("raft_last_log_index", "The last entry of the log", |group| group.last_log_index),
+    ("raft_term", "The present term", |group| group.term),
+];
+
+const COUNTERS: [Reading; 6] = [
+    ("raft_leader_changes", "How often the leader changed", |group| group.leader_changes),
+    ("raft_reopened", "How often the replica was reopened after an error", |group| group.reopened),
+    ("store_commits", "Commits proposed here and applied", |group| group.commits),
+    ("store_commits_overloaded", "Commits refused because too many were in flight", |group| {
+        group.commits_overloaded
+    }),
+    ("store_commits_unknown", "Commits whose outcome is not known here", |group| group.commits_unknown),
+    ("store_reads", "Linearizable reads answered", |group| group.reads),
+];
+
+impl Collector for Groups {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let Some(host) = self.0.upgrade() else { return Ok(()) };
+        let groups = host.status().groups;
+        for (name, help, read) in GAUGES {
+            let kind = ConstGauge::<i64>::new(0).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for group in &groups {
+                let labels = [("group", group.group.to_string())];
+                let value = i64::try_from(read(group)).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        for (name, help, read) in COUNTERS {
+            let kind = ConstCounter::<u64>::new(0).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for group in &groups {
+                let labels = [("group", group.group.to_string())];
+                ConstCounter::new(read(group)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}

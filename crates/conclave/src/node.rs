@@ -1,0 +1,98 @@
+//! A running process: its ports, and how it stops.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use anyhow::{Context, Result};
+use async_trait::async_trait;
+use conclave_gateway::{
+    gateway::Gateway,
+    management::{self, Management, Readiness},
+    metrics::Metrics,
+    server,
+};
+use conclave_shard::GroupHost;
+use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinHandle};
+
+/// Ready when every group of this node has recovered and knows a leader.
+pub struct GroupsReady(pub Arc<GroupHost>);
+
+#[async_trait]
+impl Readiness for GroupsReady {
+    async fn check(&self) -> Result<(), String> {
+        let status = self.0.status();
+        for group in &status.groups {
+            if !group.healthy {
+                return Err(format!("group {} has not recovered", group.group));
+            }
+            if group.leader.is_none() {
+                return Err(format!("group {} has no leader", group.group));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Opens a port.
+pub async fn listen(address: SocketAddr, what: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("the {what} port {address} cannot be opened"))
+}
+
+/// Serves health and metrics until `stopped` turns true. It starts first, so that a start can be watched.
+pub fn serve_management(
+    listener: TcpListener,
+    metrics: Metrics,
+    readiness: Arc<dyn Readiness>,
+    mut stopped: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    let router = management::router(Management { metrics, readiness });
+    tokio::spawn(async move {
+        let until = async move {
+            // an error means that the sender is gone: the process ends
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        };
+        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(until).await {
+            tracing::error!(%error, "the management port failed");
+        }
+    })
+}
+
+/// Why a process stops.
+pub enum Stop {
+    /// It was told to.
+    Signal,
+    /// A group cannot go on: the process must end, and say so.
+    Fatal(String),
+}
+
+/// Waits for SIGTERM or SIGINT, or for a group that cannot go on.
+pub async fn wait_for_stop(mut fatal: watch::Receiver<Option<String>>) -> Result<Stop> {
+    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(Stop::Signal),
+        _ = interrupt.recv() => Ok(Stop::Signal),
+        reason = fatal.wait_for(Option::is_some) => match reason {
+            Ok(reason) => Ok(Stop::Fatal(reason.clone().unwrap_or_default())),
+            Err(_) => Ok(Stop::Fatal("the groups ended".to_owned())),
+        },
+    }
+}
+
+/// Serves the public port until `stop` is sent, then lets requests finish.
+pub fn serve_public(
+    listener: TcpListener,
+    gateway: Gateway,
+    metrics: Metrics,
+    mut stopping: watch::Receiver<bool>,
+) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let until = async move {
+            let _ = stopping.wait_for(|stopping| *stopping).await;
+        };
+        let drained =
+            server::serve(listener, None, gateway, server::Options::default(), metrics, until).await;
+        if drained.cut > 0 {
+            tracing::warn!(connections = drained.cut, "requests did not end in time");
+        }
+    })
+}

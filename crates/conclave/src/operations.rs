@@ -1,0 +1,62 @@
+//! Which operations are built: each is handed its decoded input and the world.
+
+use std::sync::Arc;
+
+use conclave_api::ops;
+use conclave_gateway::dispatch::{CallContext, Dispatcher, Identity};
+use conclave_identity::{
+    auth, clients, pools, users,
+    call::{Call, CallPrincipal},
+    world::World,
+};
+
+/// Registers every operation that is built. The others answer 501 by name.
+pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>) -> Dispatcher {
+    macro_rules! on {
+        ($($operation:ident => $($handler:ident)::+,)*) => {
+            $(
+                let world_of = Arc::clone(world);
+                dispatcher = dispatcher.on::<ops::$operation, _, _>(move |context: CallContext, input| {
+                    let world = Arc::clone(&world_of);
+                    async move { $($handler)::+(&world, &call(&context), input).await }
+                });
+            )*
+        };
+    }
+    on! {
+        CreateUserPool => pools::create_user_pool,
+        DescribeUserPool => pools::describe_user_pool,
+        ListUserPools => pools::list_user_pools,
+        DeleteUserPool => pools::delete_user_pool,
+        CreateUserPoolClient => clients::create_user_pool_client,
+        DescribeUserPoolClient => clients::describe_user_pool_client,
+        ListUserPoolClients => clients::list_user_pool_clients,
+        DeleteUserPoolClient => clients::delete_user_pool_client,
+        SignUp => users::sign_up,
+        ConfirmSignUp => users::confirm_sign_up,
+        ResendConfirmationCode => users::resend_confirmation_code,
+        AdminConfirmSignUp => users::admin_confirm_sign_up,
+        AdminCreateUser => users::admin_create_user,
+        AdminGetUser => users::admin_get_user,
+        AdminSetUserPassword => users::admin_set_user_password,
+        AdminDeleteUser => users::admin_delete_user,
+        ListUsers => users::list_users,
+        GetUser => users::get_user,
+        InitiateAuth => auth::initiate_auth,
+        RespondToAuthChallenge => auth::respond_to_auth_challenge,
+    }
+    dispatcher
+}
+
+/// What the domain learns of a call.
+fn call(context: &CallContext) -> Call {
+    let principal = match &context.caller {
+        Identity::Principal(principal) => Some(CallPrincipal {
+            account_id: principal.account_id.clone(),
+            region: principal.region.clone(),
+            arn: principal.arn.clone(),
+        }),
+        Identity::Anonymous => None,
+    };
+    Call { principal, request_id: context.request_id.to_string() }
+}

@@ -1,0 +1,153 @@
+//! Access tokens as the proof of who calls.
+
+use conclave_api::{ApiError, ExceptionName};
+use conclave_crypto::token::{Claims, TokenError, UnverifiedToken, check_times};
+use conclave_store::{
+    keys::{self, UserChild},
+    records::{SessionRecord, UserRecord},
+};
+
+use crate::{
+    config::TokenUse,
+    errors,
+    tx::{Failure, Query, Stored, Tx},
+};
+
+/// The scope that operations on one's own user ask for.
+const SELF_SERVICE_SCOPE: &str = "aws.cognito.signin.user.admin";
+
+/// What a token says before anybody has checked it: good for finding the rows that decide.
+pub struct PresentedToken<'a> {
+    token: &'a str,
+    /// The pool whose keys decide.
+    pub pool_id: String,
+    sub: String,
+    client_id: String,
+    origin_jti: Option<String>,
+}
+
+impl<'a> PresentedToken<'a> {
+    /// Takes a token apart.
+    ///
+    /// # Errors
+    /// NotAuthorizedException when it is not an access token of any pool.
+    pub fn parse(token: &'a str) -> Result<Self, ApiError> {
+        let unverified = UnverifiedToken::parse(token).map_err(|_| invalid())?;
+        let text = |name| unverified.unverified_claim(name).and_then(|value| value.as_str());
+        if text("token_use") != Some("access") {
+            return Err(invalid());
+        }
+        let pool_id = text("iss").and_then(|issuer| issuer.rsplit_once('/')).map(|(_, pool_id)| pool_id);
+        let pool_id = pool_id.filter(|id| !id.is_empty() && id.len() <= 55).ok_or_else(invalid)?;
+        let short = |name| text(name).filter(|text| text.len() <= 128).map(str::to_owned);
+        Ok(Self {
+            token,
+            pool_id: pool_id.to_owned(),
+            sub: short("sub").ok_or_else(invalid)?,
+            client_id: short("client_id").ok_or_else(invalid)?,
+            origin_jti: short("origin_jti"),
+        })
+    }
+
+    /// Loads the rows that decide about the token, in one read.
+    ///
+    /// # Errors
+    /// NotAuthorizedException when the token's pool does not exist; the store's.
+    pub async fn load(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
+        match tx.load(self.query()).await {
+            Ok(_) => Ok(()),
+            // a token names its pool before anybody has checked it: this says nothing of pools
+            Err(Failure::Refused(error)) if error.code == ExceptionName::ResourceNotFoundException => {
+                Err(invalid().into())
+            }
+            Err(failure) => Err(failure),
+        }
+    }
+
+    fn query(&self) -> Query {
+        let query = Query::new().client(&self.client_id).get(keys::user(&self.sub));
+        match &self.origin_jti {
+            Some(origin_jti) => query.get(session_key(&self.sub, origin_jti)),
+            None => query,
+        }
+    }
+
+    /// The user whose token this is, once signature, times, scope, client, user and session have been
+    /// checked. [`Self::load`] comes first.
+    ///
+    /// # Errors
+    /// NotAuthorizedException, ResourceNotFoundException (the client), UserNotFoundException.
+    pub fn check(&self, tx: &Tx<'_>) -> Result<Stored<UserRecord>, Failure> {
+        let config = tx.pool()?;
+        let unverified = UnverifiedToken::parse(self.token).map_err(|_| invalid())?;
+        let kid = unverified.kid().to_owned();
+        let key = config.verifying_key(TokenUse::Access, &kid).ok_or_else(bad_signature)?;
+        let claims = unverified.verify(key).map_err(|_| bad_signature())?;
+        let text = |name| claims.get(name).and_then(|value| value.as_str());
+        if text("iss") != Some(config.issuer(tx.world()).as_str()) {
+            return Err(invalid().into());
+        }
+        check_token_times(&claims, tx.now_ms())?;
+        let scopes = text("scope").unwrap_or_default();
+        if !scopes.split(' ').any(|scope| scope == SELF_SERVICE_SCOPE) {
+            return Err(
+                ApiError::not_authorized("Access Token does not have required scopes").into()
+            );
+        }
+        if tx.client().is_none() {
+            return Err(errors::client_not_found(&self.client_id).into());
+        }
+        let user = tx.get::<UserRecord>(&keys::user(&self.sub))?;
+        let user = user.ok_or_else(errors::user_not_found)?;
+        if !user.record.enabled {
+            return Err(user_disabled().into());
+        }
+        self.check_session(tx, &user.record, &claims)?;
+        Ok(user)
+    }
+
+    fn check_session(
+        &self,
+        tx: &Tx<'_>,
+        user: &UserRecord,
+        claims: &Claims,
+    ) -> Result<(), ApiError> {
+        let revoked = || ApiError::not_authorized("Access Token has been revoked");
+        let began_ms = match &self.origin_jti {
+            Some(origin_jti) => {
+                let session = tx.get::<SessionRecord>(&session_key(&self.sub, origin_jti))?;
+                session.ok_or_else(revoked)?.record.created_ms
+            }
+            // without revocation there is no session to look at, but a sign-out everywhere still counts
+            None => claims.get("auth_time").and_then(|time| time.as_i64()).unwrap_or(0) * 1_000 + 999,
+        };
+        if began_ms < user.sessions_valid_from_ms { Err(revoked()) } else { Ok(()) }
+    }
+}
+
+/// The row of a session.
+pub fn session_key(sub: &str, origin_jti: &str) -> Vec<u8> {
+    keys::user_child(sub, UserChild::Session, origin_jti.as_bytes())
+}
+
+/// `User is disabled.`
+pub fn user_disabled() -> ApiError {
+    ApiError::not_authorized("User is disabled.")
+}
+
+fn check_token_times(claims: &Claims, now_ms: i64) -> Result<(), ApiError> {
+    // gateways and leaders may disagree by a little about when a token was issued
+    const LEEWAY_S: i64 = 60;
+    check_times(claims, now_ms.div_euclid(1_000), LEEWAY_S).map_err(|error| match error {
+        TokenError::Expired => ApiError::not_authorized("Access Token has expired"),
+        _ => invalid(),
+    })
+}
+
+fn invalid() -> ApiError {
+    ApiError::not_authorized("Invalid Access Token")
+}
+
+fn bad_signature() -> ApiError {
+    ApiError::not_authorized("Could not verify signature for Access Token")
+}

@@ -1,0 +1,134 @@
+//! NEW_PASSWORD_REQUIRED: a user who signed in with a temporary password sets one that lasts, and
+//! gives the required attributes that are still missing.
+
+use std::collections::BTreeMap;
+
+use conclave_api::{ApiError, types};
+use conclave_crypto::secret::SecretString;
+
+use super::{
+    attempts, challenge_session,
+    step::{self, Step, required},
+    tokens,
+};
+use crate::{
+    config::ClientConfig,
+    tx::{Failure, Tx},
+    users::{
+        attributes, credentials, index,
+        lookup::FoundUser,
+        password_policy::{self, Wording},
+        status,
+    },
+};
+
+/// The prefix of attributes in `ChallengeResponses`.
+const ATTRIBUTE_PREFIX: &str = "userAttributes.";
+
+/// Answers the challenge. The rows of the name's lookup and of the used session must have been loaded.
+///
+/// # Errors
+/// NotAuthorizedException for a session that is expired, used, or not this user's;
+/// InvalidPasswordException, which leaves the session usable; InvalidParameterException for attributes.
+pub async fn answer(
+    tx: &mut Tx<'_>,
+    client: &ClientConfig,
+    sealed: &[u8],
+    responses: &BTreeMap<String, String>,
+    found: Option<FoundUser>,
+) -> Result<Step, Failure> {
+    let config = tx.pool()?;
+    let session =
+        challenge_session::open(&config, sealed).ok_or_else(challenge_session::invalid)?;
+    if session.challenge != "NEW_PASSWORD_REQUIRED"
+        || session.client_id != client.record.client_id
+    {
+        return Err(challenge_session::invalid().into());
+    }
+    let found = found.filter(|found| found.sub() == session.sub);
+    let found = found.ok_or_else(challenge_session::invalid)?;
+    if tx.get_bytes(&challenge_session::used_key(sealed)).is_some() {
+        return Err(challenge_session::used().into());
+    }
+    if tx.now_ms() >= session.expires_ms {
+        return Err(challenge_session::expired().into());
+    }
+    let user = &found.user.record;
+    step::may_sign_in(user)?;
+    // the password that opened this session must still be the user's, and still be temporary
+    let version = found.credentials.as_ref().map_or(0, |stored| stored.version);
+    if version != session.credentials_version || user.status != status::FORCE_CHANGE_PASSWORD {
+        return Err(challenge_session::invalid().into());
+    }
+
+    let password = SecretString::new(required(responses, "NEW_PASSWORD")?.to_owned());
+    check_length(&password)?;
+    let policy = config.record.password_policy.clone().unwrap_or_default();
+    password_policy::check(&policy, password.expose(), Wording::NewPassword)?;
+    let mut changed = user.clone();
+    set_attributes(&config, client, &mut changed, responses)?;
+    if let Some(missing) = attributes::missing_required(&config.record, &changed).first() {
+        return Err(ApiError::invalid_parameter(format!(
+            "Invalid attributes given, {missing} is missing"
+        ))
+        .into());
+    }
+    changed.status = status::CONFIRMED.to_owned();
+    changed.modified_ms = tx.now_ms();
+
+    challenge_session::consume(tx, sealed, &session);
+    attempts::succeeded(tx, attempts::of_user(&user.sub));
+    credentials::set_password(tx, &changed, &password, 0).await?;
+    index::write_user(tx, Some(user), &changed)?;
+    let tokens = tokens::begin_session(tx, client, &changed, &session.event_id)?;
+    Ok(Step::Tokens(tokens))
+}
+
+/// The limit that the model sets for passwords elsewhere: here the password is one of a map's values.
+fn check_length(password: &SecretString) -> Result<(), ApiError> {
+    const CHARACTERS_MAX: usize = 256;
+    if password.expose().encode_utf16().count() > CHARACTERS_MAX {
+        return Err(ApiError::invalid_parameter(
+            "1 validation error detected: Value at 'password' failed to satisfy constraint: \
+             Member must have length less than or equal to 256",
+        ));
+    }
+    Ok(())
+}
+
+/// Sets the attributes that came with the answer. Only what has no value yet can be given here.
+fn set_attributes(
+    config: &crate::config::PoolConfig,
+    client: &ClientConfig,
+    user: &mut conclave_store::records::UserRecord,
+    responses: &BTreeMap<String, String>,
+) -> Result<(), ApiError> {
+    let given: Vec<_> = responses
+        .iter()
+        .filter_map(|(name, value)| {
+            let name = name.strip_prefix(ATTRIBUTE_PREFIX)?;
+            Some(types::AttributeType {
+                name: Some(name.to_owned()),
+                value: Some(value.to_owned()),
+            })
+        })
+        .collect();
+    if given.is_empty() {
+        return Ok(());
+    }
+    let mut values = attributes::collect(&given)?;
+    attributes::check_permission(attributes::Writer::Client(client), &values)?;
+    attributes::check_schema(&config.record, &mut values, false)?;
+    for (name, value) in &values {
+        match attributes::value(user, name) {
+            Some(present) if present == value => {}
+            Some(_) => {
+                return Err(ApiError::not_authorized(format!(
+                    "Cannot modify an already provided {name}"
+                )));
+            }
+            None => attributes::set(user, name, value),
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,134 @@
+//! RespondToAuthChallenge: the next step of a sign-in.
+//! <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_RespondToAuthChallenge.html>
+
+use async_trait::async_trait;
+use conclave_api::{ApiError, enums::ChallengeNameType, types};
+use conclave_crypto::encoding;
+
+use super::{
+    attempts, challenge_session,
+    initiate_auth::within_limits,
+    new_password, srp,
+    step::{Step, required},
+};
+use crate::{
+    call::Call,
+    client_pool::{self, client_pool},
+    config::ClientConfig,
+    errors,
+    tx::{Decision, Failure, Query, Transaction, Tx, transact},
+    users::{lookup, secret_hash},
+    world::World,
+};
+
+/// Answers RespondToAuthChallenge.
+///
+/// # Errors
+/// As the API declares them.
+pub async fn respond_to_auth_challenge(
+    world: &World,
+    _call: &Call,
+    input: types::RespondToAuthChallengeRequest,
+) -> Result<types::RespondToAuthChallengeResponse, ApiError> {
+    let client_id = input.client_id.clone().unwrap_or_default();
+    let pool_id = client_pool(world, &client_id).await?;
+    let challenge = ChallengeNameType::from(input.challenge_name.as_deref().unwrap_or_default());
+    let sealed = match challenge {
+        // Cognito's SRP clients carry the session in the secret block, and send no other
+        ChallengeNameType::PasswordVerifier => {
+            let block = input.challenge_responses.get("PASSWORD_CLAIM_SECRET_BLOCK");
+            block.and_then(|block| encoding::base64_decode(block))
+        }
+        _ => input.session.as_deref().and_then(challenge_session::from_text),
+    };
+    transact(world, &RespondToAuthChallenge { pool_id, client_id, challenge, sealed, input: &input }).await
+}
+
+struct RespondToAuthChallenge<'a> {
+    pool_id: String,
+    client_id: String,
+    challenge: ChallengeNameType,
+    sealed: Option<Vec<u8>>,
+    input: &'a types::RespondToAuthChallengeRequest,
+}
+
+#[async_trait]
+impl Transaction for RespondToAuthChallenge<'_> {
+    type Output = types::RespondToAuthChallengeResponse;
+
+    fn scope(&self) -> &str {
+        &self.pool_id
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
+        let query = self.query(tx.world());
+        let client = client_pool::load(tx, query, &self.client_id).await?.client;
+        let step = match self.challenge {
+            ChallengeNameType::PasswordVerifier => self.password_verifier(tx, &client).await?,
+            ChallengeNameType::NewPasswordRequired => self.new_password(tx, &client).await?,
+            // nothing of this version opens such a challenge, so no session can be one of it
+            _ => return Err(challenge_session::invalid().into()),
+        };
+        Ok(step.into_respond_to_auth_challenge())
+    }
+}
+
+impl RespondToAuthChallenge<'_> {
+    fn query(&self, world: &World) -> Query {
+        let mut query = Query::new();
+        if let Some(sealed) = &self.sealed {
+            query = query.get(challenge_session::used_key(sealed));
+        }
+        let name = self.input.challenge_responses.get("USERNAME").map_or("", String::as_str);
+        query = query.get(attempts::of_unknown(world, &self.pool_id, name));
+        if within_limits(name) {
+            query = lookup::query(query, name, &[lookup::With::Credentials]);
+        }
+        query
+    }
+
+    async fn password_verifier(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+    ) -> Result<Step, Failure> {
+        let responses = &self.input.challenge_responses;
+        let username = required(responses, "USERNAME")?;
+        required(responses, "PASSWORD_CLAIM_SECRET_BLOCK")?;
+        let signature = required(responses, "PASSWORD_CLAIM_SIGNATURE")?;
+        let timestamp = required(responses, "TIMESTAMP")?;
+        let found = self.find(tx, username)?;
+        self.check_secret(client, username, found.as_ref())?;
+        let Some(secret_block) = &self.sealed else {
+            return Err(errors::incorrect_username_or_password().into());
+        };
+        let claim = srp::Claim { secret_block, signature, timestamp };
+        srp::verify(tx, client, username, &claim, found).await
+    }
+
+    async fn new_password(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        let responses = &self.input.challenge_responses;
+        let username = required(responses, "USERNAME")?;
+        required(responses, "NEW_PASSWORD")?;
+        let found = self.find(tx, username)?;
+        self.check_secret(client, username, found.as_ref())?;
+        let sealed = self.sealed.as_deref().ok_or_else(challenge_session::invalid)?;
+        new_password::answer(tx, client, sealed, responses, found).await
+    }
+
+    /// From the second step on, SECRET_HASH is over the canonical user name.
+    fn check_secret(
+        &self,
+        client: &ClientConfig,
+        username: &str,
+        found: Option<&lookup::FoundUser>,
+    ) -> Result<(), ApiError> {
+        let given = self.input.challenge_responses.get("SECRET_HASH").map(String::as_str);
+        let canonical = found.map_or(username, |found| &found.user.record.username);
+        secret_hash::check(client, canonical, given)
+    }
+
+    fn find(&self, tx: &Tx<'_>, name: &str) -> Result<Option<lookup::FoundUser>, ApiError> {
+        if within_limits(name) { lookup::find(tx, &*tx.pool()?, name) } else { Ok(None) }
+    }
+}

@@ -1,0 +1,212 @@
+//! USER_SRP_AUTH and PASSWORD_VERIFIER: SRP-6a as Cognito's clients speak it. The password never
+//! crosses the wire; the server keeps nothing between the two steps, the client carries it sealed.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use conclave_api::ApiError;
+use conclave_crypto::{
+    encoding,
+    srp::{self, ClientPublic, ServerEphemeral, Verifier},
+};
+use conclave_store::records::ChallengeSession;
+
+use super::{
+    attempts, challenge_session,
+    step::{self, Step},
+};
+use crate::{
+    config::ClientConfig,
+    errors,
+    tx::{Failure, Tx},
+    users::{
+        credentials,
+        lookup::{self, FoundUser},
+    },
+};
+
+/// How far the client's clock may be from the group's, in milliseconds.
+const TIMESTAMP_SKEW_MS_MAX: i64 = 5 * 60_000;
+
+/// Answers USER_SRP_AUTH with the PASSWORD_VERIFIER challenge. Nothing is learned from it about the
+/// user, and nothing is committed.
+///
+/// # Errors
+/// InvalidParameterException for an `SRP_A` that is no number, or is a multiple of N (RFC 5054,
+/// section 2.5.4); UserNotFoundException where the client is told.
+pub async fn challenge(
+    tx: &mut Tx<'_>,
+    client: &ClientConfig,
+    username: &str,
+    srp_a: &str,
+    found: Option<FoundUser>,
+    event_id: &str,
+) -> Result<Step, Failure> {
+    let client_public =
+        ClientPublic::parse(srp_a).map_err(|_| ApiError::invalid_parameter("Invalid SRP_A"))?;
+    let config = tx.pool()?;
+    let (sub, canonical, salt, verifier, credentials_version) = match &found {
+        None if !client.hides_users() => return Err(errors::user_not_found().into()),
+        None => {
+            let name = lookup::folded(&config, username);
+            let fake = &config.fake_users;
+            let verifier = fake.verifier(&name).map_err(|_| broken())?;
+            (String::new(), username.to_owned(), fake.salt(&name).to_vec(), verifier, 0)
+        }
+        Some(found) => {
+            let user = &found.user.record;
+            if !user.enabled {
+                return Err(super::access_token::user_disabled().into());
+            }
+            let stored = found.credentials.as_ref();
+            let opened = match stored {
+                Some(stored) => credentials::open_srp(&config, &user.sub, &stored.record)?,
+                None => None,
+            };
+            // a user without a verifier gets one that no password matches
+            let (salt, verifier) = match opened {
+                Some(srp) => (srp.salt.to_vec(), srp.verifier),
+                None => {
+                    let fake = &config.fake_users;
+                    let verifier = fake.verifier(&user.username).map_err(|_| broken())?;
+                    (fake.salt(&user.username).to_vec(), verifier)
+                }
+            };
+            let version = stored.map_or(0, |stored| stored.version);
+            (user.sub.clone(), user.username.clone(), salt, verifier, version)
+        }
+    };
+
+    let world = tx.world();
+    let entropy = std::sync::Arc::clone(&world.entropy);
+    let ephemeral = world
+        .cpu
+        .run(move || ServerEphemeral::new(&verifier, &*entropy))
+        .await
+        .map_err(errors::cpu)?
+        .map_err(|_| broken())?;
+    let session = ChallengeSession {
+        challenge: "PASSWORD_VERIFIER".to_owned(),
+        client_id: client.record.client_id.clone(),
+        sub,
+        username: canonical.clone(),
+        expires_ms: tx.now_ms() + challenge_session::validity_ms(client),
+        credentials_version,
+        srp_client_public: client_public.to_bytes().into(),
+        srp_ephemeral: Bytes::copy_from_slice(ephemeral.to_bytes().expose()),
+        event_id: event_id.to_owned(),
+        ..Default::default()
+    };
+    let sealed = challenge_session::seal(world, &config, session)?;
+    let parameters = BTreeMap::from([
+        ("SALT".to_owned(), srp::salt_hex(&salt)),
+        ("SECRET_BLOCK".to_owned(), encoding::base64(&sealed)),
+        ("SRP_B".to_owned(), ephemeral.public_hex()),
+        ("USERNAME".to_owned(), canonical.clone()),
+        ("USER_ID_FOR_SRP".to_owned(), canonical),
+    ]);
+    Ok(Step::Challenge { name: "PASSWORD_VERIFIER", parameters, session: None })
+}
+
+/// What a client answers to PASSWORD_VERIFIER.
+pub struct Claim<'a> {
+    /// `PASSWORD_CLAIM_SECRET_BLOCK`, decoded.
+    pub secret_block: &'a [u8],
+    /// `PASSWORD_CLAIM_SIGNATURE`, base64.
+    pub signature: &'a str,
+    /// `TIMESTAMP`
+    pub timestamp: &'a str,
+}
+
+/// Checks the answer to PASSWORD_VERIFIER. The rows of the name's lookup, of its unknown attempts and
+/// of the used session must have been loaded.
+///
+/// # Errors
+/// NotAuthorizedException, the same for a wrong password, a user that does not exist, and a block that
+/// is altered, expired, used, or of another client.
+pub async fn verify(
+    tx: &mut Tx<'_>,
+    client: &ClientConfig,
+    username: &str,
+    claim: &Claim<'_>,
+    found: Option<FoundUser>,
+) -> Result<Step, Failure> {
+    let config = tx.pool()?;
+    let refused = errors::incorrect_username_or_password;
+    let session = challenge_session::open(&config, claim.secret_block).ok_or_else(refused)?;
+    let fresh = session.challenge == "PASSWORD_VERIFIER"
+        && session.client_id == client.record.client_id
+        && session.expires_ms > tx.now_ms()
+        && tx.get_bytes(&challenge_session::used_key(claim.secret_block)).is_none();
+    let timestamp_ms = srp::parse_timestamp(claim.timestamp).map(|seconds| seconds * 1_000);
+    let timely =
+        timestamp_ms.is_some_and(|at| (at - tx.now_ms()).abs() <= TIMESTAMP_SKEW_MS_MAX);
+    if !fresh || !timely {
+        return Err(refused().into());
+    }
+
+    // the block decides whose answer this is; the name that came with it only found the rows
+    let found = found.filter(|found| found.sub() == session.sub);
+    if found.is_none() && !session.sub.is_empty() {
+        return Err(refused().into());
+    }
+    let attempts_key = match &found {
+        Some(found) => {
+            step::may_sign_in(&found.user.record)?;
+            attempts::of_user(found.sub())
+        }
+        None if session.username != username => return Err(refused().into()),
+        None => attempts::of_unknown(tx.world(), config.id(), &session.username),
+    };
+    attempts::check_lock(tx, &attempts_key)?;
+
+    let verifier = match found.as_ref().and_then(|found| found.credentials.as_ref()) {
+        Some(stored) if stored.version == session.credentials_version => {
+            let sub = found.as_ref().map_or("", FoundUser::sub);
+            credentials::open_srp(&config, sub, &stored.record)?.map(|srp| srp.verifier)
+        }
+        _ => None,
+    };
+    let proved = prove(tx, &session, claim, verifier).await?;
+    challenge_session::consume(tx, claim.secret_block, &session);
+    match found {
+        Some(found) if proved => {
+            tx.rely_on(&credentials::key(found.sub()));
+            step::after_password(tx, client, &found, &session.event_id)
+        }
+        _ => Err(attempts::failed(tx, attempts_key)),
+    }
+}
+
+/// Whether the client has proved the password behind `verifier`; without one, the work of it.
+async fn prove(
+    tx: &Tx<'_>,
+    session: &ChallengeSession,
+    claim: &Claim<'_>,
+    verifier: Option<Verifier>,
+) -> Result<bool, Failure> {
+    let config = tx.pool()?;
+    let is_real = verifier.is_some();
+    let verifier = match verifier {
+        Some(verifier) => verifier,
+        None => config.fake_users.verifier(&session.username).map_err(|_| broken())?,
+    };
+    let client_public = ClientPublic::from_bytes(&session.srp_client_public).map_err(|_| broken())?;
+    let ephemeral = ServerEphemeral::from_bytes(&session.srp_ephemeral).map_err(|_| broken())?;
+    let key = tx.world().cpu.run(move || srp::server_key(&client_public, &ephemeral, &verifier)).await;
+    // a degenerate key proves nothing
+    let Ok(key) = key.map_err(errors::cpu)? else { return Ok(false) };
+    let claimed = srp::check_claim(
+        &key,
+        config.srp_pool_name(),
+        &session.username,
+        claim.secret_block,
+        claim.timestamp,
+        claim.signature,
+    );
+    Ok(claimed && is_real)
+}
+
+fn broken() -> ApiError {
+    errors::internal("SRP arithmetic failed")
+}

@@ -1,0 +1,160 @@
+//! Issuing tokens: claims are decided with everything else, signatures are made after the commit.
+
+use bytes::Bytes;
+use conclave_api::{ApiError, types};
+use conclave_crypto::{ids, refresh::RefreshToken};
+use conclave_store::{
+    keys::{self, UserChild},
+    records::{SessionRecord, UserRecord},
+};
+use serde_json::{Map, Value};
+use std::sync::Arc;
+
+use super::claims;
+use crate::{
+    config::{ClientConfig, PoolConfig, TokenUse},
+    errors,
+    tx::{Finish, Tx},
+    world::World,
+};
+
+/// How long a session's row stays behind the end of its refresh token, so that an expired token is
+/// told from one that never was, in milliseconds.
+const SESSION_KEPT_MS: i64 = 24 * 3_600_000;
+
+/// Claims that wait for the commit, to be signed then.
+pub struct UnsignedTokens {
+    config: Arc<PoolConfig>,
+    id: Map<String, Value>,
+    access: Map<String, Value>,
+    refresh: Option<String>,
+    expires_in: i64,
+}
+
+/// Begins a session and states what its tokens say. Checks that nothing of the configuration has
+/// changed when the commit takes effect.
+///
+/// # Errors
+/// InternalErrorException when a token cannot be made.
+pub fn begin_session(
+    tx: &mut Tx<'_>,
+    client: &ClientConfig,
+    user: &UserRecord,
+    event_id: &str,
+) -> Result<UnsignedTokens, ApiError> {
+    let config = tx.pool()?;
+    let world = tx.world();
+    let now_ms = tx.now_ms();
+    let origin_jti = ids::uuid(&*world.entropy);
+    let refresh = RefreshToken::new(config.id(), &user.sub, &origin_jti, &*world.entropy)
+        .ok_or_else(|| errors::internal("a refresh token could not be made"))?;
+    let session = SessionRecord {
+        origin_jti: origin_jti.clone(),
+        client_id: client.record.client_id.clone(),
+        created_ms: now_ms,
+        auth_time_ms: now_ms,
+        refresh_hash: Bytes::copy_from_slice(&refresh.hash()),
+        expires_ms: now_ms + refresh_validity_ms(client),
+        event_id: event_id.to_owned(),
+    };
+    let key = keys::user_child(&user.sub, UserChild::Session, origin_jti.as_bytes());
+    tx.rely_on_root(keys::user(&user.sub));
+    tx.rely_on_config();
+    tx.put_expiring(key, &session, session.expires_ms + SESSION_KEPT_MS);
+    let refresh = Some(refresh.encode().expose().clone());
+    Ok(unsigned(world, &config, client, user, &session, refresh, now_ms))
+}
+
+/// States what new tokens of a session say.
+///
+/// # Errors
+/// InternalErrorException when the pool is not loaded.
+pub fn renew(
+    tx: &Tx<'_>,
+    client: &ClientConfig,
+    user: &UserRecord,
+    session: &SessionRecord,
+) -> Result<UnsignedTokens, ApiError> {
+    Ok(unsigned(tx.world(), &tx.pool()?, client, user, session, None, tx.now_ms()))
+}
+
+fn unsigned(
+    world: &World,
+    config: &Arc<PoolConfig>,
+    client: &ClientConfig,
+    user: &UserRecord,
+    session: &SessionRecord,
+    refresh: Option<String>,
+    now_ms: i64,
+) -> UnsignedTokens {
+    let issuer = config.issuer(world);
+    let issued_at = now_ms.div_euclid(1_000);
+    let revocable = client.record.enable_token_revocation;
+    let common = claims::Common {
+        issuer: &issuer,
+        client_id: &client.record.client_id,
+        origin_jti: revocable.then_some(session.origin_jti.as_str()),
+        event_id: &session.event_id,
+        auth_time: session.auth_time_ms.div_euclid(1_000),
+        issued_at,
+    };
+    let record = &client.record;
+    let id_s = validity_s(record.id_token_validity, record.id_token_unit.as_deref(), "hours", 3_600);
+    let access_s =
+        validity_s(record.access_token_validity, record.access_token_unit.as_deref(), "hours", 3_600);
+    let jti = || ids::uuid(&*world.entropy);
+    UnsignedTokens {
+        config: Arc::clone(config),
+        id: claims::id(&common, user, client, &jti(), issued_at + id_s),
+        access: claims::access(&common, user, &jti(), issued_at + access_s),
+        refresh,
+        expires_in: access_s,
+    }
+}
+
+impl UnsignedTokens {
+    /// The signatures, and around them an answer.
+    pub fn finish<T: Send + 'static>(
+        self,
+        answer: impl FnOnce(types::AuthenticationResultType) -> T + Send + 'static,
+    ) -> Finish<T> {
+        Box::new(move |world| Box::pin(async move { Ok(answer(self.sign(world).await?)) }))
+    }
+
+    async fn sign(self, world: &World) -> Result<types::AuthenticationResultType, ApiError> {
+        let id_key = self.config.active_key(TokenUse::Id)?;
+        let access_key = self.config.active_key(TokenUse::Access)?;
+        let Self { id, access, refresh, expires_in, .. } = self;
+        let signed = world.cpu.run(move || Ok((id_key.sign(&id)?, access_key.sign(&access)?))).await;
+        let (id_token, access_token) = signed
+            .map_err(errors::cpu)?
+            .map_err(|_: conclave_crypto::token::TokenError| errors::internal("a token could not be signed"))?;
+        Ok(types::AuthenticationResultType {
+            access_token: Some(access_token),
+            expires_in: i32::try_from(expires_in).ok(),
+            token_type: Some("Bearer".to_owned()),
+            refresh_token: refresh,
+            id_token: Some(id_token),
+            ..Default::default()
+        })
+    }
+}
+
+fn refresh_validity_ms(client: &ClientConfig) -> i64 {
+    const DEFAULT_S: i64 = 30 * 24 * 3_600;
+    let record = &client.record;
+    validity_s(record.refresh_token_validity, record.refresh_token_unit.as_deref(), "days", DEFAULT_S)
+        * 1_000
+}
+
+/// A validity with its unit, in seconds.
+fn validity_s(validity: Option<u32>, unit: Option<&str>, default_unit: &str, default_s: i64) -> i64 {
+    let Some(validity) = validity.filter(|validity| *validity > 0) else { return default_s };
+    let unit_s = match unit.unwrap_or(default_unit) {
+        "seconds" => 1,
+        "minutes" => 60,
+        "hours" => 3_600,
+        _ => 86_400,
+    };
+    i64::from(validity) * unit_s
+}

@@ -1,0 +1,22 @@
+//! App clients of a pool: one file for each operation, and what several of them share.
+
+mod create_user_pool_client;
+mod delete_user_pool_client;
+mod describe;
+mod describe_user_pool_client;
+mod list_user_pool_clients;
+mod settings;
+pub mod validity;
+
+pub use create_user_pool_client::create_user_pool_client;
+pub use delete_user_pool_client::delete_user_pool_client;
+pub use describe::describe;
+pub use describe_user_pool_client::describe_user_pool_client;
+pub use list_user_pool_clients::list_user_pool_clients;
+
+use conclave_api::ApiError;
+
+/// There is no such client in the caller's pool. Signed operations do not repeat the id.
+fn client_not_found() -> ApiError {
+    ApiError::resource_not_found("User pool client does not exist.")
+}

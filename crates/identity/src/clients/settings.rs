@@ -1,0 +1,125 @@
+//! From a request's settings to a client's record: Cognito's defaults, and its rules between members and
+//! with the pool. Limits of single members are checked before, and members whose effect is not built
+//! are refused before (`proto/model/refusals.toml`).
+//!
+//! Sources: API reference, `CreateUserPoolClient`; texts are Cognito's.
+
+use conclave_api::{ApiError, types};
+use conclave_store::records::{ClientRecord, PoolRecord};
+
+use super::validity;
+use crate::{errors, pools::schema};
+
+/// API reference, `CreateUserPoolClient`: AuthSessionValidity.
+const AUTH_SESSION_VALIDITY_MINUTES: u32 = 3;
+
+/// The record of a new client; id, secrets and times are still to be filled in.
+///
+/// # Errors
+/// InvalidParameterException.
+pub(super) fn new_client(
+    pool: &PoolRecord,
+    request: &types::CreateUserPoolClientRequest,
+) -> Result<ClientRecord, ApiError> {
+    let has_secret = request.generate_secret == Some(true) || request.client_secret.is_some();
+    if request.generate_secret == Some(true) && request.client_secret.is_some() {
+        return Err(errors::invalid_parameter(
+            "Only one of GenerateSecret or ClientSecret can be set.",
+        ));
+    }
+    let propagates = request.enable_propagate_additional_user_context_data == Some(true);
+    if propagates && !has_secret {
+        return Err(errors::invalid_parameter(
+            "Client Secret is required to set EnablePropagateAdditionalUserContextData as true",
+        ));
+    }
+    check_providers(pool, &request.supported_identity_providers)?;
+    check_read_attributes(pool, &request.read_attributes)?;
+    check_write_attributes(pool, &request.write_attributes)?;
+    let units = request.token_validity_units.as_ref();
+    let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
+    let refresh_token_validity = number(request.refresh_token_validity).filter(|value| *value > 0);
+    let record = ClientRecord {
+        name: request.client_name.clone().unwrap_or_default(),
+        refresh_token_validity: refresh_token_validity.or(Some(validity::REFRESH_DEFAULT)),
+        access_token_validity: number(request.access_token_validity),
+        id_token_validity: number(request.id_token_validity),
+        refresh_token_unit: units.and_then(|units| units.refresh_token.clone()),
+        access_token_unit: units.and_then(|units| units.access_token.clone()),
+        id_token_unit: units.and_then(|units| units.id_token.clone()),
+        has_token_validity_units: units.is_some(),
+        read_attributes: request.read_attributes.clone(),
+        write_attributes: request.write_attributes.clone(),
+        explicit_auth_flows: auth_flows(&request.explicit_auth_flows)?,
+        prevent_user_existence_errors: request.prevent_user_existence_errors.clone(),
+        enable_token_revocation: request.enable_token_revocation.unwrap_or(true),
+        enable_propagate_additional_user_context_data: propagates,
+        auth_session_validity_minutes: number(request.auth_session_validity)
+            .unwrap_or(AUTH_SESSION_VALIDITY_MINUTES),
+        supported_identity_providers: request.supported_identity_providers.clone(),
+        ..Default::default()
+    };
+    validity::check(&record)?;
+    Ok(record)
+}
+
+/// No pool has other providers in this version.
+fn check_providers(pool: &PoolRecord, providers: &[String]) -> Result<(), ApiError> {
+    match providers.iter().find(|provider| *provider != "COGNITO") {
+        None => Ok(()),
+        Some(provider) => Err(errors::invalid_parameter(format!(
+            "The provider {provider} does not exist for User Pool {}.",
+            pool.pool_id
+        ))),
+    }
+}
+
+fn check_read_attributes(pool: &PoolRecord, names: &[String]) -> Result<(), ApiError> {
+    let known = |name: &String| schema::find(pool, name).is_some() || name == "identities";
+    if names.iter().all(known) {
+        return Ok(());
+    }
+    Err(errors::invalid_parameter("Invalid read attributes specified while creating a client"))
+}
+
+/// A client that may write some attributes may write all that a user must have, and none that only
+/// the service or an administrator writes.
+fn check_write_attributes(pool: &PoolRecord, names: &[String]) -> Result<(), ApiError> {
+    let writable = |name: &String| {
+        let reserved = matches!(name.as_str(), "sub" | "email_verified" | "phone_number_verified");
+        !reserved && schema::find(pool, name).is_some_and(|attribute| !attribute.developer_only)
+    };
+    let complete = || schema::required(pool).all(|attribute| names.contains(&attribute.name));
+    if names.is_empty() || (names.iter().all(writable) && complete()) {
+        return Ok(());
+    }
+    Err(errors::invalid_parameter("Invalid write attributes specified while creating a client"))
+}
+
+/// The flows, once each, in the order in which Cognito answers them.
+fn auth_flows(given: &[String]) -> Result<Vec<String>, ApiError> {
+    let is_new = |flow: &&String| flow.starts_with("ALLOW_");
+    let new = given.iter().filter(is_new).count();
+    if new > 0 && new < given.len() {
+        return Err(errors::invalid_parameter(
+            "Auth flow name with prefix 'ALLOW' cannot be used with legacy auth flow names.",
+        ));
+    }
+    let mut flows: Vec<String> = Vec::with_capacity(given.len());
+    for flow in given {
+        if !flows.contains(flow) {
+            flows.push(flow.clone());
+        }
+    }
+    flows.sort_by_key(|flow| hash_set_bucket(flow));
+    Ok(flows)
+}
+
+/// The place of a name in a Java `HashSet` of at most twelve: Cognito answers the flows in the order of
+/// such a set. Names in one place keep the request's order.
+fn hash_set_bucket(name: &str) -> u32 {
+    let hash = name
+        .encode_utf16()
+        .fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)));
+    (hash ^ (hash >> 16)) & 15
+}

@@ -1,0 +1,55 @@
+//! What anybody may know of a pool: its issuer and the keys that its tokens are checked with.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use conclave_api::{ApiError, ExceptionName};
+use conclave_crypto::token::Jwks;
+
+use crate::{
+    config::PoolConfig,
+    tx::{Decision, Query, Transaction, Tx, transact},
+    world::World,
+};
+
+/// The pool's JWKS; `None` when there is no such pool.
+///
+/// # Errors
+/// ServiceUnavailable when the store does not answer.
+pub async fn jwks(world: &World, pool_id: &str) -> Result<Option<Jwks>, ApiError> {
+    Ok(config(world, pool_id).await?.map(|config| config.jwks()))
+}
+
+/// `iss` of the pool's tokens; `None` when there is no such pool.
+///
+/// # Errors
+/// ServiceUnavailable when the store does not answer.
+pub async fn issuer(world: &World, pool_id: &str) -> Result<Option<String>, ApiError> {
+    Ok(config(world, pool_id).await?.map(|config| config.issuer(world)))
+}
+
+async fn config(world: &World, pool_id: &str) -> Result<Option<Arc<PoolConfig>>, ApiError> {
+    match transact(world, &ReadConfig { pool_id }).await {
+        Ok(config) => Ok(Some(config)),
+        Err(error) if error.code == ExceptionName::ResourceNotFoundException => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+struct ReadConfig<'a> {
+    pool_id: &'a str,
+}
+
+#[async_trait]
+impl Transaction for ReadConfig<'_> {
+    type Output = Arc<PoolConfig>;
+
+    fn scope(&self) -> &str {
+        self.pool_id
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
+        tx.load(Query::new()).await?;
+        Ok(tx.pool()?.into())
+    }
+}

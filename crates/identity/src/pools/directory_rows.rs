@@ -1,0 +1,150 @@
+//! A pool's rows in the directory: where it lives, its entry in the list of its account, and the count.
+//!
+//! They are written before the pool and deleted after it. What a crash in between leaves is an entry
+//! without a pool, which the next DeleteUserPool of it clears away.
+
+use async_trait::async_trait;
+use conclave_api::{ApiError, ExceptionName};
+use conclave_crypto::{entropy, ids};
+use conclave_store::{
+    DIRECTORY_SCOPE, keys,
+    records::{PoolEntryRecord, PoolLocationRecord},
+};
+use prost::Message;
+
+use crate::{
+    call::CallPrincipal,
+    errors,
+    tx::{Decision, Query, Transaction, Tx},
+};
+
+/// How long after [`Reserve`] its pool may be made. What has no pool after twice that time is a
+/// leftover; before, it can be a pool in the making.
+pub(super) const MAKE_MS_MAX: i64 = 60_000;
+
+/// Chooses an id for a new pool, and enters it.
+pub(super) struct Reserve<'a> {
+    pub principal: &'a CallPrincipal,
+    pub name: &'a str,
+}
+
+/// A pool that is entered, and not made yet.
+pub(super) struct Reserved {
+    pub pool_id: String,
+    /// On the directory's clock.
+    pub created_ms: i64,
+}
+
+#[async_trait]
+impl Transaction for Reserve<'_> {
+    type Output = Reserved;
+
+    fn scope(&self) -> &str {
+        DIRECTORY_SCOPE
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Reserved> {
+        let CallPrincipal { account_id, region, .. } = self.principal;
+        tx.load(Query::new()).await?;
+        let world = tx.world();
+        let groups = world.settings.pool_groups.max(1);
+        let group = 1 + entropy::below(&*world.entropy, groups);
+        let pool_id = ids::pool_id(region, group, &world.hint_key, &*world.entropy)
+            .map_err(|error| errors::invalid_parameter(error.to_string()))?;
+        let created_ms = tx.now_ms();
+        let location =
+            PoolLocationRecord { account_id: account_id.clone(), group, region: region.clone() };
+        let entry = PoolEntryRecord {
+            pool_id: pool_id.clone(),
+            name: self.name.to_owned(),
+            created_ms,
+            modified_ms: created_ms,
+        };
+        let max = world.settings.pools_per_account_max;
+        tx.put_new(keys::pool_location(&pool_id), location.encode_to_vec().into(), None);
+        tx.put_new(
+            keys::account_pool(account_id, region, &pool_id),
+            entry.encode_to_vec().into(),
+            None,
+        );
+        tx.add(keys::account_pool_count(account_id), 1, Some((max, too_many_pools())), None);
+        Ok(Reserved { pool_id, created_ms }.into())
+    }
+}
+
+fn too_many_pools() -> ApiError {
+    ApiError::new(
+        ExceptionName::LimitExceededException,
+        "The maximum number of user pools for this account has been reached.",
+    )
+}
+
+/// Clears a pool's rows away. Answers whether there were any of this account and region.
+pub(super) struct Forget<'a> {
+    pub principal: &'a CallPrincipal,
+    pub pool_id: &'a str,
+    /// Whether the pool was deleted just now; otherwise nobody knows why it is not there, and what can
+    /// be a pool in the making stays.
+    pub deleted: bool,
+}
+
+#[async_trait]
+impl Transaction for Forget<'_> {
+    type Output = bool;
+
+    fn scope(&self) -> &str {
+        DIRECTORY_SCOPE
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<bool> {
+        let CallPrincipal { account_id, region, .. } = self.principal;
+        let location = keys::pool_location(self.pool_id);
+        let entry = keys::account_pool(account_id, region, self.pool_id);
+        tx.load(Query::new().get(location.clone()).get(entry.clone())).await?;
+        let Some(stored) = tx.get::<PoolLocationRecord>(&location)? else {
+            return Ok(false.into());
+        };
+        if stored.record.account_id != *account_id || stored.record.region != *region {
+            return Ok(false.into());
+        }
+        let Some(listed) = tx.get::<PoolEntryRecord>(&entry)? else {
+            tx.delete(location);
+            return Ok(true.into());
+        };
+        let age_ms = tx.now_ms() - listed.record.created_ms;
+        if !self.deleted && age_ms < 2 * MAKE_MS_MAX {
+            return Ok(false.into());
+        }
+        tx.delete(location);
+        tx.delete(entry);
+        tx.add(keys::account_pool_count(account_id), -1, None, None);
+        Ok(true.into())
+    }
+}
+
+/// Clears the rows of a deleted pool's clients away. Their ids are never used again.
+pub(super) struct ForgetClients<'a> {
+    pub client_ids: &'a [String],
+}
+
+impl ForgetClients<'_> {
+    /// How many fit into one commit.
+    pub(super) const CLIENTS_MAX: usize = 200;
+}
+
+#[async_trait]
+impl Transaction for ForgetClients<'_> {
+    type Output = ();
+
+    fn scope(&self) -> &str {
+        DIRECTORY_SCOPE
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
+        tx.load(Query::new()).await?;
+        for client_id in self.client_ids {
+            tx.delete(keys::client_location(client_id));
+        }
+        Ok(().into())
+    }
+}

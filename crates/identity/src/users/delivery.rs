@@ -1,0 +1,215 @@
+//! How codes and temporary passwords reach a user: to which address, and in which words.
+//! Sources: developer guide, "Configuring verification and invitation messages", and "Verifying contact
+//! information at sign-up"; the texts are Cognito's defaults.
+
+use conclave_api::types::CodeDeliveryDetailsType;
+use conclave_crypto::secret::SecretString;
+use conclave_outbound::{Channel, Message};
+use conclave_store::records::{PoolRecord, UserRecord};
+
+use super::{attributes, contact};
+use crate::config::PoolConfig;
+
+const CODE_PLACE: &str = "{####}";
+const USERNAME_PLACE: &str = "{username}";
+
+/// Where a message goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destination {
+    /// The attribute that holds the address.
+    pub attribute: &'static str,
+    /// E-mail or SMS.
+    pub channel: Channel,
+    /// The address.
+    pub address: String,
+}
+
+impl Destination {
+    /// What the caller is told of it.
+    pub fn details(&self) -> CodeDeliveryDetailsType {
+        let masked = match self.channel {
+            Channel::Email => contact::mask_email(&self.address),
+            Channel::Sms => contact::mask_phone_number(&self.address),
+        };
+        details(self.attribute, self.channel, masked)
+    }
+}
+
+/// Where the code that confirms a sign-up goes: to what the pool verifies by itself, by SMS before
+/// e-mail; `None` when it verifies nothing that the user has.
+pub fn of_sign_up(config: &PoolConfig, user: &UserRecord) -> Option<Destination> {
+    let verified = |name: &str| config.record.auto_verified_attributes.iter().any(|v| v == name);
+    [Channel::Sms, Channel::Email]
+        .into_iter()
+        .filter(|channel| verified(attribute_of(*channel)))
+        .find_map(|channel| to(user, channel))
+}
+
+/// Where a message of `channel` goes; `None` when the user has no such address.
+pub fn to(user: &UserRecord, channel: Channel) -> Option<Destination> {
+    let attribute = attribute_of(channel);
+    let address = attributes::value(user, attribute)?.to_owned();
+    Some(Destination { attribute, channel, address })
+}
+
+fn attribute_of(channel: Channel) -> &'static str {
+    match channel {
+        Channel::Email => "email",
+        Channel::Sms => "phone_number",
+    }
+}
+
+/// What is told of a user who does not exist: the same for a name at all times, and like what a user
+/// of this pool would be told. The pool verifies something.
+pub fn simulated(config: &PoolConfig, name: &str) -> CodeDeliveryDetailsType {
+    let verifies_email = config.record.auto_verified_attributes.iter().any(|v| v == "email");
+    if contact::is_email(name) && verifies_email {
+        return details("email", Channel::Email, contact::mask_email(name));
+    }
+    if contact::is_phone_number(name) {
+        return details("phone_number", Channel::Sms, contact::mask_phone_number(name));
+    }
+    let [local, domain, a, b, c, d, ..]: [u8; 8] = config.fake_users.bytes("destination", name);
+    if verifies_email {
+        const LOCAL: &[u8] = b"aaabbcccdddeeffgghhijjjjkklllmmmmnnoopprrrsssttuvwxyz";
+        const DOMAIN: &[u8] = b"ggggggggggggoooyyyhhiaecmpt";
+        let pick = |letters: &[u8], number: u8| {
+            letters.get(usize::from(number) % letters.len()).map_or('a', |&letter| char::from(letter))
+        };
+        let masked = format!("{}***@{}***", pick(LOCAL, local), pick(DOMAIN, domain));
+        return details("email", Channel::Email, masked);
+    }
+    let digits: String = [a, b, c, d].iter().map(|digit| char::from(b'0' + digit % 10)).collect();
+    details("phone_number", Channel::Sms, format!("+*******{digits}"))
+}
+
+fn details(attribute: &str, channel: Channel, masked: String) -> CodeDeliveryDetailsType {
+    CodeDeliveryDetailsType {
+        attribute_name: Some(attribute.to_owned()),
+        delivery_medium: Some(channel.as_str().to_owned()),
+        destination: Some(masked),
+    }
+}
+
+/// The message with the code that verifies an address.
+pub fn verification(
+    config: &PoolConfig,
+    user: &UserRecord,
+    destination: &Destination,
+    code: &SecretString,
+) -> Message {
+    const EMAIL: &str = "Your confirmation code is {####}";
+    const SUBJECT: &str = "Your verification code";
+    const SMS: &str = "Your verification code is {####}";
+    let record = &config.record;
+    let template = record.verification_template.as_ref();
+    let (text, subject) = match destination.channel {
+        Channel::Email => (
+            template
+                .and_then(|template| template.email_message.as_deref())
+                .or(record.email_verification_message.as_deref())
+                .unwrap_or(EMAIL),
+            Some(
+                template
+                    .and_then(|template| template.email_subject.as_deref())
+                    .or(record.email_verification_subject.as_deref())
+                    .unwrap_or(SUBJECT),
+            ),
+        ),
+        Channel::Sms => (
+            template
+                .and_then(|template| template.sms_message.as_deref())
+                .or(record.sms_verification_message.as_deref())
+                .unwrap_or(SMS),
+            None,
+        ),
+    };
+    message(record, user, destination, text, subject, code)
+}
+
+/// The message with the temporary password of a user that an administrator has made.
+pub fn invitation(
+    config: &PoolConfig,
+    user: &UserRecord,
+    destination: &Destination,
+    temporary_password: &SecretString,
+) -> Message {
+    const EMAIL: &str = "Your username is {username} and temporary password is {####}.";
+    const SUBJECT: &str = "Your temporary password";
+    const SMS: &str = "Your username is {username} and temporary password is {####}";
+    let record = &config.record;
+    let template = record.admin_create_user.as_ref();
+    let (text, subject) = match destination.channel {
+        Channel::Email => (
+            template.and_then(|template| template.invite_email_message.as_deref()).unwrap_or(EMAIL),
+            Some(
+                template
+                    .and_then(|template| template.invite_email_subject.as_deref())
+                    .unwrap_or(SUBJECT),
+            ),
+        ),
+        Channel::Sms => {
+            (template.and_then(|template| template.invite_sms_message.as_deref()).unwrap_or(SMS), None)
+        }
+    };
+    message(record, user, destination, text, subject, temporary_password)
+}
+
+fn message(
+    record: &PoolRecord,
+    user: &UserRecord,
+    destination: &Destination,
+    text: &str,
+    subject: Option<&str>,
+    code: &SecretString,
+) -> Message {
+    let username = called(record, user);
+    Message {
+        to: destination.address.clone(),
+        channel: destination.channel,
+        subject: subject.map(|subject| fill(subject, username, code.expose())),
+        body: fill(text, username, code.expose()),
+        code: Some(code.expose().clone()),
+    }
+}
+
+/// What users call themselves: where the user name is generated, the address that they sign in by.
+fn called<'a>(record: &PoolRecord, user: &'a UserRecord) -> &'a str {
+    let mut names = record.username_attributes.iter();
+    names.find_map(|name| attributes::value(user, name)).unwrap_or(&user.username)
+}
+
+/// Fills a template in. What is filled in is not looked at again: a user name cannot smuggle in the
+/// place of the code.
+fn fill(template: &str, username: &str, code: &str) -> String {
+    let mut filled = String::with_capacity(template.len() + username.len() + code.len());
+    let mut rest = template;
+    while let Some(start) = rest.find('{') {
+        let (before, from) = rest.split_at(start);
+        filled.push_str(before);
+        if let Some(after) = from.strip_prefix(CODE_PLACE) {
+            filled.push_str(code);
+            rest = after;
+        } else if let Some(after) = from.strip_prefix(USERNAME_PLACE) {
+            filled.push_str(username);
+            rest = after;
+        } else {
+            filled.push('{');
+            rest = from.strip_prefix('{').unwrap_or_default();
+        }
+    }
+    filled.push_str(rest);
+    filled
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn templates_are_filled_in_once() {
+        assert_eq!(fill("Hi {username}: {####}!", "ada", "123456"), "Hi ada: 123456!");
+        assert_eq!(fill("{{####}} {###} {####", "ada", "1"), "{1} {###} {####");
+        assert_eq!(fill("{username}", "{####}", "123456"), "{####}");
+    }
+}

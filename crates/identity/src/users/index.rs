@@ -1,0 +1,149 @@
+//! A user's record and the rows that lead to it: by name, by alias, by attribute value. They change
+//! together, in [`write_user`] and nowhere else, so that a name leads to one user under any races.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use conclave_api::ApiError;
+use conclave_store::{
+    keys::{self, IndexedAttribute},
+    records::UserRecord,
+};
+
+use super::{aliases, attributes, lookup};
+use crate::{config::PoolConfig, tx::Tx};
+
+/// The attributes that ListUsers finds users by.
+const ATTRIBUTES: [(IndexedAttribute, &str); 6] = [
+    (IndexedAttribute::Email, "email"),
+    (IndexedAttribute::PhoneNumber, "phone_number"),
+    (IndexedAttribute::PreferredUsername, "preferred_username"),
+    (IndexedAttribute::Name, "name"),
+    (IndexedAttribute::GivenName, "given_name"),
+    (IndexedAttribute::FamilyName, "family_name"),
+];
+
+/// What `status` is called in a filter.
+pub fn status_text(enabled: bool) -> &'static str {
+    if enabled { "Enabled" } else { "Disabled" }
+}
+
+/// Puts the record of a user and adjusts the rows that lead to it. `old` is the record as it was
+/// loaded, `None` for a new user. Once for each user in a decision.
+///
+/// The commit fails when a name or alias that the user gets has come to be another's meanwhile; whoever
+/// decides again then finds that out.
+///
+/// # Errors
+/// InternalErrorException when the pool was not loaded.
+pub fn write_user(
+    tx: &mut Tx<'_>,
+    old: Option<&UserRecord>,
+    new: &UserRecord,
+) -> Result<(), ApiError> {
+    write_users(tx, &[(old, new)])
+}
+
+/// [`write_user`] for users between whom a name moves.
+///
+/// # Errors
+/// InternalErrorException when the pool was not loaded.
+pub fn write_users(
+    tx: &mut Tx<'_>,
+    changes: &[(Option<&UserRecord>, &UserRecord)],
+) -> Result<(), ApiError> {
+    let config = tx.pool()?;
+    let mut removed = BTreeMap::new();
+    let mut added = BTreeMap::new();
+    for (old, new) in changes {
+        let before = old.map(|old| rows(&config, old)).unwrap_or_default();
+        let after = rows(&config, new);
+        for (key, row) in &before {
+            if !after.contains_key(key) {
+                removed.insert(key.clone(), row.clone());
+            }
+        }
+        for (key, row) in after {
+            if !before.contains_key(&key) {
+                added.insert(key, row);
+            }
+        }
+        match old {
+            None => tx.put_new(keys::user(&new.sub), encoded(new), None),
+            Some(_) => tx.put(keys::user(&new.sub), *new),
+        }
+    }
+    for key in removed.keys().filter(|key| !added.contains_key(*key)) {
+        tx.delete(key.clone());
+    }
+    for (key, row) in added {
+        match row {
+            // moves from one of the users to another, which their records' versions guard
+            Row::Unique(value) if removed.contains_key(&key) => tx.put_bytes(key, value, None),
+            Row::Unique(value) => tx.put_new(key, value, None),
+            Row::Listed => tx.put_bytes(key, Bytes::new(), None),
+        }
+    }
+    Ok(())
+}
+
+/// Deletes a user with everything that belongs to it.
+///
+/// # Errors
+/// InternalErrorException when the pool was not loaded.
+pub fn delete_user(tx: &mut Tx<'_>, user: &UserRecord) -> Result<(), ApiError> {
+    let config = tx.pool()?;
+    tx.delete(keys::user(&user.sub));
+    tx.delete_children(keys::user_children(&user.sub));
+    for key in rows(&config, user).into_keys() {
+        tx.delete(key);
+    }
+    tx.add(keys::user_count(), -1, None, None);
+    Ok(())
+}
+
+#[derive(Clone)]
+enum Row {
+    /// Leads to one user.
+    Unique(Bytes),
+    /// One among many of its value.
+    Listed,
+}
+
+/// The rows that lead to `user`.
+fn rows(config: &PoolConfig, user: &UserRecord) -> BTreeMap<Vec<u8>, Row> {
+    let sub = Bytes::copy_from_slice(user.sub.as_bytes());
+    let mut rows = BTreeMap::new();
+    let username = keys::username(&lookup::folded(config, &user.username));
+    rows.insert(username, Row::Unique(sub.clone()));
+    for alias in aliases::held(config, user) {
+        rows.insert(alias.key(), Row::Unique(sub.clone()));
+    }
+    for (indexed, attribute) in ATTRIBUTES {
+        if let Some(value) = attributes::value(user, attribute) {
+            let key = keys::user_attribute(indexed, &listed_value(indexed, value), &user.sub);
+            rows.insert(key, Row::Listed);
+        }
+    }
+    for (indexed, value) in [
+        (IndexedAttribute::UserStatus, user.status.as_str()),
+        (IndexedAttribute::Status, status_text(user.enabled)),
+    ] {
+        let key = keys::user_attribute(indexed, &listed_value(indexed, value), &user.sub);
+        rows.insert(key, Row::Listed);
+    }
+    rows
+}
+
+/// A value as the rows of [`keys::user_attribute`] hold it: filters do not tell case apart, but for
+/// `status`. Source: developer guide, "Searching for users using the ListUsers API".
+pub fn listed_value(indexed: IndexedAttribute, value: &str) -> String {
+    match indexed {
+        IndexedAttribute::Status => value.to_owned(),
+        _ => value.to_lowercase(),
+    }
+}
+
+fn encoded(user: &UserRecord) -> Bytes {
+    prost::Message::encode_to_vec(user).into()
+}

@@ -1,0 +1,589 @@
+//! SignUp: a person makes a user.
+
+use async_trait::async_trait;
+use conclave_api::{ApiError, ExceptionName, types};
+use conclave_crypto::secret::SecretString;
+use conclave_store::{keys, records::UserRecord};
+
+use super::{
+    aliases,
+    attributes::{self, Values, Writer},
+    codes::{self, CodePurpose},
+    credentials, delivery, index,
+    lookup::{self, With},
+    password_policy::{self, Wording},
+    secret_hash, status, username,
+};
+use crate::{
+    call::Call,
+    client_pool::{self, Loaded, client_pool},
+    config::PoolConfig,
+    tx::{Decision, Query, Transaction, Tx, transact},
+    world::World,
+};
+
+/// Makes a user who is not confirmed yet, and sends the code that confirms it. One read and one commit.
+///
+/// # Errors
+/// Those of the API reference. UsernameExistsException is answered in either mode of
+/// PreventUserExistenceErrors, as in Cognito.
+pub async fn sign_up(
+    world: &World,
+    _call: &Call,
+    input: types::SignUpRequest,
+) -> Result<types::SignUpResponse, ApiError> {
+    let client_id = input.client_id.unwrap_or_default();
+    let sign_up = SignUp {
+        pool_id: client_pool(world, &client_id).await?,
+        client_id,
+        secret_hash: input.secret_hash,
+        username: input.username.unwrap_or_default(),
+        password: SecretString::new(input.password.unwrap_or_default()),
+        values: attributes::collect(&input.user_attributes)?,
+    };
+    transact(world, &sign_up).await
+}
+
+struct SignUp {
+    pool_id: String,
+    client_id: String,
+    secret_hash: Option<String>,
+    username: String,
+    password: SecretString,
+    values: Values,
+}
+
+#[async_trait]
+impl Transaction for SignUp {
+    type Output = types::SignUpResponse;
+
+    fn scope(&self) -> &str {
+        &self.pool_id
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
+        let query = lookup::query(Query::new(), &self.username, &[With::Nothing]);
+        let query = aliases::query(query, &self.values);
+        let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
+        tx.rely_on_config();
+        secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
+        check_sign_up_allowed(&pool)?;
+
+        let mut values = self.values.clone();
+        attributes::check_permission(Writer::Client(&client), &values)?;
+        let sub = tx.memo().sub(tx.world()).to_owned();
+        let username = username::of_new_user(&pool, &self.username, &sub, &mut values)?;
+        let policy = password_policy::of(&pool);
+        password_policy::check(&policy, self.password.expose(), Wording::SignUp)?;
+        attributes::check_schema(&pool.record, &mut values, true)?;
+        username::check_preferred(&pool, &values)?;
+        attributes::add_unverified_flags(&mut values);
+
+        let user = UserRecord {
+            sub: sub.clone(),
+            username,
+            status: status::UNCONFIRMED.to_owned(),
+            enabled: true,
+            created_ms: tx.now_ms(),
+            modified_ms: tx.now_ms(),
+            attributes: attributes::in_described_order(&values),
+            sessions_valid_from_ms: 0,
+        };
+        if username::is_taken(tx, &pool, &user) {
+            return Err(ExceptionName::UsernameExistsException.because("User already exists").into());
+        }
+        if let Some(taken) = aliases::taken(tx, &pool, &user)?.first() {
+            return Err(taken.username_refusal().into());
+        }
+
+        credentials::set_password(tx, &user, &self.password, 0).await?;
+        index::write_user(tx, None, &user)?;
+        tx.add(keys::user_count(), 1, None, None);
+        let mut response = types::SignUpResponse {
+            user_confirmed: Some(false),
+            user_sub: Some(sub),
+            ..Default::default()
+        };
+        if let Some(destination) = delivery::of_sign_up(&pool, &user) {
+            let code = codes::issue(tx, &user, CodePurpose::SignUp, &destination)?;
+            tx.send(delivery::verification(&pool, &user, &destination, &code));
+            response.code_delivery_details = Some(destination.details());
+        }
+        Ok(response.into())
+    }
+}
+
+fn check_sign_up_allowed(pool: &PoolConfig) -> Result<(), ApiError> {
+    let only_admins = pool
+        .record
+        .admin_create_user
+        .as_ref()
+        .is_some_and(|config| config.allow_admin_create_user_only);
+    if only_admins {
+        return Err(ApiError::not_authorized("SignUp is not permitted for this user pool"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use conclave_crypto::mac;
+    use conclave_outbound::Channel;
+
+    use super::*;
+    use crate::users::fixtures::{
+        PASSWORD, TestPool, alias_pool, email_name_pool, plain_pool, pool, refusal, strings, trips,
+        verifying, verifying_pool,
+    };
+
+    #[tokio::test]
+    async fn a_new_user_is_unconfirmed_and_gets_a_code() {
+        let pool = verifying_pool().await;
+        let answer = pool.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
+        assert_eq!(pool.store.take_trips(), trips(1, 1));
+        assert_eq!(answer.user_confirmed, Some(false));
+        assert_eq!(answer.session, None);
+        let details = answer.code_delivery_details.unwrap();
+        assert_eq!(details.attribute_name.as_deref(), Some("email"));
+        assert_eq!(details.delivery_medium.as_deref(), Some("EMAIL"));
+        assert_eq!(details.destination.as_deref(), Some("a***@e***"));
+
+        let message = pool.outbox.take().pop().unwrap();
+        let code = message.code.unwrap();
+        assert!(code.len() == 6 && code.bytes().all(|digit| digit.is_ascii_digit()));
+        assert_eq!((message.to.as_str(), message.channel), ("ada@example.com", Channel::Email));
+        assert_eq!(message.subject.as_deref(), Some("Your verification code"));
+        assert_eq!(message.body, format!("Your confirmation code is {code}"));
+
+        let user = pool.user("ada").await.unwrap();
+        assert_eq!(user.user_status.as_deref(), Some("UNCONFIRMED"));
+        assert_eq!(user.enabled, Some(true));
+        assert_eq!(user.user_create_date, user.user_last_modified_date);
+        assert_eq!(
+            pool.attributes_of("ada").await,
+            ["email=ada@example.com", "email_verified=false"]
+        );
+        assert_eq!(user.user_attributes.last().unwrap().value, answer.user_sub);
+        assert!(pool.password_is("ada", PASSWORD).await.1);
+        assert!(!pool.password_is("ada", "Correct-Horse-2").await.1);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_where_the_pool_verifies_nothing_that_the_user_has() {
+        let pool = plain_pool().await;
+        let answer = pool.sign_up("ada", &[("email", "ada@example.com")]).await.unwrap();
+        assert_eq!(answer.code_delivery_details, None);
+        let pool = verifying_pool().await;
+        let answer = pool.sign_up("ada", &[("email", "")]).await.unwrap();
+        assert_eq!(answer.code_delivery_details, None);
+        assert!(pool.outbox.take().is_empty());
+        assert!(pool.attributes_of("ada").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_phone_number_is_preferred_to_an_email_address() {
+        let pool = pool(verifying(&["email", "phone_number"])).await;
+        let both = [("email", "ada@example.com"), ("phone_number", "+12065550100")];
+        let details = pool.sign_up("ada", &both).await.unwrap().code_delivery_details.unwrap();
+        assert_eq!(details.delivery_medium.as_deref(), Some("SMS"));
+        assert_eq!(details.attribute_name.as_deref(), Some("phone_number"));
+        assert_eq!(details.destination.as_deref(), Some("+*******0100"));
+        let message = pool.outbox.take().pop().unwrap();
+        assert_eq!((message.to.as_str(), message.subject), ("+12065550100", None));
+        assert_eq!(message.body, format!("Your verification code is {}", message.code.unwrap()));
+        let details = pool.sign_up("eve", &both[..1]).await.unwrap().code_delivery_details.unwrap();
+        assert_eq!(details.delivery_medium.as_deref(), Some("EMAIL"));
+    }
+
+    #[tokio::test]
+    async fn the_pool_s_own_words_are_sent() {
+        let template = types::VerificationMessageTemplateType {
+            email_message: Some("{####} is for you, {username}".to_owned()),
+            email_subject: Some("Hello".to_owned()),
+            ..Default::default()
+        };
+        let request = types::CreateUserPoolRequest {
+            verification_message_template: Some(template),
+            ..verifying(&["email"])
+        };
+        let pool = pool(request).await;
+        pool.sign_up("{####}", &[("email", "ada@example.com")]).await.unwrap();
+        let message = pool.outbox.take().pop().unwrap();
+        assert_eq!(message.subject.as_deref(), Some("Hello"));
+        assert_eq!(message.body, format!("{} is for you, {{####}}", message.code.unwrap()));
+    }
+
+    #[tokio::test]
+    async fn an_unknown_client_is_refused_before_anything_else() {
+        let pool = plain_pool().await;
+        let of = |client_id: &str| types::SignUpRequest {
+            client_id: Some(client_id.to_owned()),
+            ..pool.sign_up_request("ada", &[])
+        };
+        for client_id in ["1example23456789", &format!("{}x", &pool.client_id[..25])] {
+            assert_eq!(
+                refusal(pool.send_sign_up(of(client_id)).await),
+                format!("ResourceNotFoundException: User pool client {client_id} does not exist.")
+            );
+        }
+        assert_eq!(pool.store.take_trips().commits, 0);
+    }
+
+    #[tokio::test]
+    async fn a_client_with_a_secret_has_to_prove_it() {
+        let pool = plain_pool().await;
+        let request = types::CreateUserPoolClientRequest {
+            generate_secret: Some(true),
+            ..Default::default()
+        };
+        let client = pool.new_client(request).await;
+        let (client_id, secret) = (client.client_id.unwrap(), client.client_secret.unwrap());
+        let of = |secret_hash: Option<String>| types::SignUpRequest {
+            client_id: Some(client_id.clone()),
+            secret_hash,
+            ..pool.sign_up_request("Ada", &[])
+        };
+        assert_eq!(
+            refusal(pool.send_sign_up(of(None)).await),
+            format!(
+                "NotAuthorizedException: Client {client_id} is configured with secret but \
+                 SECRET_HASH was not received"
+            )
+        );
+        let wrong = mac::secret_hash(&secret, "ada", &client_id);
+        assert_eq!(
+            refusal(pool.send_sign_up(of(Some(wrong))).await),
+            format!("NotAuthorizedException: Unable to verify secret hash for client {client_id}")
+        );
+        let right = mac::secret_hash(&secret, "Ada", &client_id);
+        assert!(pool.send_sign_up(of(Some(right))).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_pool_can_leave_sign_up_to_administrators() {
+        let request = types::CreateUserPoolRequest {
+            admin_create_user_config: Some(types::AdminCreateUserConfigType {
+                allow_admin_create_user_only: Some(true),
+                ..Default::default()
+            }),
+            ..Default::default()
+        };
+        assert_eq!(
+            refusal(pool(request).await.sign_up("ada", &[]).await),
+            "NotAuthorizedException: SignUp is not permitted for this user pool"
+        );
+    }
+
+    #[tokio::test]
+    async fn users_do_not_set_what_the_service_sets() {
+        let pool = plain_pool().await;
+        for name in ["email_verified", "phone_number_verified", "sub"] {
+            assert_eq!(
+                refusal(pool.sign_up("ada", &[(name, "true")]).await),
+                format!("InvalidParameterException: Cannot modify the non-mutable attribute {name}")
+            );
+        }
+        let unauthorized =
+            "NotAuthorizedException: A client attempted to write unauthorized attribute";
+        assert_eq!(refusal(pool.sign_up("ada", &[("identities", "[]")]).await), unauthorized);
+        assert_eq!(refusal(pool.sign_up("ada", &[("dev:custom:x", "1")]).await), unauthorized);
+        let request = types::CreateUserPoolClientRequest {
+            write_attributes: strings(&["name"]),
+            ..Default::default()
+        };
+        let client_id = pool.new_client(request).await.client_id;
+        let request =
+            types::SignUpRequest { client_id, ..pool.sign_up_request("ada", &[("nickname", "A")]) };
+        assert_eq!(refusal(pool.send_sign_up(request).await), unauthorized);
+        assert!(pool.user("ada").await.is_err());
+    }
+
+    fn schema_pool_request() -> types::CreateUserPoolRequest {
+        let required = |name: &str| types::SchemaAttributeType {
+            name: Some(name.to_owned()),
+            required: Some(true),
+            ..Default::default()
+        };
+        let text = types::SchemaAttributeType {
+            name: Some("team".to_owned()),
+            attribute_data_type: Some("String".to_owned()),
+            mutable: Some(true),
+            string_attribute_constraints: Some(types::StringAttributeConstraintsType {
+                min_length: Some("2".to_owned()),
+                max_length: Some("4".to_owned()),
+            }),
+            ..Default::default()
+        };
+        let number = types::SchemaAttributeType {
+            name: Some("age".to_owned()),
+            attribute_data_type: Some("Number".to_owned()),
+            mutable: Some(true),
+            number_attribute_constraints: Some(types::NumberAttributeConstraintsType {
+                min_value: Some("1".to_owned()),
+                max_value: Some("150".to_owned()),
+            }),
+            ..Default::default()
+        };
+        let items = vec![required("family_name"), required("phone_number"), text, number];
+        types::CreateUserPoolRequest {
+            schema: Some(types::SchemaAttributeTypeList { items }),
+            ..Default::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn attributes_conform_to_the_schema() {
+        let pool = pool(schema_pool_request()).await;
+        let required = [("family_name", "L"), ("phone_number", "+12065550100")];
+        let prefix = "InvalidParameterException: Attributes did not conform to the schema: ";
+        let with = |name: &'static str, value: &'static str| {
+            let pairs: Vec<_> = required.into_iter().chain([(name, value)]).collect();
+            let pool = &pool;
+            async move { refusal(pool.sign_up("ada", &pairs).await) }
+        };
+        assert_eq!(
+            refusal(pool.sign_up("ada", &required[1..]).await),
+            format!("{prefix}name.familyName: The attribute name.familyName is required")
+        );
+        assert_eq!(
+            refusal(pool.sign_up("ada", &[]).await),
+            format!(
+                "{prefix}phoneNumbers: The attribute phoneNumbers is required, name.familyName: \
+                 The attribute name.familyName is required"
+            )
+        );
+        assert_eq!(
+            with("custom:role", "x").await,
+            format!("{prefix}Type for attribute {{custom:role}} could not be determined")
+        );
+        assert_eq!(
+            with("custom:team", "abcde").await,
+            format!("{prefix}custom:team: String must be no longer than 4 characters")
+        );
+        assert_eq!(
+            with("custom:team", "a").await,
+            format!("{prefix}custom:team: String must be longer than 2 characters")
+        );
+        assert_eq!(
+            with("custom:age", "151").await,
+            format!("{prefix}custom:age: Number must be less than or equal to 150")
+        );
+        assert_eq!(
+            with("custom:age", "0").await,
+            format!("{prefix}custom:age: Number must be greater than or equal to 1")
+        );
+        assert!(with("custom:age", "old").await.starts_with(prefix));
+        assert_eq!(
+            with("email", "ada").await,
+            "InvalidParameterException: Invalid email address format."
+        );
+        assert_eq!(
+            with("phone_number", "123").await,
+            "InvalidParameterException: Invalid phone number format."
+        );
+        let pairs = [
+            ("custom:age", "old"), ("custom:team", "core"), ("given_name", "Ada"), ("email", "a@b.co"),
+            ("family_name", "Lovelace"), ("phone_number", "+12065550100"), ("custom:age", "36"),
+        ];
+        pool.sign_up("ada", &pairs).await.unwrap();
+        assert_eq!(
+            pool.attributes_of("ada").await,
+            [
+                "email=a@b.co", "email_verified=false", "phone_number=+12065550100",
+                "phone_number_verified=false", "family_name=Lovelace", "given_name=Ada",
+                "custom:age=36", "custom:team=core",
+            ]
+        );
+    }
+
+    #[tokio::test]
+    async fn a_weak_password_is_refused_by_its_first_fault() {
+        let pool = plain_pool().await;
+        let with = |password: &str| types::SignUpRequest {
+            password: Some(password.to_owned()),
+            ..pool.sign_up_request("ada", &[])
+        };
+        for (password, rule) in [
+            ("Aa1!", "Password not long enough"),
+            ("12341234", "Password must have lowercase characters"),
+            ("abcd1234", "Password must have uppercase characters"),
+            ("TestTest", "Password must have numeric characters"),
+            ("TestTest1", "Password must have symbol characters"),
+        ] {
+            assert_eq!(
+                refusal(pool.send_sign_up(with(password)).await),
+                format!("InvalidPasswordException: Password did not conform with policy: {rule}")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn a_name_is_taken_once() {
+        let pool = plain_pool().await;
+        pool.sign_up("ada", &[]).await.unwrap();
+        let taken = "UsernameExistsException: User already exists";
+        assert_eq!(refusal(pool.sign_up("ada", &[]).await), taken);
+        let client_id = Some(pool.hiding_client().await);
+        let request = types::SignUpRequest { client_id, ..pool.sign_up_request("ada", &[]) };
+        assert_eq!(refusal(pool.send_sign_up(request).await), taken);
+        // names differ by case where the pool does not say otherwise
+        assert!(pool.sign_up("Ada", &[]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn of_two_sign_ups_at_once_one_wins() {
+        async fn race(pool: &TestPool, names: [&str; 2], pairs: &[(&str, &str)]) {
+            let (a, b) = tokio::join!(pool.sign_up(names[0], pairs), pool.sign_up(names[1], pairs));
+            let winners = usize::from(a.is_ok()) + usize::from(b.is_ok());
+            assert_eq!(winners, 1, "{a:?} {b:?}");
+            let loser = if a.is_ok() { b } else { a };
+            assert!(refusal(loser).starts_with("UsernameExistsException"));
+            // both had read before either committed: one commit failed
+            assert_eq!(pool.store.take_trips(), trips(3, 2));
+        }
+        race(&verifying_pool().await, ["ada", "ada"], &[("email", "ada@example.com")]).await;
+        race(&email_name_pool().await, ["ada@example.com", "Ada@example.com"], &[]).await;
+        race(&alias_pool().await, ["ada", "eve"], &[("preferred_username", "boss")]).await;
+    }
+
+    #[tokio::test]
+    async fn a_user_can_be_called_by_an_address() {
+        let pool = email_name_pool().await;
+        let answer = pool.sign_up("Ada@Example.com", &[]).await.unwrap();
+        assert_eq!(
+            answer.code_delivery_details.unwrap().destination.as_deref(),
+            Some("A***@E***")
+        );
+        let user = pool.user("ada@example.com").await.unwrap();
+        assert_eq!(user.username, answer.user_sub);
+        assert_eq!(
+            pool.attributes_of("ada@example.com").await,
+            ["email=Ada@Example.com", "email_verified=false"]
+        );
+        assert!(pool.password_is("ADA@example.com", PASSWORD).await.1);
+        let phone = pool.sign_up("+12065550100", &[("phone_number", "+12065550100")]).await.unwrap();
+        assert_eq!(phone.code_delivery_details, None);
+
+        assert_eq!(
+            refusal(pool.sign_up("ADA@example.com", &[]).await),
+            "UsernameExistsException: An account with the given email already exists."
+        );
+        assert_eq!(
+            refusal(pool.sign_up("eve@example.com", &[("phone_number", "+12065550100")]).await),
+            "UsernameExistsException: An account with the given phone_number already exists."
+        );
+        assert_eq!(
+            refusal(pool.sign_up("ada", &[]).await),
+            "InvalidParameterException: Username should be either an email or a phone number."
+        );
+        assert!(
+            refusal(pool.sign_up("bob@example.com", &[("email", "x@example.com")]).await)
+                .starts_with("InvalidParameterException")
+        );
+    }
+
+    #[tokio::test]
+    async fn the_form_of_names_depends_on_the_pool() {
+        for (attribute, text) in [
+            ("email", "Username should be an email."),
+            ("phone_number", "Username should be a phone number."),
+        ] {
+            let request = types::CreateUserPoolRequest {
+                username_attributes: strings(&[attribute]),
+                ..Default::default()
+            };
+            let pool = pool(request).await;
+            assert_eq!(
+                refusal(pool.sign_up("ada", &[]).await),
+                format!("InvalidParameterException: {text}")
+            );
+        }
+        let request = types::CreateUserPoolRequest {
+            alias_attributes: strings(&["email", "phone_number", "preferred_username"]),
+            ..Default::default()
+        };
+        let pool = pool(request).await;
+        let email = "InvalidParameterException: Username cannot be of email format, since user pool \
+                     is configured for email alias.";
+        assert_eq!(refusal(pool.sign_up("ada@example.com", &[]).await), email);
+        let preferred = [("preferred_username", "ada@example.com")];
+        assert_eq!(refusal(pool.sign_up("ada", &preferred).await), email);
+        assert_eq!(
+            refusal(pool.sign_up("+12065550100", &[]).await),
+            "InvalidParameterException: Username cannot be of phone number format, since user pool \
+             is configured for phone number alias."
+        );
+    }
+
+    #[tokio::test]
+    async fn a_verified_address_of_another_does_not_show_at_sign_up() {
+        let pool = alias_pool().await;
+        pool.confirmed_user("ada", &[("email", "ada@example.com")]).await;
+        let answer = pool.sign_up("eve", &[("email", "ada@example.com")]).await.unwrap();
+        assert!(answer.code_delivery_details.is_some());
+        // the name still leads to who has verified it
+        assert_eq!(pool.user("ada@example.com").await.unwrap().username.as_deref(), Some("ada"));
+    }
+
+    #[tokio::test]
+    async fn names_and_preferred_names_are_one_name_space() {
+        let pool = alias_pool().await;
+        pool.sign_up("ada", &[("preferred_username", "boss")]).await.unwrap();
+        let taken = "UsernameExistsException: User already exists";
+        assert_eq!(refusal(pool.sign_up("boss", &[]).await), taken);
+        for preferred in ["boss", "ada"] {
+            let pairs = [("preferred_username", preferred)];
+            assert_eq!(refusal(pool.sign_up("eve", &pairs).await), taken, "{preferred}");
+        }
+        assert_eq!(pool.user("boss").await.unwrap().username.as_deref(), Some("ada"));
+    }
+
+    #[tokio::test]
+    async fn where_case_does_not_matter_variants_are_one_name() {
+        let request = types::CreateUserPoolRequest {
+            username_configuration: Some(types::UsernameConfigurationType {
+                case_sensitive: Some(false),
+            }),
+            ..Default::default()
+        };
+        let pool = pool(request).await;
+        pool.sign_up("Ada", &[]).await.unwrap();
+        assert_eq!(pool.user("ADA").await.unwrap().username.as_deref(), Some("ada"));
+        for variant in ["ada", "ADA", "Ada"] {
+            assert_eq!(
+                refusal(pool.sign_up(variant, &[]).await),
+                "UsernameExistsException: User already exists"
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_and_nothing_remains_when_the_commit_fails() {
+        let pool = verifying_pool().await;
+        pool.store.fail_commit(1);
+        assert!(pool.sign_up("ada", &[("email", "ada@example.com")]).await.is_err());
+        assert!(pool.outbox.take().is_empty());
+        assert!(pool.user("ada").await.is_err());
+        assert!(pool.sign_up("ada", &[]).await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_name_can_be_used_again_after_the_user_is_gone() {
+        let pool = verifying_pool().await;
+        let pairs = [("email", "ada@example.com")];
+        let first = pool.sign_up("ada", &pairs).await.unwrap().user_sub;
+        let code = pool.code();
+        let request = types::AdminDeleteUserRequest {
+            user_pool_id: Some(pool.id.clone()),
+            username: Some("ada".to_owned()),
+        };
+        let call = crate::testing::signed_call();
+        crate::users::admin_delete_user(&pool, &call, request).await.unwrap();
+        pool.clock.advance(Duration::from_secs(1));
+        assert_ne!(pool.sign_up("ada", &pairs).await.unwrap().user_sub, first);
+        assert_ne!(pool.code(), code);
+        assert!(refusal(pool.confirm("ada", &code).await).starts_with("CodeMismatchException"));
+    }
+}

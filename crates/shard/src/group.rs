@@ -1,0 +1,550 @@
+//! One group at work: proposals, reads, and the openraft instance behind them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    io,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_store::{Clock, limits, proto as store};
+use openraft::{
+    BasicNode, Config, Raft,
+    async_runtime::watch::WatchReceiver as _,
+    errors::{ClientWriteError, Fatal, ForwardToLeader, InitializeError, RaftError},
+};
+use parking_lot::RwLock;
+use tokio::{
+    sync::{Mutex, Semaphore, watch},
+    time::{Instant, timeout},
+};
+
+use crate::{
+    host::Limits,
+    log_store::LogStore,
+    log_writer::LogWriter,
+    read_index::ReadIndex,
+    state_db::SharedMemory,
+    state_machine::{State, StateMachine},
+    status::{Counters, GroupStatus},
+    transport::{Peers, ReplicaHandles},
+    types::{Command, Types},
+};
+
+/// How often a group may be reopened in [`REOPEN_WINDOW`] before the node gives up.
+const REOPENS_MAX: usize = 3;
+const REOPEN_WINDOW: Duration = Duration::from_secs(600);
+/// What an overloaded group tells its callers to wait.
+const RETRY_AFTER_MS: u32 = 50;
+
+/// Why a group gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum GroupError {
+    /// Another node leads, perhaps this one. Nothing was done.
+    NotLeader(Option<(u64, String)>),
+    /// Too much is in flight. Nothing was done.
+    Overloaded { retry_after_ms: u32 },
+    /// No quorum in time, or the replica does not run. Nothing was done.
+    Unavailable(String),
+    /// It was proposed, and its fate is not known.
+    Unknown(String),
+    /// It breaks a limit. Nothing was done.
+    Invalid(String),
+}
+
+impl GroupError {
+    pub(crate) fn not_leader(forward: ForwardToLeader<Types>) -> Self {
+        Self::NotLeader(forward.leader_id.zip(forward.leader_node.map(|node| node.addr)))
+    }
+}
+
+/// What all groups of a node share.
+pub(crate) struct Shared {
+    pub cluster_id: String,
+    pub node_id: u64,
+    pub clock: Arc<dyn Clock>,
+    pub limits: Limits,
+    pub config: Arc<Config>,
+    pub peers: Arc<Peers>,
+    pub log: Arc<LogWriter>,
+    pub memory: SharedMemory,
+    /// Those who vote when the cluster is made; empty on a node that joins later.
+    pub members: BTreeMap<u64, BasicNode>,
+    /// Where openraft runs.
+    pub runtime: tokio::runtime::Handle,
+    /// Becomes `Some` when the process has to end.
+    pub fatal: watch::Sender<Option<String>>,
+    /// Becomes true when the node is shutting down.
+    pub stopping: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(crate) fn report_fatal(&self, reason: String) {
+        tracing::error!(reason, "this node must stop");
+        self.fatal.send_if_modified(|fatal| {
+            let first = fatal.is_none();
+            if first {
+                *fatal = Some(reason);
+            }
+            first
+        });
+    }
+
+    /// Returns when the node is shutting down.
+    pub(crate) async fn stopped(&self) {
+        // the sender lives in this struct
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+}
+
+#[derive(Clone)]
+struct Replica {
+    raft: Raft<Types, StateMachine>,
+    read_index: ReadIndex,
+}
+
+pub(crate) struct Group {
+    pub id: u32,
+    pub shared: Arc<Shared>,
+    pub state: Arc<State>,
+    pub log: LogStore,
+    replica: RwLock<Option<Replica>>,
+    recovered: watch::Sender<bool>,
+    /// Held by the state machine that applies: never two, also while a replica is reopened.
+    applier: Arc<Mutex<()>>,
+    commits: Semaphore,
+    reads: Semaphore,
+    last_stamp_ms: AtomicI64,
+    counters: Counters,
+}
+
+impl Group {
+    /// Opens the group's log and state, and starts its replica.
+    ///
+    /// # Errors
+    /// From the disk, or what openraft finds wrong with it.
+    pub(crate) async fn start(shared: Arc<Shared>, id: u32, dir: &Path) -> io::Result<Arc<Self>> {
+        let log = LogStore::open(shared.log.clone(), id)?;
+        let state = State::open(&shared.cluster_id, id, dir, shared.memory.clone())?;
+        let group = Arc::new(Self {
+            id,
+            state,
+            log,
+            replica: RwLock::default(),
+            recovered: watch::Sender::new(false),
+            applier: Arc::default(),
+            commits: Semaphore::new(shared.limits.commits_in_flight_max),
+            reads: Semaphore::new(shared.limits.reads_in_flight_max),
+            last_stamp_ms: AtomicI64::new(0),
+            counters: Counters::default(),
+            shared,
+        });
+        group.snapshot_what_the_log_lacks()?;
+        let raft = group.open_replica().await.map_err(io::Error::other)?;
+        let supervised = group.clone();
+        group.shared.runtime.spawn(async move {
+            let shared = supervised.shared.clone();
+            tokio::select! {
+                () = supervised.supervise(raft) => {}
+                () = shared.stopped() => {}
+            }
+        });
+        Ok(group)
+    }
+
+    /// A follower applies what the leader says is committed, perhaps before its own log is on disk.
+    /// After a power cut the state can be ahead of the log, which then continues behind the state: a
+    /// snapshot has to hold what the log does not.
+    fn snapshot_what_the_log_lacks(&self) -> io::Result<()> {
+        let (applied, _) = self.state.db().applied()?;
+        let held = self.state.snapshots.current().and_then(|current| current.meta().last_log_id);
+        if applied > self.log.last_log_id() || self.log.last_purged() > held {
+            self.state.build_snapshot()?;
+        }
+        Ok(())
+    }
+
+    /// Starts openraft, once what it replaces is gone.
+    async fn open_replica(self: &Arc<Self>) -> Result<Raft<Types, StateMachine>, Fatal<Types>> {
+        let applier = self.applier.clone().lock_owned().await;
+        let raft = Raft::new(
+            self.shared.node_id,
+            self.shared.config.clone(),
+            self.shared.peers.of_group(self.id),
+            self.log.clone(),
+            StateMachine::new(self.state.clone(), applier),
+        )
+        .await?;
+        let first_start = self.initialize(&raft).await?;
+        let read_index = ReadIndex::new(
+            raft.clone(),
+            self.shared.limits.read_round_timeout,
+            self.shared.runtime.clone(),
+        );
+        *self.replica.write() = Some(Replica { raft: raft.clone(), read_index });
+        if !first_start && self.only_voter(&raft) {
+            // nobody else can have been elected: no need to wait for a time-out
+            raft.trigger().elect(false).await?;
+        }
+        let (group, recovering) = (self.clone(), raft.clone());
+        self.shared.runtime.spawn(async move {
+            tokio::select! {
+                () = group.wait_for_recovery(&recovering) => {}
+                () = group.shared.stopped() => {}
+            }
+        });
+        Ok(raft)
+    }
+
+    /// Writes the first membership, once, and says whether it has. Every first voter does, with the
+    /// same members.
+    async fn initialize(&self, raft: &Raft<Types, StateMachine>) -> Result<bool, Fatal<Types>> {
+        if self.shared.members.is_empty() || raft.is_initialized().await? {
+            return Ok(false);
+        }
+        match raft.initialize(self.shared.members.clone()).await {
+            Ok(()) => Ok(true),
+            // a leader has brought the log already
+            Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
+            Err(RaftError::APIError(error)) => {
+                self.shared.report_fatal(format!("group {} cannot be made: {error}", self.id));
+                Ok(false)
+            }
+            Err(RaftError::Fatal(fatal)) => Err(fatal),
+        }
+    }
+
+    fn only_voter(&self, raft: &Raft<Types, StateMachine>) -> bool {
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        metrics.membership_config.voter_ids().eq([self.shared.node_id])
+    }
+
+    async fn wait_for_recovery(&self, raft: &Raft<Types, StateMachine>) {
+        if raft.wait_for_recovery(None).await.is_ok() {
+            self.recovered.send_replace(true);
+        }
+    }
+
+    /// Watches the replica, and reopens it when it has stopped by an error.
+    async fn supervise(self: Arc<Self>, mut raft: Raft<Types, StateMachine>) {
+        let mut reopened: VecDeque<Instant> = VecDeque::new();
+        loop {
+            let reason = self.watch(&raft).await;
+            self.recovered.send_replace(false);
+            *self.replica.write() = None;
+            let failure = self.shared.log.failure().borrow().clone();
+            if let Some(failure) = failure {
+                self.shared.report_fatal(failure);
+                // an error means that it has stopped already
+                let _ = raft.shutdown().await;
+                return;
+            }
+            let now = Instant::now();
+            while reopened.front().is_some_and(|at| now.duration_since(*at) > REOPEN_WINDOW) {
+                reopened.pop_front();
+            }
+            if reopened.len() >= REOPENS_MAX {
+                let id = self.id;
+                return self
+                    .shared
+                    .report_fatal(format!("group {id} stops again and again: {reason}"));
+            }
+            reopened.push_back(now);
+            Counters::count(&self.counters.reopened);
+            tracing::error!(group = self.id, reason, "the replica has stopped, and is reopened");
+            // waits until the stopped one is gone
+            let _ = raft.shutdown().await;
+            match self.open_replica().await {
+                Ok(next) => raft = next,
+                Err(error) => {
+                    let id = self.id;
+                    return self
+                        .shared
+                        .report_fatal(format!("group {id} cannot be reopened: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Returns why the replica has stopped; counts changes of leader meanwhile.
+    async fn watch(&self, raft: &Raft<Types, StateMachine>) -> String {
+        let mut metrics = raft.metrics();
+        let mut log_failure = self.shared.log.failure();
+        let mut leader = None;
+        loop {
+            {
+                let now = metrics.borrow_watched();
+                if let Err(fatal) = &now.running_state {
+                    return fatal.to_string();
+                }
+                if now.current_leader.is_some() && now.current_leader != leader {
+                    leader = now.current_leader;
+                    Counters::count(&self.counters.leader_changes);
+                }
+            }
+            tokio::select! {
+                changed = metrics.changed() => {
+                    if changed.is_err() {
+                        return "its task has ended".to_owned();
+                    }
+                }
+                // a group without writes would go on leading over a log that it cannot write
+                _ = log_failure.wait_for(Option::is_some) => return "the log has failed".to_owned(),
+            }
+        }
+    }
+
+    fn replica(&self) -> Result<Replica, GroupError> {
+        let replica = self.replica.read().clone();
+        replica.ok_or_else(|| GroupError::Unavailable(format!("group {} does not run", self.id)))
+    }
+
+    /// What the transport needs; `None` while the replica does not run.
+    pub(crate) fn handles(&self) -> Option<ReplicaHandles> {
+        let raft = self.replica.read().as_ref()?.raft.clone();
+        Some(ReplicaHandles { raft, state: self.state.clone() })
+    }
+
+    /// The openraft instance; `None` while it does not run.
+    pub(crate) fn raft(&self) -> Option<Raft<Types, StateMachine>> {
+        Some(self.replica.read().as_ref()?.raft.clone())
+    }
+
+    /// Whether this node leads the group, as far as it knows.
+    pub(crate) fn leads(&self) -> bool {
+        self.raft().is_some_and(|raft| raft.is_leader())
+    }
+
+    /// A linearizable read.
+    pub(crate) async fn read(&self, read: &store::Read) -> Result<store::ReadResult, GroupError> {
+        limits::check_read(read).map_err(GroupError::Invalid)?;
+        let _permit = self.reads.try_acquire().map_err(|_| overloaded())?;
+        let replica = self.replica()?;
+        let index = replica.read_index.get().await?;
+        self.wait_applied(index).await?;
+        let db = self.state.db();
+        let result = conclave_store::read(&db.view(), read, self.shared.clock.now_ms());
+        Counters::count(&self.counters.reads);
+        result.map_err(|error| {
+            self.shared
+                .report_fatal(format!("group {}: the state cannot be read: {error}", self.id));
+            GroupError::Unavailable(error.to_string())
+        })
+    }
+
+    async fn wait_applied(&self, index: u64) -> Result<(), GroupError> {
+        let mut applied = self.state.applied();
+        let wait = applied.wait_for(|applied| *applied > index);
+        match timeout(self.shared.limits.read_timeout, wait).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(GroupError::Unavailable("the replica has stopped".into())),
+            Err(_) => Err(GroupError::Unavailable("the state has not caught up in time".into())),
+        }
+    }
+
+    /// Commits one transaction.
+    pub(crate) async fn commit(&self, commit: store::Commit) -> Result<store::Outcome, GroupError> {
+        limits::check_commit(&commit).map_err(GroupError::Invalid)?;
+        let Ok(_permit) = self.commits.try_acquire() else {
+            Counters::count(&self.counters.commits_overloaded);
+            return Err(overloaded());
+        };
+        let started = Instant::now();
+        let result = self.propose(store::entry::Command::Commit(commit)).await;
+        match &result {
+            Ok(_) => self.counters.committed(started.elapsed()),
+            Err(GroupError::Unknown(_)) => Counters::count(&self.counters.commits_unknown),
+            Err(_) => {}
+        }
+        result
+    }
+
+    /// Proposes an entry and waits for its outcome. Who calls limits how many are in flight.
+    pub(crate) async fn propose(
+        &self,
+        command: store::entry::Command,
+    ) -> Result<store::Outcome, GroupError> {
+        let replica = self.replica()?;
+        let entry = store::Entry { stamp_ms: self.stamp_ms(), command: Some(command) };
+        let write = replica.raft.client_write(Command::new(&entry));
+        let answer = match timeout(self.shared.limits.commit_timeout, write).await {
+            Ok(answer) => answer,
+            Err(_) => return Err(GroupError::Unknown("not applied in time".into())),
+        };
+        match answer {
+            Ok(response) => match response.data {
+                Some(outcome) => Ok(Arc::unwrap_or_clone(outcome)),
+                None => Err(GroupError::Unknown("an entry without an outcome".into())),
+            },
+            Err(RaftError::APIError(ClientWriteError::ForwardToLeader(forward))) => {
+                Err(GroupError::not_leader(forward))
+            }
+            // it was in a log, and may still be in that of the next leader
+            Err(RaftError::APIError(error)) => Err(GroupError::Unknown(error.to_string())),
+            Err(RaftError::Fatal(fatal)) => Err(GroupError::Unknown(fatal.to_string())),
+        }
+    }
+
+    /// The time that goes into an entry: the wall clock, never going back on this node. `apply` takes
+    /// the later of it and the group clock.
+    fn stamp_ms(&self) -> i64 {
+        let now_ms = self.shared.clock.now_ms();
+        self.last_stamp_ms.fetch_max(now_ms, Ordering::Relaxed).max(now_ms)
+    }
+
+    /// Asks another voter to take over, when this node leads.
+    pub(crate) async fn transfer_leadership(&self, to: u64) {
+        if let Some(raft) = self.raft() {
+            // a replica that has stopped leads nothing
+            let _ = raft.trigger().transfer_leader(to).await;
+        }
+    }
+
+    /// Makes `voters` those who vote. New ones catch up first; those who are left out are forgotten.
+    pub(crate) async fn change_voters(
+        &self,
+        voters: &BTreeMap<u64, BasicNode>,
+    ) -> Result<(), GroupError> {
+        let raft = self.replica()?.raft;
+        let known = raft.metrics().borrow_watched().membership_config.clone();
+        for (id, node) in voters {
+            if known.get_node(id).is_none() {
+                raft.add_learner(*id, node.clone(), true).await.map_err(membership_error)?;
+            }
+        }
+        let ids: BTreeSet<u64> = voters.keys().copied().collect();
+        raft.change_membership(ids, false).await.map_err(membership_error)?;
+        Ok(())
+    }
+
+    pub(crate) fn status(&self) -> GroupStatus {
+        let mut status = GroupStatus { group: self.id, ..GroupStatus::default() };
+        self.counters.fill(&mut status);
+        let Some(raft) = self.raft() else { return status };
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let index = |id: &Option<crate::types::LogId>| id.map_or(0, |id| id.index);
+        status.healthy = *self.recovered.borrow() && metrics.running_state.is_ok();
+        status.term = metrics.current_term;
+        status.leader = metrics.current_leader;
+        status.is_leader = metrics.current_leader == Some(self.shared.node_id);
+        status.last_log_index = metrics.last_log_index.unwrap_or(0);
+        status.committed_index = index(&metrics.local_committed);
+        status.applied_index = self.state.applied().borrow().saturating_sub(1);
+        status.snapshot_index = index(&metrics.snapshot);
+        status.purged_index = index(&metrics.purged);
+        status.voters = metrics
+            .membership_config
+            .voter_ids()
+            .map(|id| {
+                let node = metrics.membership_config.get_node(&id);
+                (id, node.map(|node| node.addr.clone()).unwrap_or_default())
+            })
+            .collect();
+        status
+    }
+
+    /// Stops the replica; what has been applied is on disk afterwards.
+    pub(crate) async fn stop(&self) {
+        let replica = self.replica.write().take();
+        if let Some(replica) = replica {
+            // an error means that it has stopped already
+            let _ = replica.raft.shutdown().await;
+        }
+        // without it, the log would be applied again at the next start
+        if let Err(error) = self.state.db().flush() {
+            tracing::warn!(group = self.id, %error, "the state could not be flushed");
+        }
+    }
+}
+
+fn membership_error(error: RaftError<Types, ClientWriteError<Types>>) -> GroupError {
+    match error {
+        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
+            GroupError::not_leader(forward)
+        }
+        error => GroupError::Unknown(error.to_string()),
+    }
+}
+
+fn overloaded() -> GroupError {
+    GroupError::Overloaded { retry_after_ms: RETRY_AFTER_MS }
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_store::{Placement, StoreError};
+
+    use super::*;
+    use crate::{GroupHost, GroupHostOptions};
+
+    struct Fixed;
+
+    impl Clock for Fixed {
+        fn now_ms(&self) -> i64 {
+            1_000
+        }
+    }
+
+    impl Placement for Fixed {
+        fn group_of(&self, _: &str) -> Option<u32> {
+            Some(1)
+        }
+    }
+
+    async fn host(dir: &Path) -> GroupHost {
+        let options = GroupHostOptions::alone("c".to_owned(), dir.to_owned(), 2, [1; 16]);
+        let host = GroupHost::start(options, Arc::new(Fixed), Arc::new(Fixed)).await;
+        let host = host.expect("starts");
+        assert!(host.wait_ready(Duration::from_secs(10)).await);
+        host
+    }
+
+    fn nothing() -> store::Read {
+        store::Read { scope: "pool".to_owned(), ..store::Read::default() }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_replica_that_stops_is_reopened_three_times_and_then_the_node_gives_up() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let host = host(dir.path()).await;
+        let group = host.inner().group(1).expect("is there");
+        for reopened in 1..=REOPENS_MAX as u64 {
+            let raft = group.raft().expect("runs");
+            raft.shutdown().await.expect("stops");
+            drop(raft);
+            let answered = async {
+                while group.status().reopened < reopened || group.read(&nothing()).await.is_err() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            timeout(Duration::from_secs(10), answered).await.expect("answers again");
+        }
+        assert_eq!(*host.fatal().borrow(), None);
+        group.raft().expect("runs").shutdown().await.expect("stops");
+        let mut fatal = host.fatal();
+        let told = timeout(Duration::from_secs(10), fatal.wait_for(Option::is_some)).await;
+        assert!(told.is_ok(), "the process is told to end");
+        let read = host.store().read(nothing()).await;
+        assert!(matches!(read, Err(StoreError::Unavailable { .. })), "{read:?}");
+        drop(group);
+        host.kill().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn reads_at_the_same_time_share_rounds() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let host = host(dir.path()).await;
+        let store = host.store();
+        let reads = (0..500).map(|_| store.read(nothing()));
+        let answers = futures::future::join_all(reads).await;
+        assert!(answers.iter().all(Result::is_ok));
+        assert_eq!(host.status().groups[1].reads, 500);
+        host.shutdown().await;
+    }
+}

@@ -1,0 +1,584 @@
+//! The node: opens the data directory, runs its groups, and serves them.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use conclave_store::{
+    Clock, Placement, Store,
+    proto::shard_server::{Shard, ShardServer},
+};
+use openraft::{BasicNode, Config, SnapshotPolicy};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::timeout};
+use tonic::transport::{Server, server::TcpIncoming};
+
+pub use crate::retention::Retention;
+use crate::{
+    group::{Group, GroupError, Shared},
+    high_water::GROUPS_MAX,
+    identity::{self, Incarnations},
+    local_store::LocalStore,
+    log_writer::LogWriter,
+    retention,
+    service::ShardService,
+    state_db::SharedMemory,
+    status::HostStatus,
+    sweeper,
+    transport::{GroupDirectory, Peers, RaftService, ReplicaHandles, Tls, TlsFiles},
+};
+
+/// One voter of the cluster as it is first made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// Never used for another node, not even when this one is gone.
+    pub node_id: u64,
+    /// Where its internal port is: `host:port`.
+    pub address: String,
+}
+
+/// Where the internal port listens.
+#[derive(Debug)]
+pub enum Listen {
+    /// At this address.
+    Address(SocketAddr),
+    /// On a socket that listens already.
+    Socket(TcpListener),
+}
+
+/// What a node takes on, and how long it waits.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Commits of one group that wait for their outcome; more are refused at once.
+    pub commits_in_flight_max: usize,
+    /// Reads of one group that wait for their answer; more are refused at once.
+    pub reads_in_flight_max: usize,
+    /// After this, the outcome of a commit is unknown.
+    pub commit_timeout: Duration,
+    /// After this, a read whose index is known gives up.
+    pub read_timeout: Duration,
+    /// How long a quorum has to confirm that this node leads.
+    pub read_round_timeout: Duration,
+    /// Bytes of blocks and memtables of all groups' states.
+    pub cache_bytes: usize,
+    /// Bytes of memtables in it.
+    pub write_buffer_bytes: usize,
+    /// Threads for openraft, apart from those of the rest of the process.
+    pub raft_threads: usize,
+    /// Snapshots, and what is kept of the log.
+    pub retention: Retention,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            commits_in_flight_max: 1_024,
+            reads_in_flight_max: 8_192,
+            commit_timeout: Duration::from_secs(3),
+            read_timeout: Duration::from_secs(2),
+            read_round_timeout: Duration::from_millis(700),
+            cache_bytes: 128 << 20,
+            write_buffer_bytes: 32 << 20,
+            raft_threads: 4,
+            retention: Retention::default(),
+        }
+    }
+}
+
+/// When a leader is missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timing {
+    /// How often a leader shows that it lives.
+    pub heartbeat: Duration,
+    /// Who hears nothing for a random time between this
+    pub election_min: Duration,
+    /// and this stands for election.
+    pub election_max: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_millis(60),
+            election_min: Duration::from_millis(200),
+            election_max: Duration::from_millis(350),
+        }
+    }
+}
+
+/// What a node needs to know.
+#[derive(Debug)]
+pub struct GroupHostOptions {
+    /// Random, and the same on all nodes of a cluster.
+    pub cluster_id: String,
+    /// This node; not 0.
+    pub node_id: u64,
+    /// Where all of its data is.
+    pub data_dir: PathBuf,
+    /// Groups of the cluster, the directory among them. Fixed when the cluster is made.
+    pub groups: u32,
+    /// Those who vote when the cluster is made, this node among them: the same on all of them, and
+    /// not read again afterwards. Empty on a node that is added later.
+    pub members: Vec<Member>,
+    /// The internal port; `None` on a node that is alone.
+    pub listen: Option<Listen>,
+    /// Mutual TLS on the internal port; without it, only this machine is spoken to.
+    pub tls: Option<TlsFiles>,
+    /// Fresh random bytes. Used when the data directory is new: they tell it from one that is lost.
+    pub incarnation: [u8; 16],
+    /// See there.
+    pub limits: Limits,
+    /// See there.
+    pub timing: Timing,
+}
+
+impl GroupHostOptions {
+    /// A node that is alone: every group has one voter, and nothing listens.
+    pub fn alone(
+        cluster_id: String,
+        data_dir: PathBuf,
+        groups: u32,
+        incarnation: [u8; 16],
+    ) -> Self {
+        Self {
+            cluster_id,
+            node_id: 1,
+            data_dir,
+            groups,
+            members: vec![Member { node_id: 1, address: "localhost:0".to_owned() }],
+            listen: None,
+            tls: None,
+            incarnation,
+            limits: Limits::default(),
+            timing: Timing::default(),
+        }
+    }
+
+    fn check(&self) -> Result<(), StartError> {
+        let invalid = |what: &str| Err(StartError::Options(what.to_owned()));
+        if self.cluster_id.is_empty() || self.cluster_id.len() > 64 {
+            return invalid("the cluster id must have 1 to 64 bytes");
+        }
+        if self.node_id == 0 {
+            return invalid("the node id must not be 0");
+        }
+        if self.groups == 0 || self.groups > GROUPS_MAX {
+            return invalid("the number of groups is out of range");
+        }
+        if !self.members.is_empty() && !self.members.iter().any(|m| m.node_id == self.node_id) {
+            return invalid("the node is not among the members");
+        }
+        if self.listen.is_none() && self.members.len() != 1 {
+            return invalid("a node with peers needs an address to listen at");
+        }
+        Ok(())
+    }
+
+    fn raft_config(&self) -> Result<Config, StartError> {
+        let millis = |duration: Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Config {
+            cluster_name: self.cluster_id.clone(),
+            heartbeat_interval: millis(self.timing.heartbeat),
+            // replication that a follower has answered says what a heartbeat would
+            heartbeat_min_interval: Some(millis(self.timing.heartbeat)),
+            election_timeout_min: millis(self.timing.election_min),
+            election_timeout_max: millis(self.timing.election_max),
+            enable_pre_vote: Some(true),
+            // a leader that comes back is a follower first: its state may be behind
+            enable_leader_restore: Some(false),
+            // `retention` makes snapshots and purges logs
+            snapshot_policy: SnapshotPolicy::Never,
+            max_in_snapshot_log_to_keep: u64::MAX,
+            replication_lag_threshold: u64::MAX / 4,
+            install_snapshot_timeout: 600_000,
+            max_payload_entries: 1_024,
+            max_append_entries: Some(1_024),
+            api_channel_size: Some(8_192),
+            backoff: "20ms 50ms 100ms ...250ms".to_owned(),
+            ..Config::default()
+        }
+        .validate()
+        .map_err(|error| StartError::Options(error.to_string()))
+    }
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The options contradict themselves.
+    #[error("invalid options: {0}")]
+    Options(String),
+    /// From the disk or the network; or the data is not what it must be.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// Why the voters of a group have not been changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MembershipError {
+    /// The leader has to be asked.
+    #[error("this node does not lead the group")]
+    NotLeader(Option<Member>),
+    /// Why it is not certain that the change has been made.
+    #[error("the voters have not been changed: {0}")]
+    Failed(String),
+}
+
+/// A running node. [`GroupHost::shutdown`] ends it.
+pub struct GroupHost {
+    inner: Arc<HostInner>,
+    placement: Arc<dyn Placement>,
+    server: Option<JoinHandle<()>>,
+    local_address: Option<SocketAddr>,
+    runtime: Option<Runtime>,
+}
+
+/// What the services of a node share.
+pub(crate) struct HostInner {
+    pub(crate) shared: Arc<Shared>,
+    groups: BTreeMap<u32, Arc<Group>>,
+}
+
+impl HostInner {
+    pub(crate) fn group(&self, number: u32) -> Option<Arc<Group>> {
+        self.groups.get(&number).cloned()
+    }
+
+    pub(crate) fn status(&self) -> HostStatus {
+        HostStatus {
+            node_id: self.shared.node_id,
+            groups: self.groups.values().map(|group| group.status()).collect(),
+        }
+    }
+}
+
+impl GroupDirectory for HostInner {
+    fn replica(&self, group: u32) -> Option<ReplicaHandles> {
+        self.groups.get(&group)?.handles()
+    }
+
+    fn data_is_gone(&self, peer: u64) {
+        self.shared.report_fatal(format!(
+            "node {peer} knows node {} with other data: this node has lost its data and must not \
+             come back under its id; start it with a new node id and remove the old one",
+            self.shared.node_id
+        ));
+    }
+}
+
+impl GroupHost {
+    /// Opens the data directory and starts every group. Returns before leaders are elected: see
+    /// [`GroupHost::wait_ready`].
+    ///
+    /// # Errors
+    /// The options are wrong, the data directory cannot be used, or the port cannot be opened.
+    pub async fn start(
+        options: GroupHostOptions,
+        clock: Arc<dyn Clock>,
+        placement: Arc<dyn Placement>,
+    ) -> Result<Self, StartError> {
+        options.check()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(options.limits.raft_threads.max(1))
+            .thread_name("raft")
+            .enable_all()
+            .build()?;
+        let clients = tokio::runtime::Handle::current();
+        let handle = runtime.handle().clone();
+        let mut starting = Starting { runtime: Some(runtime) };
+        let (inner, server, local_address) = handle
+            .spawn(start_groups(options, clock, handle.clone(), clients))
+            .await
+            .map_err(io::Error::other)??;
+        Ok(Self { inner, placement, server, local_address, runtime: starting.runtime.take() })
+    }
+
+    /// The store contract over this node's groups: for a node that is alone.
+    pub fn store(&self) -> Arc<dyn Store> {
+        Arc::new(LocalStore::new(self.inner.clone(), self.placement.clone()))
+    }
+
+    /// The service that gateways call, for those in this process: the same answers, without a network.
+    pub fn shard(&self) -> Arc<dyn Shard> {
+        Arc::new(ShardService::new(self.inner.clone(), None))
+    }
+
+    /// Where the internal port listens.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.local_address
+    }
+
+    /// What this node knows of its groups.
+    pub fn status(&self) -> HostStatus {
+        self.inner.status()
+    }
+
+    /// Waits until every group has recovered and knows a leader; false when it takes longer.
+    pub async fn wait_ready(&self, limit: Duration) -> bool {
+        const LOOK_EVERY: Duration = Duration::from_millis(10);
+        let ready = async {
+            while !self.status().is_ready() {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        timeout(limit, ready).await.is_ok()
+    }
+
+    /// Becomes `Some` with the reason when the process must end: there is never a live process with
+    /// a dead group.
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.inner.shared.fatal.subscribe()
+    }
+
+    /// Asks a voter to lead a group instead of this node. It may refuse, or another may win.
+    pub async fn transfer_leadership(&self, group: u32, to: u64) {
+        if let Some(group) = self.inner.group(group) {
+            group.transfer_leadership(to).await;
+        }
+    }
+
+    /// Makes `voters` those who vote in a group that this node leads, and returns when that is
+    /// committed. New ones must run already; they get the data first. One change at a time.
+    ///
+    /// # Errors
+    /// This node does not lead the group, or the change is not committed; it may be half done, and
+    /// can be repeated.
+    pub async fn change_voters(
+        &self,
+        group: u32,
+        voters: &[Member],
+    ) -> Result<(), MembershipError> {
+        let failed = |detail: String| Err(MembershipError::Failed(detail));
+        let Some(found) = self.inner.group(group) else {
+            return failed(format!("this node has no group {group}"));
+        };
+        if voters.is_empty() {
+            return failed("a group without voters".to_owned());
+        }
+        let voters = voters.iter().map(|m| (m.node_id, BasicNode::new(&m.address))).collect();
+        match found.change_voters(&voters).await {
+            Ok(()) => Ok(()),
+            Err(GroupError::NotLeader(leader)) => Err(MembershipError::NotLeader(
+                leader.map(|(node_id, address)| Member { node_id, address }),
+            )),
+            Err(error) => failed(format!("{error:?}")),
+        }
+    }
+
+    /// Hands over leadership, stops the groups and closes the data directory.
+    pub async fn shutdown(mut self) {
+        self.inner.hand_over().await;
+        self.inner.shared.stopping.send_replace(true);
+        for group in self.inner.groups.values() {
+            group.stop().await;
+        }
+        if let Some(server) = self.server.take() {
+            const DRAIN: Duration = Duration::from_secs(2);
+            // connections of peers and gateways stay open by themselves
+            let _ = timeout(DRAIN, server).await;
+        }
+        self.close().await;
+    }
+
+    /// Ends at once, as after a crash: nothing is handed over, flushed or answered.
+    pub async fn kill(mut self) {
+        self.inner.shared.stopping.send_replace(true);
+        self.close().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn inner(&self) -> &Arc<HostInner> {
+        &self.inner
+    }
+
+    async fn close(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            const CLOSE: Duration = Duration::from_secs(5);
+            let closed = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(CLOSE));
+            // only a panic in a destructor can make this an error
+            let _ = closed.await;
+        }
+    }
+}
+
+impl Drop for GroupHost {
+    fn drop(&mut self) {
+        self.inner.shared.stopping.send_replace(true);
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+/// Ends the threads when the start fails: a runtime must not be dropped where others wait.
+struct Starting {
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl HostInner {
+    /// Asks the next voter to lead what this node leads, and waits a moment for it.
+    async fn hand_over(&self) {
+        const WAIT: Duration = Duration::from_millis(1_500);
+        const LOOK_EVERY: Duration = Duration::from_millis(10);
+        let own = self.shared.node_id;
+        let mut asked = Vec::new();
+        for group in self.groups.values().filter(|group| group.leads()) {
+            let voters = group.status().voters;
+            let next = voters.iter().map(|(id, _)| *id).filter(|id| *id > own).min();
+            let next = next.or_else(|| voters.iter().map(|(id, _)| *id).find(|id| *id != own));
+            if let Some(next) = next {
+                group.transfer_leadership(next).await;
+                asked.push(group);
+            }
+        }
+        let handed_over = async {
+            while asked.iter().any(|group| group.leads()) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // who does not take over in time is elected later
+        let _ = timeout(WAIT, handed_over).await;
+    }
+}
+
+async fn start_groups(
+    options: GroupHostOptions,
+    clock: Arc<dyn Clock>,
+    runtime: tokio::runtime::Handle,
+    clients: tokio::runtime::Handle,
+) -> Result<(Arc<HostInner>, Option<JoinHandle<()>>, Option<SocketAddr>), StartError> {
+    let config = Arc::new(options.raft_config()?);
+    let tls = options.tls.as_ref().map(Tls::load).transpose()?;
+    let identity = identity::open(
+        &options.data_dir,
+        &options.cluster_id,
+        options.node_id,
+        options.groups,
+        options.incarnation,
+    )?;
+    let incarnations = Arc::new(Incarnations::open(&options.data_dir, identity.incarnation)?);
+    let peers =
+        Peers::new(options.cluster_id.clone(), options.node_id, tls.clone(), incarnations.clone());
+    let members = options
+        .members
+        .iter()
+        .map(|member| (member.node_id, BasicNode::new(&member.address)))
+        .collect();
+    let memory = SharedMemory::new(options.limits.cache_bytes, options.limits.write_buffer_bytes);
+    let shared = Arc::new(Shared {
+        cluster_id: options.cluster_id.clone(),
+        node_id: options.node_id,
+        clock,
+        limits: options.limits,
+        config,
+        peers,
+        log: LogWriter::open(&options.data_dir)?,
+        memory,
+        members,
+        runtime,
+        fatal: watch::Sender::new(None),
+        stopping: watch::Sender::new(false),
+    });
+    let listener = options.listen.map(|listen| bind(listen, tls.is_some())).transpose()?;
+    let mut groups = BTreeMap::new();
+    for number in 0..options.groups {
+        let dir = options.data_dir.join(format!("group-{number}"));
+        let group = Group::start(shared.clone(), number, &dir).await?;
+        groups.insert(number, group);
+    }
+    let inner = Arc::new(HostInner { shared: shared.clone(), groups });
+    for group in inner.groups.values() {
+        let (sweeping, keeping, shared) = (group.clone(), group.clone(), shared.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = sweeper::run(sweeping) => {}
+                () = retention::run(keeping) => {}
+                () = shared.stopped() => {}
+            }
+        });
+    }
+    tokio::spawn(watch_log(shared.clone()));
+    let Some(listener) = listener else { return Ok((inner, None, None)) };
+    let local_address = listener.local_addr()?;
+    let raft =
+        RaftService::server(options.cluster_id, options.node_id, incarnations, inner.clone());
+    let shard = ShardService::new(inner.clone(), Some(clients));
+    let server = tokio::spawn(serve(listener, tls, raft, shard, shared));
+    Ok((inner, Some(server), Some(local_address)))
+}
+
+/// Ends the process when the log has failed, whatever the groups make of it.
+async fn watch_log(shared: Arc<Shared>) {
+    let mut failure = shared.log.failure();
+    tokio::select! {
+        failed = failure.wait_for(Option::is_some) => {
+            if let Ok(Some(reason)) = failed.map(|reason| reason.clone()) {
+                shared.report_fatal(reason);
+            }
+        }
+        () = shared.stopped() => {}
+    }
+}
+
+fn bind(listen: Listen, tls: bool) -> Result<TcpListener, StartError> {
+    let listener = match listen {
+        Listen::Address(address) => TcpListener::bind(address)?,
+        Listen::Socket(listener) => listener,
+    };
+    if !tls && !listener.local_addr()?.ip().is_loopback() {
+        return Err(StartError::Options(
+            "the internal port needs certificates: without them it listens on loopback only"
+                .to_owned(),
+        ));
+    }
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    raft: crate::proto::raft_transport_server::RaftTransportServer<RaftService<HostInner>>,
+    shard: ShardService,
+    shared: Arc<Shared>,
+) {
+    /// One commit or read is at most this large, encoded.
+    const MESSAGE_BYTES_MAX: usize = 8 << 20;
+    let served = async {
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let mut server = Server::builder()
+            .http2_keepalive_interval(Some(Duration::from_secs(2)))
+            .http2_keepalive_timeout(Some(Duration::from_secs(4)))
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(16 << 20)
+            .max_concurrent_streams(4_096);
+        if let Some(tls) = &tls {
+            server = server.tls_config(tls.server()).map_err(io::Error::other)?;
+        }
+        let shard = ShardServer::new(shard)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        server
+            .add_service(raft)
+            .add_service(shard)
+            .serve_with_incoming_shutdown(incoming, shared.stopped())
+            .await
+            .map_err(io::Error::other)
+    };
+    if let Err(error) = served.await {
+        shared.report_fatal(format!("the internal port has failed: {error}"));
+    }
+}

@@ -1,0 +1,409 @@
+//! The state of one group in RocksDB: rows, the applied log id and the membership.
+//!
+//! Nothing here is synced by a write: the log is the redo log. One batch holds all that an entry
+//! changes, its log id with it, so that whatever a crash leaves is the state after some entry. Keys
+//! below [`FIRST_ROW_BYTE`] belong to this module, the others to `conclave_store::apply`.
+//!
+//! The files are in `state-<generation>`; installing a snapshot makes the next generation. The file
+//! `ACTIVE` names the one that counts.
+
+use std::{
+    fs, io,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use conclave_store::{Batch, Kv};
+use prost::Message;
+use rocksdb::{
+    BlockBasedOptions, Cache, DB, DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options,
+    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+};
+
+use crate::{
+    proto,
+    types::{LogId, StoredMembers, corrupt, stored_membership_in, stored_membership_out},
+};
+
+/// Keys of the rows begin with this byte or a higher one.
+pub(crate) const FIRST_ROW_BYTE: u8 = 0x10;
+const APPLIED: &[u8] = &[0x01];
+const MEMBERSHIP: &[u8] = &[0x02];
+
+/// Memory that all state databases of a node share.
+#[derive(Clone)]
+pub(crate) struct SharedMemory {
+    cache: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl SharedMemory {
+    /// `cache_bytes` for blocks, `write_buffer_bytes` for memtables; the latter counts in the former.
+    pub(crate) fn new(cache_bytes: usize, write_buffer_bytes: usize) -> Self {
+        let cache = Cache::new_lru_cache(cache_bytes);
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            write_buffer_bytes,
+            false,
+            cache.clone(),
+        );
+        Self { cache, write_buffers }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let mut table = BlockBasedOptions::default();
+        table.set_block_cache(&self.cache);
+        table.set_bloom_filter(10.0, false);
+        table.set_whole_key_filtering(true);
+        table.set_cache_index_and_filter_blocks(true);
+        table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+        table.set_checksum_type(rocksdb::ChecksumType::XXH3);
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.set_block_based_table_factory(&table);
+        options.set_write_buffer_manager(&self.write_buffers);
+        options.set_write_buffer_size(8 << 20);
+        options.set_max_write_buffer_number(3);
+        options.set_compression_type(rocksdb::DBCompressionType::Lz4);
+        options.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
+        options.set_paranoid_checks(true);
+        options.set_max_open_files(128);
+        options.set_max_background_jobs(2);
+        options.set_keep_log_file_num(2);
+        options.set_max_log_file_size(4 << 20);
+        options.set_level_compaction_dynamic_level_bytes(true);
+        options
+    }
+}
+
+/// One opened generation. Dropped when the last reader is gone; its files go too when it has been
+/// replaced.
+pub(crate) struct StateDb {
+    db: DB,
+    path: PathBuf,
+    /// Set when the next generation counts.
+    replaced: std::sync::atomic::AtomicBool,
+}
+
+impl StateDb {
+    /// Opens the generation that counts, or makes the first one. Removes what a crash has left.
+    ///
+    /// # Errors
+    /// From the disk or RocksDB.
+    pub(crate) fn open(dir: &Path, memory: &SharedMemory) -> io::Result<Arc<Self>> {
+        fs::create_dir_all(dir)?;
+        let active = match fs::read_to_string(dir.join("ACTIVE")) {
+            Ok(name) => name,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let name = generation_name(1);
+                set_active(dir, &name)?;
+                name
+            }
+            Err(error) => return Err(error),
+        };
+        if parse_generation(&active).is_none() {
+            return Err(corrupt("the file ACTIVE names no generation"));
+        }
+        for entry in fs::read_dir(dir)? {
+            let name = entry?.file_name();
+            let name = name.to_string_lossy();
+            if name.starts_with("state-") && name != active {
+                fs::remove_dir_all(dir.join(&*name))?;
+            }
+        }
+        Self::open_generation(dir.join(&active), memory)
+    }
+
+    fn open_generation(path: PathBuf, memory: &SharedMemory) -> io::Result<Arc<Self>> {
+        let db = DB::open(&memory.options(), &path).map_err(io::Error::other)?;
+        Ok(Arc::new(Self { db, path, replaced: false.into() }))
+    }
+
+    /// Makes the files in `received` the next generation, and opens it.
+    ///
+    /// # Errors
+    /// From the disk or RocksDB; the present generation still counts then.
+    pub(crate) fn replace(
+        self: &Arc<Self>,
+        received: &Path,
+        memory: &SharedMemory,
+    ) -> io::Result<Arc<Self>> {
+        let dir =
+            self.path.parent().ok_or_else(|| io::Error::other("a state without a directory"))?;
+        let current = self.path.file_name().and_then(|name| parse_generation(name.to_str()?));
+        let name = generation_name(current.unwrap_or(0) + 1);
+        let path = dir.join(&name);
+        if path.exists() {
+            fs::remove_dir_all(&path)?;
+        }
+        fs::rename(received, &path)?;
+        sync_dir(dir)?;
+        let next = Self::open_generation(path, memory)?;
+        set_active(dir, &name)?;
+        self.replaced.store(true, std::sync::atomic::Ordering::Release);
+        Ok(next)
+    }
+
+    /// The last applied log id, and the membership.
+    pub(crate) fn applied(&self) -> io::Result<(Option<LogId>, StoredMembers)> {
+        read_applied(&self.db)
+    }
+
+    /// Writes one batch, without the disk.
+    pub(crate) fn write(&self, batch: WriteBatch) -> io::Result<()> {
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.db.write_opt(batch, &options).map_err(io::Error::other)
+    }
+
+    /// Makes all that has been applied durable.
+    pub(crate) fn flush(&self) -> io::Result<()> {
+        let mut options = FlushOptions::default();
+        options.set_wait(true);
+        self.db.flush_opt(&options).map_err(io::Error::other)
+    }
+
+    /// Makes a copy of the files (hard links) in `path`, which must not exist.
+    pub(crate) fn checkpoint(&self, path: &Path) -> io::Result<()> {
+        rocksdb::checkpoint::Checkpoint::new(&self.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(path))
+            .map_err(io::Error::other)
+    }
+
+    /// One state of all rows, whatever is applied meanwhile.
+    pub(crate) fn view(&self) -> View<'_> {
+        View(self.db.snapshot())
+    }
+}
+
+impl Drop for StateDb {
+    fn drop(&mut self) {
+        if self.replaced.load(std::sync::atomic::Ordering::Acquire) {
+            // the files of a database that is still open can be unlinked; what stays is removed at
+            // the next start
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+/// The applied log id and membership that the files in `path` hold.
+///
+/// # Errors
+/// From the disk or RocksDB, or that they cannot be decoded.
+pub(crate) fn applied_of_files(path: &Path) -> io::Result<(Option<LogId>, StoredMembers)> {
+    let mut options = Options::default();
+    options.set_max_open_files(64);
+    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
+    read_applied(&db)
+}
+
+fn read_applied(db: &DB) -> io::Result<(Option<LogId>, StoredMembers)> {
+    let applied = match db.get_pinned(APPLIED).map_err(io::Error::other)? {
+        Some(bytes) => Some(proto::LogId::decode(&bytes[..]).map_err(corrupt)?.into()),
+        None => None,
+    };
+    let membership = match db.get_pinned(MEMBERSHIP).map_err(io::Error::other)? {
+        Some(bytes) => {
+            stored_membership_in(proto::StoredMembership::decode(&bytes[..]).map_err(corrupt)?)?
+        }
+        None => StoredMembers::default(),
+    };
+    Ok((applied, membership))
+}
+
+fn generation_name(generation: u64) -> String {
+    format!("state-{generation}")
+}
+
+fn parse_generation(name: &str) -> Option<u64> {
+    name.strip_prefix("state-")?.parse().ok()
+}
+
+fn set_active(dir: &Path, name: &str) -> io::Result<()> {
+    write_file_atomically(dir, "ACTIVE", name.as_bytes())
+}
+
+/// Writes a small file so that after a crash it is there wholly or not at all.
+pub(crate) fn write_file_atomically(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
+    let temporary = dir.join(format!("{name}.tmp"));
+    fs::write(&temporary, content)?;
+    fs::File::open(&temporary)?.sync_all()?;
+    fs::rename(&temporary, dir.join(name))?;
+    sync_dir(dir)
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
+    fs::File::open(dir)?.sync_all()
+}
+
+/// What one entry changes.
+#[derive(Default)]
+pub(crate) struct StateBatch(pub(crate) WriteBatch);
+
+impl StateBatch {
+    pub(crate) fn set_applied(&mut self, log_id: &LogId) {
+        self.0.put(APPLIED, proto::LogId::from(log_id).encode_to_vec());
+    }
+
+    pub(crate) fn set_membership(&mut self, membership: &StoredMembers) {
+        self.0.put(MEMBERSHIP, stored_membership_out(membership).encode_to_vec());
+    }
+}
+
+impl Batch for StateBatch {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        debug_assert!(key.first().is_some_and(|first| *first >= FIRST_ROW_BYTE));
+        self.0.put(key, value);
+    }
+
+    fn delete(&mut self, key: &[u8]) {
+        self.0.delete(key);
+    }
+
+    fn delete_range(&mut self, from: &[u8], to: &[u8]) {
+        self.0.delete_range(from, to);
+    }
+}
+
+impl Kv for StateDb {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.db.get(key).map_err(io::Error::other)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        let start = scan_start(prefix, after);
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        let rows = self.db.iterator_opt(mode, scan_options(prefix));
+        visit_rows(rows, prefix, after, limit, visit)
+    }
+}
+
+/// A RocksDB snapshot of the rows.
+pub(crate) struct View<'a>(rocksdb::Snapshot<'a>);
+
+impl Kv for View<'_> {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.0.get(key).map_err(io::Error::other)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        let start = scan_start(prefix, after);
+        let mode = IteratorMode::From(&start, Direction::Forward);
+        let rows = self.0.iterator_opt(mode, scan_options(prefix));
+        visit_rows(rows, prefix, after, limit, visit)
+    }
+}
+
+fn scan_start(prefix: &[u8], after: Option<&[u8]>) -> Vec<u8> {
+    match after {
+        Some(after) if after >= prefix => after.to_vec(),
+        _ => prefix.to_vec(),
+    }
+}
+
+fn scan_options(prefix: &[u8]) -> ReadOptions {
+    let mut options = ReadOptions::default();
+    if let Some(end) = conclave_store::keys::prefix_end(prefix) {
+        options.set_iterate_upper_bound(end);
+    }
+    options
+}
+
+type Row = (Box<[u8]>, Box<[u8]>);
+
+fn visit_rows(
+    rows: impl Iterator<Item = Result<Row, rocksdb::Error>>,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    limit: usize,
+    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+) -> io::Result<()> {
+    let mut left = limit;
+    for row in rows {
+        let (key, value) = row.map_err(io::Error::other)?;
+        if left == 0 || !key.starts_with(prefix) {
+            break;
+        }
+        if after.is_some_and(|after| &*key <= after) {
+            continue;
+        }
+        left -= 1;
+        if visit(&key, &value).is_break() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::log_id;
+
+    fn scan(kv: &dyn Kv, prefix: &[u8], after: Option<&[u8]>, limit: usize) -> Vec<Vec<u8>> {
+        let mut keys = Vec::new();
+        kv.scan(prefix, after, limit, &mut |key, _| {
+            keys.push(key.to_vec());
+            ControlFlow::Continue(())
+        })
+        .expect("scans");
+        keys
+    }
+
+    #[test]
+    fn a_view_does_not_see_what_is_written_later() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let db = StateDb::open(dir.path(), &memory).expect("opens");
+        let put = |key: &[u8]| {
+            let mut batch = StateBatch::default();
+            batch.put(key, b"v");
+            batch.set_applied(&log_id(1, 1, 1));
+            db.write(batch.0).expect("writes");
+        };
+        put(&[0x20, 1]);
+        put(&[0x20, 2]);
+        let view = db.view();
+        put(&[0x20, 3]);
+        put(&[0x21]);
+        assert_eq!(scan(&view, &[0x20], None, 9), [[0x20, 1], [0x20, 2]]);
+        assert_eq!(scan(&*db, &[0x20], Some(&[0x20, 1]), 9), [[0x20, 2], [0x20, 3]]);
+        assert_eq!(scan(&*db, &[0x20], None, 1), [[0x20, 1]]);
+    }
+
+    #[test]
+    fn a_replaced_state_keeps_answering_its_readers_and_then_its_files_go() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let db = StateDb::open(dir.path(), &memory).expect("opens");
+        let mut batch = StateBatch::default();
+        batch.put(&[0x20], b"old");
+        db.write(batch.0).expect("writes");
+        let copy = dir.path().join("received");
+        db.checkpoint(&copy).expect("copies");
+        let mut batch = StateBatch::default();
+        batch.put(&[0x20], b"newer");
+        db.write(batch.0).expect("writes");
+
+        let next = db.replace(&copy, &memory).expect("replaces");
+        assert_eq!(db.get(&[0x20]).expect("reads"), Some(b"newer".to_vec()));
+        assert_eq!(next.get(&[0x20]).expect("reads"), Some(b"old".to_vec()));
+        drop((db, next));
+        assert!(!dir.path().join("state-1").exists());
+        let again = StateDb::open(dir.path(), &memory).expect("opens");
+        assert_eq!(again.get(&[0x20]).expect("reads"), Some(b"old".to_vec()));
+    }
+}

@@ -1,0 +1,111 @@
+//! What a node says of its groups: for readiness, metrics and operators.
+
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+/// The groups of a node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostStatus {
+    /// This node.
+    pub node_id: u64,
+    /// Every group, by number.
+    pub groups: Vec<GroupStatus>,
+}
+
+impl HostStatus {
+    /// Whether every group has recovered and knows a leader.
+    pub fn is_ready(&self) -> bool {
+        self.groups.iter().all(|group| group.healthy && group.leader.is_some())
+    }
+}
+
+/// One group, as this node sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// The group.
+    pub group: u32,
+    /// Whether the replica runs and has recovered.
+    pub healthy: bool,
+    /// The present term.
+    pub term: u64,
+    /// The leader, where one is known.
+    pub leader: Option<u64>,
+    /// Whether it is this node.
+    pub is_leader: bool,
+    /// The last entry of the log.
+    pub last_log_index: u64,
+    /// The last entry that a quorum has.
+    pub committed_index: u64,
+    /// The last entry that has been applied.
+    pub applied_index: u64,
+    /// The last entry that the newest snapshot holds.
+    pub snapshot_index: u64,
+    /// The last entry that has been removed from the log.
+    pub purged_index: u64,
+    /// Those who vote, with their addresses.
+    pub voters: Vec<(u64, String)>,
+    /// How often this node has seen another leader than before.
+    pub leader_changes: u64,
+    /// How often the replica has been reopened after an error.
+    pub reopened: u64,
+    /// Commits that this node has proposed and seen applied.
+    pub commits: u64,
+    /// What those took together, in microseconds.
+    pub commit_micros: u64,
+    /// How many of those took at most each of [`COMMIT_BUCKETS_MS`], cumulative; the last is all.
+    pub commit_buckets: [u64; COMMIT_BUCKETS_MS.len() + 1],
+    /// Commits that were refused because too many were in flight.
+    pub commits_overloaded: u64,
+    /// Commits whose outcome this node does not know.
+    pub commits_unknown: u64,
+    /// Reads that were answered.
+    pub reads: u64,
+}
+
+/// Upper bounds of the buckets of commit durations, in milliseconds.
+pub const COMMIT_BUCKETS_MS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 250, 1_000, 5_000];
+
+/// What is counted while a group works.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub leader_changes: AtomicU64,
+    pub reopened: AtomicU64,
+    pub commits: AtomicU64,
+    pub commit_micros: AtomicU64,
+    pub commit_buckets: [AtomicU64; COMMIT_BUCKETS_MS.len() + 1],
+    pub commits_overloaded: AtomicU64,
+    pub commits_unknown: AtomicU64,
+    pub reads: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn count(counter: &AtomicU64) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn committed(&self, took: Duration) {
+        Self::count(&self.commits);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.commit_micros.fetch_add(micros, Ordering::Relaxed);
+        for (bucket, counter) in self.commit_buckets.iter().enumerate() {
+            let fits = COMMIT_BUCKETS_MS.get(bucket).is_none_or(|ms| micros <= ms * 1_000);
+            if fits {
+                Self::count(counter);
+            }
+        }
+    }
+
+    pub(crate) fn fill(&self, status: &mut GroupStatus) {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        status.leader_changes = load(&self.leader_changes);
+        status.reopened = load(&self.reopened);
+        status.commits = load(&self.commits);
+        status.commit_micros = load(&self.commit_micros);
+        status.commit_buckets = std::array::from_fn(|bucket| load(&self.commit_buckets[bucket]));
+        status.commits_overloaded = load(&self.commits_overloaded);
+        status.commits_unknown = load(&self.commits_unknown);
+        status.reads = load(&self.reads);
+    }
+}

@@ -1,0 +1,446 @@
+//! The calling side: one [`Network`] for each group, peer and kind of traffic.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::{
+    FutureExt, Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream},
+};
+use openraft::{
+    BasicNode, OptionalSend, RaftNetworkFactory, RaftNetworkV2,
+    errors::{RPCError, ReplicationClosed, StreamingError, Unreachable},
+    network::RPCOption,
+    raft::{
+        AppendEntriesResponse, SnapshotResponse, StreamAppendError, StreamAppendResult,
+        TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
+    },
+};
+use parking_lot::Mutex;
+use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Response, Status,
+    metadata::MetadataMap,
+    transport::{Channel, Endpoint},
+};
+
+use super::{INCARNATION_HEADER, MESSAGE_BYTES_MAX, Tls, is_loopback};
+use crate::{
+    identity::Incarnations,
+    proto::{self, raft_transport_client::RaftTransportClient, snapshot_chunk::Part},
+    snapshot::{Sender, SnapshotDir},
+    types::{
+        AppendRequest, LogId, Types, Vote, VoteRequest, VoteResponse, append_out, log_id_in,
+        log_id_out, snapshot_meta_out, vote_in,
+    },
+};
+
+/// How long a follower may take to answer an append: well above a slow disk's sync.
+const APPEND_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
+/// How often a stream of appends looks whether it makes progress.
+const APPEND_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A connection whose peer says nothing for the sum of both is given up.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1_000);
+
+type RpcError = RPCError<Types>;
+
+/// What travels on a connection of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Kind {
+    Entries,
+    /// Heartbeats, votes and transfers of leadership.
+    Liveness,
+    Snapshots,
+}
+
+/// The connections of a node to its peers, shared by all groups.
+pub(crate) struct Peers {
+    cluster_id: String,
+    node_id: u64,
+    tls: Option<Tls>,
+    incarnations: Arc<Incarnations>,
+    channels: Mutex<HashMap<(u64, Kind), (String, Channel)>>,
+}
+
+impl Peers {
+    pub(crate) fn new(
+        cluster_id: String,
+        node_id: u64,
+        tls: Option<Tls>,
+        incarnations: Arc<Incarnations>,
+    ) -> Arc<Self> {
+        Arc::new(Self { cluster_id, node_id, tls, incarnations, channels: Mutex::default() })
+    }
+
+    /// The connection to a peer, made when it is first used.
+    fn channel(&self, target: u64, address: &str, kind: Kind) -> io::Result<Channel> {
+        let mut channels = self.channels.lock();
+        if let Some((known, channel)) = channels.get(&(target, kind))
+            && known == address
+        {
+            return Ok(channel.clone());
+        }
+        let channel = self.connect_lazily(address)?;
+        channels.insert((target, kind), (address.to_owned(), channel.clone()));
+        Ok(channel)
+    }
+
+    fn connect_lazily(&self, address: &str) -> io::Result<Channel> {
+        if self.tls.is_none() && !is_loopback(address) {
+            return Err(io::Error::other(format!("plain text to {address}: only to this machine")));
+        }
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+            .map_err(io::Error::other)?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true)
+            .initial_stream_window_size(4 << 20)
+            .initial_connection_window_size(8 << 20);
+        if let Some(tls) = &self.tls {
+            endpoint = endpoint.tls_config(tls.client()).map_err(io::Error::other)?;
+        }
+        Ok(endpoint.connect_lazy())
+    }
+
+    fn header(&self, group: u32, target: u64) -> proto::Header {
+        proto::Header {
+            cluster_id: self.cluster_id.clone(),
+            group,
+            source: self.node_id,
+            target,
+            source_incarnation: self.incarnations.own().clone(),
+            target_incarnation: self.incarnations.of(target),
+        }
+    }
+
+    /// Refuses the answer of a node that has lost its data.
+    fn check_answer(&self, target: u64, metadata: &MetadataMap) -> Result<(), RpcError> {
+        let incarnation = metadata
+            .get_bin(INCARNATION_HEADER)
+            .and_then(|value| value.to_bytes().ok())
+            .unwrap_or_default();
+        self.incarnations.check(target, &incarnation).map_err(unreachable)
+    }
+}
+
+fn unreachable(error: impl std::fmt::Display) -> RpcError {
+    RPCError::Unreachable(Unreachable::from_string(error))
+}
+
+fn status(status: Status) -> RpcError {
+    unreachable(format!("{:?}: {}", status.code(), status.message()))
+}
+
+/// Makes the [`Network`]s of one group.
+pub(crate) struct NetworkFactory {
+    group: u32,
+    peers: Arc<Peers>,
+}
+
+impl NetworkFactory {
+    fn network(&self, target: u64, node: &BasicNode, kind: Kind) -> Network {
+        let (group, peers) = (self.group, self.peers.clone());
+        Network { group, target, address: node.addr.clone(), kind, peers }
+    }
+}
+
+impl Peers {
+    /// The networks of one group.
+    pub(crate) fn of_group(self: &Arc<Self>, group: u32) -> NetworkFactory {
+        NetworkFactory { group, peers: self.clone() }
+    }
+}
+
+impl RaftNetworkFactory<Types> for NetworkFactory {
+    type Network = Network;
+
+    async fn new_client(&mut self, target: u64, node: &BasicNode) -> Network {
+        self.network(target, node, Kind::Entries)
+    }
+
+    async fn new_heartbeat_client(&mut self, target: u64, node: &BasicNode) -> Network {
+        self.network(target, node, Kind::Liveness)
+    }
+
+    async fn new_snapshot_client(&mut self, target: u64, node: &BasicNode) -> Network {
+        self.network(target, node, Kind::Snapshots)
+    }
+}
+
+/// One group's way to one peer.
+pub(crate) struct Network {
+    group: u32,
+    target: u64,
+    address: String,
+    kind: Kind,
+    peers: Arc<Peers>,
+}
+
+impl Network {
+    fn client(&self, kind: Kind) -> Result<RaftTransportClient<Channel>, RpcError> {
+        let channel = self.peers.channel(self.target, &self.address, kind).map_err(unreachable)?;
+        Ok(RaftTransportClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX))
+    }
+
+    fn header(&self) -> proto::Header {
+        self.peers.header(self.group, self.target)
+    }
+
+    /// Waits for an answer, at most `limit`, and checks who has given it.
+    async fn answer<T>(
+        &self,
+        limit: Duration,
+        call: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<T, RpcError> {
+        let response = timeout(limit, call)
+            .await
+            .map_err(|_| unreachable("no answer in time"))?
+            .map_err(status)?;
+        self.peers.check_answer(self.target, response.metadata())?;
+        Ok(response.into_inner())
+    }
+
+    async fn heartbeat(
+        &self,
+        request: &AppendRequest,
+        option: &RPCOption,
+    ) -> Result<StreamAppendResult<Types>, RpcError> {
+        let mut client = self.client(Kind::Liveness)?;
+        let message = append_out(Some(self.header()), request);
+        // openraft allows one heartbeat interval, after which the answer is of no use
+        let reply = self.answer(option.hard_ttl(), client.heartbeat(message)).await?;
+        append_reply_in(reply)
+    }
+
+    async fn append_stream<'s, S>(
+        &'s self,
+        mut input: S,
+    ) -> Result<BoxStream<'s, Result<StreamAppendResult<Types>, RpcError>>, RpcError>
+    where
+        S: Stream<Item = AppendRequest> + Send + Unpin + 'static,
+    {
+        // openraft waits in this stream after an error: who connects before it is asked for the
+        // first request tries again without a pause
+        let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+        let input = stream::once(async { first }).chain(input);
+        let mut client = self.client(Kind::Entries)?;
+        let sent = Arc::new(AtomicU64::new(0));
+        let mut header = Some(self.header());
+        let requests = input.map({
+            let sent = sent.clone();
+            move |request| {
+                sent.fetch_add(1, Ordering::Relaxed);
+                append_out(header.take(), &request)
+            }
+        });
+        let replies = self.answer(APPEND_ANSWER_TIMEOUT, client.append(requests)).await?;
+        let state = AppendReplies { replies, sent, received: 0, idle: Duration::ZERO, done: false };
+        Ok(stream::unfold(state, AppendReplies::next).boxed())
+    }
+}
+
+/// The answers of a stream of appends. Ends with an error when the follower stops answering.
+struct AppendReplies {
+    replies: tonic::Streaming<proto::AppendReply>,
+    sent: Arc<AtomicU64>,
+    received: u64,
+    idle: Duration,
+    done: bool,
+}
+
+impl AppendReplies {
+    async fn next(mut self) -> Option<(Result<StreamAppendResult<Types>, RpcError>, Self)> {
+        if self.done {
+            return None;
+        }
+        loop {
+            let item = match timeout(APPEND_CHECK_INTERVAL, self.replies.message()).await {
+                Ok(Ok(Some(reply))) => append_reply_in(reply),
+                Ok(Ok(None)) => return None,
+                Ok(Err(error)) => Err(status(error)),
+                Err(_) if self.sent.load(Ordering::Relaxed) <= self.received => {
+                    self.idle = Duration::ZERO;
+                    continue;
+                }
+                Err(_) => {
+                    self.idle += APPEND_CHECK_INTERVAL;
+                    if self.idle < APPEND_ANSWER_TIMEOUT {
+                        continue;
+                    }
+                    Err(unreachable("the follower has stopped answering appends"))
+                }
+            };
+            self.idle = Duration::ZERO;
+            self.received += 1;
+            self.done = !matches!(item, Ok(Ok(_)));
+            return Some((item, self));
+        }
+    }
+}
+
+fn append_reply_in(reply: proto::AppendReply) -> Result<StreamAppendResult<Types>, RpcError> {
+    use proto::append_reply::Result as Reply;
+    match reply.result {
+        Some(Reply::Matched(matched)) => Ok(Ok(log_id_in(matched.log_id))),
+        Some(Reply::Conflict(id)) => Ok(Err(StreamAppendError::Conflict(id.into()))),
+        Some(Reply::HigherVote(vote)) => Ok(Err(StreamAppendError::HigherVote(vote.into()))),
+        None => Err(unreachable("an answer that this version does not know")),
+    }
+}
+
+fn vote_out(header: proto::Header, request: &VoteRequest) -> proto::VoteRequest {
+    proto::VoteRequest {
+        header: Some(header),
+        vote: Some((&request.vote).into()),
+        last_log_id: log_id_out(request.last_log_id.as_ref()),
+        leadership_transfer: request.leadership_transfer,
+    }
+}
+
+fn vote_reply_in(reply: proto::VoteReply) -> Result<VoteResponse, RpcError> {
+    let vote = vote_in(reply.vote).map_err(unreachable)?;
+    Ok(VoteResponse::new(vote, log_id_in(reply.last_log_id), reply.granted))
+}
+
+impl RaftNetworkV2<Types> for Network {
+    type SnapshotData = Arc<SnapshotDir>;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendRequest,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RpcError> {
+        Ok(self.heartbeat(&request, &option).await?.into())
+    }
+
+    fn stream_append<'s, S>(
+        &'s mut self,
+        mut input: S,
+        option: RPCOption,
+    ) -> BoxFuture<'s, Result<BoxStream<'s, Result<StreamAppendResult<Types>, RpcError>>, RpcError>>
+    where
+        S: Stream<Item = AppendRequest> + OptionalSend + Unpin + 'static,
+    {
+        async move {
+            if self.kind != Kind::Liveness {
+                return self.append_stream(input).await;
+            }
+            let Some(request) = input.next().await else { return Ok(stream::empty().boxed()) };
+            let reply = self.heartbeat(&request, &option).await?;
+            Ok(stream::iter([Ok(reply)]).boxed())
+        }
+        .boxed()
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest,
+        option: RPCOption,
+    ) -> Result<VoteResponse, RpcError> {
+        let mut client = self.client(Kind::Liveness)?;
+        let message = vote_out(self.header(), &request);
+        vote_reply_in(self.answer(option.hard_ttl(), client.vote(message)).await?)
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest,
+        option: RPCOption,
+    ) -> Result<VoteResponse, RpcError> {
+        let mut client = self.client(Kind::Liveness)?;
+        let message = vote_out(self.header(), &request);
+        vote_reply_in(self.answer(option.hard_ttl(), client.pre_vote(message)).await?)
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: openraft::type_config::alias::SnapshotOf<Types, Arc<SnapshotDir>>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let mut client = self.client(Kind::Snapshots)?;
+        let begin = proto::SnapshotBegin {
+            header: Some(self.header()),
+            vote: Some((&vote).into()),
+            meta: Some(snapshot_meta_out(&self.peers.cluster_id, self.group, &snapshot.meta)),
+        };
+        let (chunks, requests) = mpsc::channel(4);
+        let reader = spawn_blocking(move || send_files(snapshot.snapshot, begin, &chunks));
+        let call = client.snapshot(ReceiverStream::new(requests));
+        let reply = tokio::select! {
+            closed = cancel => return Err(closed.into()),
+            reply = self.answer(option.hard_ttl(), call) => reply?,
+        };
+        if let Ok(Err(error)) = reader.await {
+            return Err(unreachable(format!("reading the snapshot: {error}")).into());
+        }
+        Ok(SnapshotResponse::new(vote_in(reply.vote).map_err(unreachable)?))
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RpcError> {
+        use proto::transfer_leader_reply::Result as Reply;
+        let mut client = self.client(Kind::Liveness)?;
+        let message = proto::TransferLeaderRequest {
+            header: Some(self.header()),
+            from_leader: Some(request.from_leader().into()),
+            to_node_id: *request.to_node_id(),
+            last_log_id: log_id_out(request.last_log_id()),
+        };
+        let reply = self.answer(option.hard_ttl(), client.transfer_leader(message)).await?;
+        match reply.result {
+            Some(Reply::Accepted(_)) => Ok(Ok(())),
+            Some(Reply::VoteChanged(changed)) => Ok(Err(TransferLeaderError::VoteChanged {
+                expected: vote_in(changed.expected).map_err(unreachable)?,
+                actual: vote_in(changed.actual).map_err(unreachable)?,
+            })),
+            Some(Reply::LogNotFlushed(ids)) => {
+                let read = |id: Option<proto::LogId>| id.map(LogId::from);
+                Ok(Err(TransferLeaderError::LogNotFlushed {
+                    expected: read(ids.expected),
+                    actual: read(ids.actual),
+                }))
+            }
+            None => Err(unreachable("an answer that this version does not know")),
+        }
+    }
+}
+
+/// Reads the files and hands them on, as fast as they are taken.
+fn send_files(
+    snapshot: Arc<SnapshotDir>,
+    begin: proto::SnapshotBegin,
+    chunks: &mpsc::Sender<proto::SnapshotChunk>,
+) -> io::Result<()> {
+    let mut files = Sender::new(snapshot)?;
+    let mut part = Some(Part::Begin(begin));
+    while let Some(next) = part {
+        if chunks.blocking_send(proto::SnapshotChunk { part: Some(next) }).is_err() {
+            // the call has ended, and says why
+            return Ok(());
+        }
+        part = files.next()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,280 @@
+//! Three nodes over loopback.
+
+use std::{sync::Arc, time::Duration};
+
+use conclave_shard::{GroupHost, Limits, Listen, MembershipError, StartError, TlsFiles};
+use conclave_store::StoreError;
+
+use crate::support::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_go_on_after_the_leader_is_killed_and_it_catches_up_when_it_is_back() {
+    let mut cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20a", b"1")])).await;
+
+    let killed = cluster.leader(1).await;
+    cluster.kill(killed).await;
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20b", b"2")])).await;
+    assert_eq!(get(&store, POOL, b"\x20a").await.as_deref(), Some(&b"1"[..]));
+
+    cluster.start_node(killed).await;
+    cluster.ready().await;
+    cluster.caught_up(killed, 1).await;
+    // what it has caught up with counts: another one goes
+    let other = (killed + 1) % 3;
+    cluster.kill(other).await;
+    assert_eq!(get(&store, POOL, b"\x20b").await.as_deref(), Some(&b"2"[..]));
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20c", b"3")])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_lost_when_all_nodes_are_killed() {
+    let mut cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    for number in 0..30u8 {
+        committed(&store, commit(POOL, &clock, vec![put(&[0x20, number], b"v")])).await;
+    }
+    for index in 0..3 {
+        cluster.kill(index).await;
+    }
+    for index in 0..3 {
+        cluster.start_node(index).await;
+    }
+    cluster.ready().await;
+    let store = cluster.store();
+    for number in 0..30u8 {
+        assert!(get(&store, POOL, &[0x20, number]).await.is_some(), "{number}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_repeated_at_the_next_leader_answers_what_it_answered() {
+    let mut cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    let once = commit(POOL, &clock, vec![put(b"\x20a", b"1")]);
+    let first = committed(&store, once.clone()).await;
+    let killed = cluster.leader(1).await;
+    cluster.kill(killed).await;
+    assert_eq!(committed(&store, once).await, first);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_needs_purged_entries_gets_a_snapshot() {
+    let limits = Limits { retention: eager_retention(), ..Limits::default() };
+    let mut cluster = Cluster::start_with(limits).await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    let leader = cluster.leader(1).await;
+    let lagging = (leader + 1) % 3;
+    cluster.kill(lagging).await;
+    for number in 0..80u8 {
+        committed(&store, commit(POOL, &clock, vec![put(&[0x20, number], &[number; 1000])])).await;
+    }
+    let leader = cluster.leader(1).await;
+    let purged = async {
+        while cluster.host(leader).status().groups[1].purged_index < 60 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, purged).await.expect("purges");
+
+    cluster.start_node(lagging).await;
+    cluster.ready().await;
+    cluster.caught_up(lagging, 1).await;
+    assert!(cluster.host(lagging).status().groups[1].snapshot_index >= 60);
+    // it serves from what it has received, also after a restart
+    cluster.kill(lagging).await;
+    cluster.start_node(lagging).await;
+    cluster.ready().await;
+    cluster.caught_up(lagging, 1).await;
+    cluster.kill(leader).await;
+    for number in 0..80u8 {
+        let value = get(&store, POOL, &[0x20, number]).await;
+        assert_eq!(value.as_deref(), Some(&[number; 1000][..]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_quorum_nothing_is_answered() {
+    let mut cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    let leader = cluster.leader(1).await;
+    for index in (0..3).filter(|index| *index != leader) {
+        cluster.kill(index).await;
+    }
+    let store = cluster.store();
+    let read = try_get(&store, POOL, b"\x20a").await;
+    assert!(matches!(read, Err(StoreError::Unavailable { .. })), "{read:?}");
+    let write =
+        conclave_store::Store::commit(&store, commit(POOL, &clock, vec![put(b"\x20a", b"1")]));
+    let write = write.await;
+    assert!(
+        matches!(write, Err(StoreError::Unknown { .. } | StoreError::Unavailable { .. })),
+        "{write:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_in_the_process_of_a_node_uses_it_and_the_others() {
+    let cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    for index in 0..3 {
+        let store = cluster.store_with(Some(index));
+        for group in 1..GROUPS {
+            let scope = format!("pool-{group}");
+            let answer = conclave_store::Store::commit(&store, root(&scope, &clock)).await;
+            answer.expect("answers");
+            let key = [0x20, index as u8];
+            committed(&store, commit(&scope, &clock, vec![put(&key, b"v")])).await;
+            assert!(get(&store, &scope, &key).await.is_some());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_shut_down_hands_leadership_over() {
+    let mut cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    let leader = cluster.leader(1).await;
+    let other = (leader + 1) % 3;
+    let term = cluster.host(other).status().groups[1].term;
+    cluster.hosts[leader].take().expect("runs").shutdown().await;
+    let next = cluster.leader(1).await;
+    assert_ne!(next, leader);
+    assert!(cluster.host(next).status().groups[1].term > term);
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20a", b"1")])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_has_lost_its_data_is_kept_out() {
+    let mut cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    for index in 0..3 {
+        cluster.caught_up(index, 1).await;
+    }
+    let wiped = (cluster.leader(1).await + 1) % 3;
+    cluster.kill(wiped).await;
+    cluster.dirs[wiped] = tempfile::tempdir().expect("a directory");
+    cluster.start_node(wiped).await;
+    let mut fatal = cluster.host(wiped).fatal();
+    let reason = tokio::time::timeout(READY, fatal.wait_for(Option::is_some)).await;
+    let reason = reason.expect("in time").expect("is told").clone().expect("a reason");
+    assert!(reason.contains("lost its data"), "{reason}");
+    // the others go on
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20a", b"1")])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_text_is_for_loopback_only() {
+    let mut cluster = Cluster::start().await;
+    cluster.kill(0).await;
+    let listen = Listen::Address("0.0.0.0:0".parse().expect("an address"));
+    let options = cluster.options(0, listen);
+    let refused = GroupHost::start(options, cluster.clock.clone(), Arc::new(ByName)).await;
+    assert!(matches!(refused, Err(StartError::Options(_))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_is_replaced_by_another_one_that_gets_the_data() {
+    let limits = Limits { retention: eager_retention(), ..Limits::default() };
+    let mut cluster = Cluster::start_with(limits).await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    for number in 0..80u8 {
+        committed(&store, commit(POOL, &clock, vec![put(&[0x20, number], b"v")])).await;
+    }
+    let leader = cluster.leader(1).await;
+    let gone = (leader + 1) % 3;
+    cluster.kill(gone).await;
+    let joined = cluster.start_joining().await;
+    for group in 0..GROUPS {
+        let changed = async {
+            loop {
+                let voters: Vec<_> = (0..4)
+                    .filter(|index| *index != gone)
+                    .map(|index| cluster.members[index].clone())
+                    .collect();
+                let leader = cluster.host(leader).status().groups[group as usize].leader;
+                let leader = leader.map(|id| id as usize - 1).filter(|index| *index != gone);
+                let Some(leader) = leader else {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    continue;
+                };
+                match cluster.host(leader).change_voters(group, &voters).await {
+                    Ok(()) => return,
+                    Err(MembershipError::NotLeader(_)) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        };
+        tokio::time::timeout(READY, changed).await.expect("changes");
+    }
+    cluster.ready().await;
+    cluster.caught_up(joined, 1).await;
+    // the new one counts: the old leader goes
+    cluster.kill(leader).await;
+    for number in 0..80u8 {
+        assert!(get(&store, POOL, &[0x20, number]).await.is_some(), "{number}");
+    }
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20new", b"1")])).await;
+}
+
+/// A cluster's certificates, in a directory.
+fn certificates(dir: &std::path::Path) -> TlsFiles {
+    let ca_key = rcgen::KeyPair::generate().expect("a key");
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let ca_certificate = ca.self_signed(&ca_key).expect("signs");
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let node = rcgen::CertificateParams::new(vec!["node.conclave".to_owned()]).expect("parameters");
+    let certificate = node.signed_by(&key, &issuer).expect("signs");
+    let write = |name: &str, pem: String| {
+        let path = dir.join(name);
+        std::fs::write(&path, pem).expect("writes");
+        path
+    };
+    TlsFiles {
+        ca: write("ca.pem", ca_certificate.pem()),
+        certificate: write("node.pem", certificate.pem()),
+        key: write("node.key", key.serialize_pem()),
+        server_name: Some("node.conclave".to_owned()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_certificates_nodes_and_gateways_trust_their_own_issuer_only() {
+    let (ours, theirs) = (tempfile::tempdir().expect("makes"), tempfile::tempdir().expect("makes"));
+    let mut cluster = Cluster::start_all(Limits::default(), Some(certificates(ours.path()))).await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+
+    cluster.tls = Some(certificates(theirs.path()));
+    let stranger = try_get(&cluster.store(), POOL, b"\x20a").await;
+    assert!(matches!(stranger, Err(StoreError::Unavailable { .. })), "{stranger:?}");
+    // it trusts our nodes, but they have not signed its certificate
+    let mut mixed = certificates(theirs.path());
+    mixed.ca = ours.path().join("ca.pem");
+    cluster.tls = Some(mixed);
+    let stranger = try_get(&cluster.store(), POOL, b"\x20a").await;
+    assert!(matches!(stranger, Err(StoreError::Unavailable { .. })), "{stranger:?}");
+    cluster.tls = None;
+    let plain = try_get(&cluster.store(), POOL, b"\x20a").await;
+    assert!(matches!(plain, Err(StoreError::Unavailable { .. })), "{plain:?}");
+}

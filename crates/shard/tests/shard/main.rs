@@ -1,0 +1,5 @@
+//! Nodes from outside: alone, and three of them over loopback.
+
+mod alone;
+mod cluster;
+mod support;

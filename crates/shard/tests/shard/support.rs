@@ -1,0 +1,299 @@
+//! Nodes to test with, and the words to speak to them.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
+use conclave_shard::{
+    GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Timing, TlsFiles,
+};
+use conclave_store::{
+    Clock, Placement, Store, StoreError, keys,
+    proto::{self, check::Expect, outcome::Result as Answer, write::Action},
+};
+use tempfile::TempDir;
+
+pub const CLUSTER: &str = "test-cluster";
+pub const GROUPS: u32 = 3;
+/// A scope of group 1.
+pub const POOL: &str = "pool-1";
+pub const READY: Duration = Duration::from_secs(15);
+
+/// A clock that stands still until it is moved.
+pub struct TestClock(AtomicI64);
+
+impl TestClock {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self(AtomicI64::new(1_000_000)))
+    }
+
+    pub fn advance(&self, ms: i64) {
+        self.0.fetch_add(ms, Ordering::Relaxed);
+    }
+}
+
+impl Clock for TestClock {
+    fn now_ms(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A pool's group is the number in its name.
+pub struct ByName;
+
+impl Placement for ByName {
+    fn group_of(&self, scope: &str) -> Option<u32> {
+        scope.strip_prefix("pool-")?.parse().ok()
+    }
+}
+
+pub fn alone(dir: &Path) -> GroupHostOptions {
+    GroupHostOptions::alone(CLUSTER.to_owned(), dir.to_owned(), GROUPS, [1; 16])
+}
+
+pub async fn start_alone(dir: &Path, clock: &Arc<TestClock>) -> GroupHost {
+    let host = GroupHost::start(alone(dir), clock.clone(), Arc::new(ByName)).await.expect("starts");
+    assert!(host.wait_ready(READY).await, "{:?}", host.status());
+    host
+}
+
+/// Three nodes over loopback, with their directories.
+pub struct Cluster {
+    pub clock: Arc<TestClock>,
+    pub dirs: Vec<TempDir>,
+    pub hosts: Vec<Option<GroupHost>>,
+    pub members: Vec<Member>,
+    pub limits: Limits,
+    pub tls: Option<TlsFiles>,
+    incarnations: u8,
+}
+
+impl Cluster {
+    pub async fn start() -> Self {
+        Self::start_with(Limits::default()).await
+    }
+
+    pub async fn start_with(limits: Limits) -> Self {
+        Self::start_all(limits, None).await
+    }
+
+    pub async fn start_all(limits: Limits, tls: Option<TlsFiles>) -> Self {
+        let listeners: Vec<_> =
+            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
+        let members = listeners
+            .iter()
+            .zip(1..)
+            .map(|(listener, node_id)| Member {
+                node_id,
+                address: listener.local_addr().expect("an address").to_string(),
+            })
+            .collect();
+        let dirs = (0..3).map(|_| tempfile::tempdir().expect("a directory")).collect();
+        let mut cluster = Self {
+            clock: TestClock::new(),
+            dirs,
+            hosts: vec![None, None, None],
+            members,
+            limits,
+            tls,
+            incarnations: 0,
+        };
+        for (index, listener) in listeners.into_iter().enumerate() {
+            cluster.start_node_on(index, Listen::Socket(listener)).await;
+        }
+        cluster.ready().await;
+        cluster
+    }
+
+    pub fn options(&mut self, index: usize, listen: Listen) -> GroupHostOptions {
+        self.incarnations += 1;
+        GroupHostOptions {
+            cluster_id: CLUSTER.to_owned(),
+            node_id: index as u64 + 1,
+            data_dir: self.dirs[index].path().to_owned(),
+            groups: GROUPS,
+            members: self.members.clone(),
+            listen: Some(listen),
+            tls: self.tls.clone(),
+            incarnation: [self.incarnations; 16],
+            limits: self.limits.clone(),
+            timing: Timing::default(),
+        }
+    }
+
+    async fn start_node_on(&mut self, index: usize, listen: Listen) {
+        let options = self.options(index, listen);
+        let host = GroupHost::start(options, self.clock.clone(), Arc::new(ByName)).await;
+        self.hosts[index] = Some(host.expect("starts"));
+    }
+
+    /// Starts one more node, which has no part in any group yet.
+    pub async fn start_joining(&mut self) -> usize {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("binds");
+        let index = self.hosts.len();
+        let address = listener.local_addr().expect("an address").to_string();
+        self.members.push(Member { node_id: index as u64 + 1, address });
+        self.dirs.push(tempfile::tempdir().expect("a directory"));
+        self.hosts.push(None);
+        let mut options = self.options(index, Listen::Socket(listener));
+        options.members.clear();
+        let host = GroupHost::start(options, self.clock.clone(), Arc::new(ByName)).await;
+        self.hosts[index] = Some(host.expect("starts"));
+        index
+    }
+
+    /// Starts a stopped node again, at the address that it had.
+    pub async fn start_node(&mut self, index: usize) {
+        let address = self.members[index].address.parse().expect("an address");
+        self.start_node_on(index, Listen::Address(address)).await;
+    }
+
+    pub async fn kill(&mut self, index: usize) {
+        self.hosts[index].take().expect("runs").kill().await;
+    }
+
+    /// Waits until every running node has recovered and knows the leaders.
+    pub async fn ready(&self) {
+        for host in self.hosts.iter().flatten() {
+            assert!(host.wait_ready(READY).await, "{:?}", host.status());
+        }
+    }
+
+    /// The node that leads a group, once all running nodes agree.
+    pub async fn leader(&self, group: u32) -> usize {
+        let running = self.hosts.iter().flatten();
+        let agreed = async {
+            loop {
+                let leaders: Vec<_> = running
+                    .clone()
+                    .map(|host| host.status().groups[group as usize].leader)
+                    .collect();
+                let leader = leaders[0].map(|id| id as usize - 1);
+                if let Some(leader) = leader
+                    && leaders.iter().all(|other| *other == leaders[0])
+                    && self.hosts[leader].is_some()
+                {
+                    return leader;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(READY, agreed).await.expect("a leader")
+    }
+
+    pub fn host(&self, index: usize) -> &GroupHost {
+        self.hosts[index].as_ref().expect("runs")
+    }
+
+    pub fn store(&self) -> RoutingStore {
+        self.store_with(None)
+    }
+
+    /// A routing client, in the process of one of the nodes or apart from them.
+    pub fn store_with(&self, local: Option<usize>) -> RoutingStore {
+        RoutingStore::new(RoutingOptions {
+            cluster_id: CLUSTER.to_owned(),
+            seeds: self.members.iter().map(|member| member.address.clone()).collect(),
+            tls: self.tls.clone().map(|files| conclave_cluster::TlsFiles {
+                ca: files.ca,
+                certificate: files.certificate,
+                key: files.key,
+                server_name: files.server_name,
+            }),
+            groups: GROUPS,
+            placement: Arc::new(ByName),
+            local: local.map(|index| self.host(index).shard()),
+            limits: RoutingLimits::default(),
+        })
+        .expect("has nodes to ask")
+    }
+
+    /// Waits until a node has applied what the leader of the group has.
+    pub async fn caught_up(&self, index: usize, group: u32) {
+        let leader = self.leader(group).await;
+        let caught_up = async {
+            loop {
+                let applied =
+                    |index: usize| self.host(index).status().groups[group as usize].applied_index;
+                if applied(index) >= applied(leader) {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(READY, caught_up).await.expect("catches up");
+    }
+}
+
+/// Snapshots and purges as often as possible.
+pub fn eager_retention() -> Retention {
+    Retention {
+        snapshot_entries: 20,
+        snapshot_bytes: 1 << 30,
+        keep_entries: 5,
+        keep_for: Duration::ZERO,
+        interval: Duration::from_millis(50),
+    }
+}
+
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+/// A commit with an id of its own, decided at the clock's time.
+pub fn commit(scope: &str, clock: &TestClock, writes: Vec<proto::Write>) -> proto::Commit {
+    let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+    proto::Commit {
+        id: [[0; 8], id.to_be_bytes()].concat().into(),
+        scope: scope.to_owned(),
+        decided_ms: clock.now_ms(),
+        epoch: None,
+        checks: Vec::new(),
+        writes,
+    }
+}
+
+pub fn put(key: &[u8], value: &[u8]) -> proto::Write {
+    put_until(key, value, None)
+}
+
+pub fn put_until(key: &[u8], value: &[u8], expires_at_ms: Option<i64>) -> proto::Write {
+    let put = proto::Put { value: value.to_vec().into(), expires_at_ms };
+    proto::Write { key: key.to_vec().into(), action: Some(Action::Put(put)) }
+}
+
+/// The commit that makes a scope.
+pub fn root(scope: &str, clock: &TestClock) -> proto::Commit {
+    let mut commit = commit(scope, clock, vec![put(keys::ROOT, b"root")]);
+    commit
+        .checks
+        .push(proto::Check { key: keys::ROOT.to_vec().into(), expect: Some(Expect::Absent(true)) });
+    commit
+}
+
+pub async fn committed(store: &dyn Store, commit: proto::Commit) -> u64 {
+    match store.commit(commit).await.expect("answers").result {
+        Some(Answer::Committed(committed)) => committed.seq,
+        other => panic!("not committed: {other:?}"),
+    }
+}
+
+pub async fn get(store: &dyn Store, scope: &str, key: &[u8]) -> Option<Vec<u8>> {
+    try_get(store, scope, key).await.expect("answers")
+}
+
+pub async fn try_get(
+    store: &dyn Store,
+    scope: &str,
+    key: &[u8],
+) -> Result<Option<Vec<u8>>, StoreError> {
+    let gets = vec![key.to_vec().into()];
+    let read = proto::Read { scope: scope.to_owned(), gets, ..proto::Read::default() };
+    let result = store.read(read).await?;
+    Ok(result.rows.into_iter().next().and_then(|row| row.value).map(|value| value.to_vec()))
+}
