@@ -59,3 +59,69 @@ pub async fn load(tx: &mut Tx<'_>, query: Query, client_id: &str) -> Result<Load
     let client = tx.client().ok_or_else(|| errors::client_not_found(client_id))?;
     Ok(Loaded { pool: tx.pool()?, client, pages })
 }
+
+#[cfg(test)]
+mod tests {
+    use conclave_api::types;
+
+    use super::*;
+    use crate::{
+        clients::create_user_pool_client,
+        pools::{create_user_pool, delete_user_pool},
+        testing::{ACCOUNT, TestWorld, signed_call_of, test_world, unsigned_call},
+        users::sign_up,
+    };
+
+    /// A pool of `region` and a client of it.
+    async fn pool_in(world: &TestWorld, region: &str) -> (String, String) {
+        let call = signed_call_of(ACCOUNT, region);
+        let request = types::CreateUserPoolRequest {
+            pool_name: Some("pool".to_owned()),
+            ..Default::default()
+        };
+        let pool = create_user_pool(world, &call, request).await.unwrap().user_pool.unwrap();
+        let request = types::CreateUserPoolClientRequest {
+            user_pool_id: pool.id.clone(),
+            client_name: Some("client".to_owned()),
+            ..Default::default()
+        };
+        let client = create_user_pool_client(world, &call, request).await.unwrap();
+        (pool.id.unwrap(), client.user_pool_client.unwrap().client_id.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_id_that_we_issued_leads_to_its_pool_without_a_read() {
+        let world = test_world().await;
+        let (pool_id, client_id) = pool_in(&world, "us-east-1").await;
+        world.store.take_trips();
+        assert_eq!(client_pool(&world, &client_id).await, Ok(pool_id));
+        assert_eq!(world.store.take_trips().reads, 0);
+    }
+
+    #[tokio::test]
+    async fn other_ids_are_looked_up_in_the_directory() {
+        let world = test_world().await;
+        let (pool_id, client_id) = pool_in(&world, "moon-1").await;
+        assert_eq!(ids::client_pool(&client_id, &world.hint_key), None);
+        world.store.take_trips();
+        assert_eq!(client_pool(&world, &client_id).await, Ok(pool_id));
+        assert_eq!(world.store.take_trips().reads, 1);
+        assert_eq!(client_pool(&world, "unknown").await, Err(errors::client_not_found("unknown")));
+    }
+
+    #[tokio::test]
+    async fn to_an_app_a_deleted_pool_is_a_client_that_is_gone() {
+        let world = test_world().await;
+        let (pool_id, client_id) = pool_in(&world, "us-east-1").await;
+        let request = types::DeleteUserPoolRequest { user_pool_id: Some(pool_id) };
+        delete_user_pool(&world, &signed_call_of(ACCOUNT, "us-east-1"), request).await.unwrap();
+        let request = types::SignUpRequest {
+            client_id: Some(client_id.clone()),
+            username: Some("ada".to_owned()),
+            password: Some("Correct-Horse-1".to_owned()),
+            ..Default::default()
+        };
+        let refusal = sign_up(&world, &unsigned_call(), request).await.unwrap_err();
+        assert_eq!(refusal, errors::client_not_found(&client_id));
+    }
+}

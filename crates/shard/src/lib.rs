@@ -42,7 +42,8 @@ mod proto {
 }
 
 pub use host::{
-    GroupHost, GroupHostOptions, Limits, Listen, Member, MembershipError, Retention, StartError, Timing,
+    GroupHost, GroupHostOptions, Limits, Listen, Member, MembershipError, Retention, StartError,
+    Timing,
 };
 pub use status::{COMMIT_BUCKETS_MS, GroupStatus, HostStatus};
 pub use transport::TlsFiles;

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::claims;
 use crate::{
+    clients::validity,
     config::{ClientConfig, PoolConfig, TokenUse},
     errors,
     tx::{Finish, Tx},
@@ -54,7 +55,7 @@ pub fn begin_session(
         created_ms: now_ms,
         auth_time_ms: now_ms,
         refresh_hash: Bytes::copy_from_slice(&refresh.hash()),
-        expires_ms: now_ms + refresh_validity_ms(client),
+        expires_ms: now_ms + validity::of(&client.record).refresh_s * 1_000,
         event_id: event_id.to_owned(),
     };
     let key = keys::user_child(&user.sub, UserChild::Session, origin_jti.as_bytes());
@@ -98,17 +99,14 @@ fn unsigned(
         auth_time: session.auth_time_ms.div_euclid(1_000),
         issued_at,
     };
-    let record = &client.record;
-    let id_s = validity_s(record.id_token_validity, record.id_token_unit.as_deref(), "hours", 3_600);
-    let access_s =
-        validity_s(record.access_token_validity, record.access_token_unit.as_deref(), "hours", 3_600);
+    let validity = validity::of(&client.record);
     let jti = || ids::uuid(&*world.entropy);
     UnsignedTokens {
         config: Arc::clone(config),
-        id: claims::id(&common, user, client, &jti(), issued_at + id_s),
-        access: claims::access(&common, user, &jti(), issued_at + access_s),
+        id: claims::id(&common, user, client, &jti(), issued_at + validity.id_s),
+        access: claims::access(&common, user, &jti(), issued_at + validity.access_s),
         refresh,
-        expires_in: access_s,
+        expires_in: validity.access_s,
     }
 }
 
@@ -138,23 +136,4 @@ impl UnsignedTokens {
             ..Default::default()
         })
     }
-}
-
-fn refresh_validity_ms(client: &ClientConfig) -> i64 {
-    const DEFAULT_S: i64 = 30 * 24 * 3_600;
-    let record = &client.record;
-    validity_s(record.refresh_token_validity, record.refresh_token_unit.as_deref(), "days", DEFAULT_S)
-        * 1_000
-}
-
-/// A validity with its unit, in seconds.
-fn validity_s(validity: Option<u32>, unit: Option<&str>, default_unit: &str, default_s: i64) -> i64 {
-    let Some(validity) = validity.filter(|validity| *validity > 0) else { return default_s };
-    let unit_s = match unit.unwrap_or(default_unit) {
-        "seconds" => 1,
-        "minutes" => 60,
-        "hours" => 3_600,
-        _ => 86_400,
-    };
-    i64::from(validity) * unit_s
 }

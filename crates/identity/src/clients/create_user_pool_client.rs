@@ -466,6 +466,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_limit_holds_when_another_client_comes_between_the_look_and_the_commit() {
+        let mut world = test_world().await;
+        world.world.settings.clients_per_pool_max = 1;
+        let pool_id = new_pool(&world).await;
+        let (call, input) = (signed_call(), named(&pool_id));
+        transact(&world, &Check { call: &call, pool_id: &pool_id, input: &input }).await.unwrap();
+        new_client_with(&world, &pool_id, Default::default()).await;
+        let make =
+            Make { call: &call, pool_id: &pool_id, client_id: "late", secret: None, input: &input };
+        let error = transact(&world, &make).await.map(|_| ()).unwrap_err();
+        assert_eq!(error.code.as_str(), "LimitExceededException");
+    }
+
+    #[tokio::test]
     async fn a_crash_after_the_directory_leaves_no_client() {
         let world = test_world().await;
         let pool_id = new_pool(&world).await;

@@ -72,6 +72,7 @@ impl Transaction for Make<'_> {
 #[cfg(test)]
 mod tests {
     use conclave_crypto::ids;
+    use conclave_store::memory::Trips;
 
     use super::*;
     use crate::{
@@ -467,6 +468,25 @@ mod tests {
         assert_eq!(error.code.as_str(), "LimitExceededException");
         let other = signed_call_of("444455556666", "us-east-1");
         create_user_pool(&world, &other, named()).await.expect("another account has its own limit");
+    }
+
+    #[tokio::test]
+    async fn the_limit_holds_when_two_come_at_once() {
+        let mut world = test_world().await;
+        world.world.settings.pools_per_account_max = 1;
+        let call = signed_call();
+        let (one, two) = tokio::join!(
+            create_user_pool(&world, &call, named()),
+            create_user_pool(&world, &call, named())
+        );
+        assert_eq!([one, two].iter().filter(|answer| answer.is_ok()).count(), 1);
+    }
+
+    #[tokio::test]
+    async fn it_takes_a_read_and_a_commit_in_the_directory_and_in_the_pool() {
+        let world = test_world().await;
+        create(&world, named()).await;
+        assert_eq!(world.store.take_trips(), Trips { reads: 2, commits: 2 });
     }
 
     #[tokio::test]

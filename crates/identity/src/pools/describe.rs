@@ -56,7 +56,7 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
             sns_region: sms.sns_region.clone(),
             ..Default::default()
         }),
-        user_pool_tags: pool.tags.clone().into_iter().collect(),
+        user_pool_tags: tags(pool, shown),
         admin_create_user_config: Some(admin_create_user(pool)),
         user_pool_add_ons: pool.advanced_security_mode.as_ref().map(|mode| {
             types::UserPoolAddOnsType {
@@ -79,6 +79,14 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
         }),
         ..Default::default()
     }
+}
+
+/// CreateUserPool leaves the member out when there are no tags, DescribeUserPool writes an empty map.
+fn tags(pool: &PoolRecord, shown: Shown) -> Option<types::StringMap> {
+    if pool.tags.is_empty() && matches!(shown, Shown::Created) {
+        return None;
+    }
+    Some(types::StringMap { items: pool.tags.clone().into_iter().collect() })
 }
 
 /// `arn:aws:cognito-idp:<region>:<account>:userpool/<id>`.

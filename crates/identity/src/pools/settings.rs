@@ -76,7 +76,8 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
 
 fn check_auto_verification(request: &types::CreateUserPoolRequest) -> Result<(), ApiError> {
     let verifies_phone = request.auto_verified_attributes.iter().any(|name| name == "phone_number");
-    if verifies_phone && request.sms_configuration.is_none() {
+    let caller = request.sms_configuration.as_ref().and_then(|sms| sms.sns_caller_arn.as_deref());
+    if verifies_phone && caller.unwrap_or_default().is_empty() {
         return Err(errors::invalid_parameter(
             "SMS configuration is required when phone_number is selected for auto verification",
         ));

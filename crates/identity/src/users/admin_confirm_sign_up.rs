@@ -100,7 +100,10 @@ mod tests {
             refusal(confirm(&pool, &signed_call(), "nobody").await),
             "UserNotFoundException: User does not exist."
         );
-        for call in [signed_call_of("999999999999", "us-east-1"), signed_call_of("111122223333", "eu-west-1")] {
+        for call in [
+            signed_call_of("999999999999", "us-east-1"),
+            signed_call_of("111122223333", "eu-west-1"),
+        ] {
             assert_eq!(
                 refusal(confirm(&pool, &call, "ada").await),
                 format!("ResourceNotFoundException: User pool {} does not exist.", pool.id)

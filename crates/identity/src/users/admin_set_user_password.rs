@@ -108,10 +108,7 @@ mod tests {
         set(&pool, &signed_call(), "ada", OTHER, Some(true)).await.unwrap();
         assert_eq!(pool.store.take_trips(), trips(1, 1));
         assert_eq!(pool.status_of("ada").await, "CONFIRMED");
-        assert_eq!(
-            pool.user("ada").await.unwrap().user_last_modified_date,
-            Some(START_MS + 1_000)
-        );
+        assert_eq!(pool.user("ada").await.unwrap().user_last_modified_date, Some(START_MS + 1_000));
         assert!(pool.attributes_of("ada").await.contains(&"email_verified=false".to_owned()));
         let (record, is_new) = pool.password_is("ada", OTHER).await;
         assert!(is_new);

@@ -186,7 +186,9 @@ pub fn check_schema(
     }
     for (name, value) in values.iter_mut() {
         match schema::find(record, name) {
-            None => violations.push(format!("Type for attribute {{{name}}} could not be determined")),
+            None => {
+                violations.push(format!("Type for attribute {{{name}}} could not be determined"))
+            }
             Some(attribute) => violations.extend(check_value(attribute, value)),
         }
     }
@@ -292,8 +294,9 @@ pub fn is_verified(user: &UserRecord, attribute: &str) -> bool {
 pub fn set(user: &mut UserRecord, name: &str, value: &str) {
     user.attributes.retain(|attribute| attribute.name != name);
     let attribute = Attribute { name: name.to_owned(), value: value.to_owned() };
-    let position =
-        user.attributes.partition_point(|present| described_rank(&present.name) < described_rank(name));
+    let position = user
+        .attributes
+        .partition_point(|present| described_rank(&present.name) < described_rank(name));
     user.attributes.insert(position, attribute);
 }
 

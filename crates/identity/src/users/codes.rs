@@ -10,11 +10,7 @@ use conclave_store::{
 };
 
 use super::{attributes, delivery::Destination, lookup};
-use crate::{
-    config::PoolConfig,
-    errors,
-    tx::Tx,
-};
+use crate::{config::PoolConfig, errors, tx::Tx};
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 /// Counters of names that no user has share this many rows in a pool: an attacker cannot fill the store.

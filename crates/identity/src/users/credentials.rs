@@ -42,8 +42,7 @@ pub async fn set_password(
     let key = key(&user.sub);
     let hash = memo.hash_password(world, password).await?;
     let place = |field| Place { scope: config.id(), key: &key, field };
-    let sealed_hash =
-        sealed::seal(world, &config.keyring, place(PASSWORD_HASH), hash.as_bytes())?;
+    let sealed_hash = sealed::seal(world, &config.keyring, place(PASSWORD_HASH), hash.as_bytes())?;
     let srp = memo.srp_verifier(world, config.srp_pool_name(), &user.username, password).await?;
     let sealed_verifier = sealed::seal(world, &config.keyring, place(SRP_VERIFIER), srp.expose())?;
     let record = CredentialsRecord {

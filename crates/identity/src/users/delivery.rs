@@ -74,7 +74,9 @@ pub fn simulated(config: &PoolConfig, name: &str) -> CodeDeliveryDetailsType {
         const LOCAL: &[u8] = b"aaabbcccdddeeffgghhijjjjkklllmmmmnnoopprrrsssttuvwxyz";
         const DOMAIN: &[u8] = b"ggggggggggggoooyyyhhiaecmpt";
         let pick = |letters: &[u8], number: u8| {
-            letters.get(usize::from(number) % letters.len()).map_or('a', |&letter| char::from(letter))
+            letters
+                .get(usize::from(number) % letters.len())
+                .map_or('a', |&letter| char::from(letter))
         };
         let masked = format!("{}***@{}***", pick(LOCAL, local), pick(DOMAIN, domain));
         return details("email", Channel::Email, masked);
@@ -148,9 +150,10 @@ pub fn invitation(
                     .unwrap_or(SUBJECT),
             ),
         ),
-        Channel::Sms => {
-            (template.and_then(|template| template.invite_sms_message.as_deref()).unwrap_or(SMS), None)
-        }
+        Channel::Sms => (
+            template.and_then(|template| template.invite_sms_message.as_deref()).unwrap_or(SMS),
+            None,
+        ),
     };
     message(record, user, destination, text, subject, temporary_password)
 }

@@ -72,7 +72,8 @@ impl Filter {
         if name.is_empty() || name.contains(char::is_whitespace) || !rest.trim().is_empty() {
             return Err(malformed());
         }
-        let subject = SUBJECTS.iter().find(|(known, _)| *known == name).map(|(_, subject)| *subject);
+        let subject =
+            SUBJECTS.iter().find(|(known, _)| *known == name).map(|(_, subject)| *subject);
         let subject = subject.ok_or_else(|| {
             errors::invalid_parameter(format!("Invalid search attribute: {name}"))
         })?;
@@ -102,7 +103,9 @@ impl Filter {
         match self.subject {
             Subject::Sub => keys::user(&value),
             Subject::Username => keys::username(&value),
-            Subject::Indexed(indexed) if self.prefix => keys::user_attribute_starting(indexed, &value),
+            Subject::Indexed(indexed) if self.prefix => {
+                keys::user_attribute_starting(indexed, &value)
+            }
             Subject::Indexed(indexed) => keys::user_attribute_equal(indexed, &value),
         }
     }
@@ -165,9 +168,19 @@ mod tests {
     #[test]
     fn what_is_not_one_condition_is_refused() {
         for text in [
-            "email", "email = ", "email = a", "email = \"a", "email == \"a\"", "email > \"a\"", "= \"a\"",
-            "email = \"a\" and name = \"b\"", "email = \"a\" x", "\"email = \"a\"", "e mail = \"a\"",
-            "email ^ = \"a\"", "email = \"a\\\"",
+            "email",
+            "email = ",
+            "email = a",
+            "email = \"a",
+            "email == \"a\"",
+            "email > \"a\"",
+            "= \"a\"",
+            "email = \"a\" and name = \"b\"",
+            "email = \"a\" x",
+            "\"email = \"a\"",
+            "e mail = \"a\"",
+            "email ^ = \"a\"",
+            "email = \"a\\\"",
         ] {
             assert_eq!(refusal(text), "Error while parsing filter.", "{text}");
         }

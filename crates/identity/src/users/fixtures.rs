@@ -1,10 +1,17 @@
 //! A pool with an app client, and short forms of requests, for the tests of operations on users.
 
-use std::ops::Deref;
+use std::{
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
-use conclave_store::{memory::Trips, records::CredentialsRecord};
+use conclave_store::{Store, StoreError, memory::Trips, proto, records::CredentialsRecord};
+use tokio::sync::Barrier;
 
 use super::{
     admin_create_user, admin_get_user, confirm_sign_up, credentials,
@@ -121,8 +128,20 @@ pub(crate) fn trips(reads: u64, commits: u64) -> Trips {
 }
 
 impl TestPool {
+    /// The next two requests run at once: each of them decides after `reads` reads of both.
+    pub fn race(&mut self, reads: usize) {
+        self.world.world.store = Arc::new(RacingStore {
+            store: Arc::clone(&self.world.world.store),
+            barrier: Barrier::new(2),
+            reads: AtomicUsize::new(2 * reads),
+        });
+    }
+
     /// Another client of the pool.
-    pub async fn new_client(&self, request: types::CreateUserPoolClientRequest) -> types::UserPoolClientType {
+    pub async fn new_client(
+        &self,
+        request: types::CreateUserPoolClientRequest,
+    ) -> types::UserPoolClientType {
         let client = new_client_with(&self.world, &self.id, request).await;
         let _ = self.user("nobody").await;
         self.store.take_trips();
@@ -251,6 +270,30 @@ impl TestPool {
         let check =
             CheckPassword { pool_id: &self.id, client_id: &self.client_id, username, password };
         transact(&self.world, &check).await.expect("checks")
+    }
+}
+
+/// Lets two requests run at once for certain: each of the first `reads` reads of either waits for the
+/// same read of the other, so that both decide on what was there before either committed.
+struct RacingStore {
+    store: Arc<dyn Store>,
+    barrier: Barrier,
+    reads: AtomicUsize,
+}
+
+#[async_trait]
+impl Store for RacingStore {
+    async fn read(&self, read: proto::Read) -> Result<proto::ReadResult, StoreError> {
+        let result = self.store.read(read).await;
+        let count_down = |left: usize| left.checked_sub(1);
+        if self.reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, count_down).is_ok() {
+            self.barrier.wait().await;
+        }
+        result
+    }
+
+    async fn commit(&self, commit: proto::Commit) -> Result<proto::Outcome, StoreError> {
+        self.store.commit(commit).await
     }
 }
 

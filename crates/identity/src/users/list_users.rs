@@ -78,10 +78,8 @@ impl Transaction for ListUsers<'_> {
         let page = pages.pop().ok_or_else(|| errors::internal("a scan has no page"))?;
         self.check_attributes_exist(&pool)?;
         let users = self.users(tx, &page).await?;
-        let users = users
-            .iter()
-            .map(|user| self.shown(user))
-            .collect::<Result<Vec<_>, ApiError>>()?;
+        let users =
+            users.iter().map(|user| self.shown(user)).collect::<Result<Vec<_>, ApiError>>()?;
         let pagination_token = match &page.next {
             Some(last) if !exact => {
                 Some(page_token::seal(tx.world(), &tx.world().cluster_keys, self.list, last)?)
@@ -98,9 +96,9 @@ impl ListUsers<'_> {
     async fn users(&self, tx: &mut Tx<'_>, page: &Page) -> Result<Vec<UserRecord>, Failure> {
         let subs: Option<Vec<String>> = match self.filter.as_ref().map(|filter| filter.subject) {
             None | Some(Subject::Sub) => None,
-            Some(Subject::Username) => Some(
-                page.rows.iter().filter_map(|(_, sub)| text(sub)).map(str::to_owned).collect(),
-            ),
+            Some(Subject::Username) => {
+                Some(page.rows.iter().filter_map(|(_, sub)| text(sub)).map(str::to_owned).collect())
+            }
             Some(Subject::Indexed(_)) => {
                 let subs = page.rows.iter().filter_map(|(key, _)| keys::user_attribute_sub(key));
                 Some(subs.map(str::to_owned).collect())
@@ -194,12 +192,17 @@ mod tests {
     async fn people() -> TestPool {
         let pool = alias_pool().await;
         let ada = [
-            ("email", "Ada@example.com"), ("name", "Ada L"), ("given_name", "Ada"),
-            ("family_name", "Lovelace"), ("phone_number", "+12065550100"),
+            ("email", "Ada@example.com"),
+            ("name", "Ada L"),
+            ("given_name", "Ada"),
+            ("family_name", "Lovelace"),
+            ("phone_number", "+12065550100"),
             ("preferred_username", "countess"),
         ];
         pool.confirmed_user("ada", &ada).await;
-        pool.sign_up("adam", &[("email", "adam@example.org"), ("family_name", "Love")]).await.unwrap();
+        pool.sign_up("adam", &[("email", "adam@example.org"), ("family_name", "Love")])
+            .await
+            .unwrap();
         pool.create("Eve", &[("family_name", "O\"Hara")]).await.unwrap();
         pool.store.take_trips();
         pool
@@ -304,7 +307,9 @@ mod tests {
             pool.create(&format!("user{number}"), &[("family_name", "Same")]).await.unwrap();
         }
         pool.create("other", &[("family_name", "Other")]).await.unwrap();
-        for (filter, count) in [(None, 8), (Some("family_name=\"same\""), 7), (Some("username ^= \"user\""), 7)] {
+        for (filter, count) in
+            [(None, 8), (Some("family_name=\"same\""), 7), (Some("username ^= \"user\""), 7)]
+        {
             let mut token = None;
             let mut seen = Vec::new();
             loop {
@@ -366,7 +371,9 @@ mod tests {
         let response = list(&pool, with(&[], "")).await.unwrap();
         assert!(response.users.iter().all(|user| user.attributes.is_empty()));
         for (names, filter) in [
-            (&["email"][..], ""), (&["custom:none"], ""), (&["custom:none"], "email=\"none\""),
+            (&["email"][..], ""),
+            (&["custom:none"], ""),
+            (&["custom:none"], "email=\"none\""),
             (&["email", "phone_number"], "email ^= \"ada\""),
         ] {
             assert_eq!(

@@ -111,7 +111,10 @@ mod tests {
     fn the_first_broken_rule_is_named() {
         let policy = default_policy();
         let refusal = |password| check(&policy, password, Wording::SignUp).unwrap_err().message;
-        assert_eq!(refusal("Aa1!"), "Password did not conform with policy: Password not long enough");
+        assert_eq!(
+            refusal("Aa1!"),
+            "Password did not conform with policy: Password not long enough"
+        );
         assert_eq!(
             refusal("aaaaaa1!"),
             "Password did not conform with policy: Password must have uppercase characters"

@@ -113,7 +113,7 @@ mod tests {
     use super::*;
     use crate::{
         testing::unsigned_call,
-        users::fixtures::{TestPool, pool, plain_pool, refusal, trips, verifying, verifying_pool},
+        users::fixtures::{TestPool, plain_pool, pool, refusal, trips, verifying, verifying_pool},
     };
 
     async fn resend(
@@ -209,7 +209,10 @@ mod tests {
             assert_eq!(details.attribute_name.as_deref(), Some("email"));
             assert_eq!(details.delivery_medium.as_deref(), Some("EMAIL"));
             let destination = details.destination.clone().unwrap();
-            assert!(destination.len() == 9 && destination[1..].starts_with("***@"), "{destination}");
+            assert!(
+                destination.len() == 9 && destination[1..].starts_with("***@"),
+                "{destination}"
+            );
             assert_eq!(resend(&pool, &hiding, name).await.unwrap(), details);
             pool.store.take_trips();
         }

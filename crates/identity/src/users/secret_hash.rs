@@ -84,7 +84,9 @@ mod tests {
         );
         let hash = mac::secret_hash("s", "ada", "c1");
         assert_eq!(check(&client(&["s"]), "ada", Some(&hash)), Ok(()));
-        for (name, given) in [("grace", hash.as_str()), ("Ada", &hash), ("ada", "é"), ("ada", "AA==")] {
+        for (name, given) in
+            [("grace", hash.as_str()), ("Ada", &hash), ("ada", "é"), ("ada", "AA==")]
+        {
             assert_eq!(
                 refusal(&client(&["s"]), name, Some(given)),
                 "Unable to verify secret hash for client c1"

@@ -90,7 +90,9 @@ impl Transaction for SignUp {
             sessions_valid_from_ms: 0,
         };
         if username::is_taken(tx, &pool, &user) {
-            return Err(ExceptionName::UsernameExistsException.because("User already exists").into());
+            return Err(ExceptionName::UsernameExistsException
+                .because("User already exists")
+                .into());
         }
         if let Some(taken) = aliases::taken(tx, &pool, &user)?.first() {
             return Err(taken.username_refusal().into());
@@ -282,7 +284,9 @@ mod tests {
         for name in ["email_verified", "phone_number_verified", "sub"] {
             assert_eq!(
                 refusal(pool.sign_up("ada", &[(name, "true")]).await),
-                format!("InvalidParameterException: Cannot modify the non-mutable attribute {name}")
+                format!(
+                    "InvalidParameterException: Cannot modify the non-mutable attribute {name}"
+                )
             );
         }
         let unauthorized =
@@ -384,16 +388,26 @@ mod tests {
             "InvalidParameterException: Invalid phone number format."
         );
         let pairs = [
-            ("custom:age", "old"), ("custom:team", "core"), ("given_name", "Ada"), ("email", "a@b.co"),
-            ("family_name", "Lovelace"), ("phone_number", "+12065550100"), ("custom:age", "36"),
+            ("custom:age", "old"),
+            ("custom:team", "core"),
+            ("given_name", "Ada"),
+            ("email", "a@b.co"),
+            ("family_name", "Lovelace"),
+            ("phone_number", "+12065550100"),
+            ("custom:age", "36"),
         ];
         pool.sign_up("ada", &pairs).await.unwrap();
         assert_eq!(
             pool.attributes_of("ada").await,
             [
-                "email=a@b.co", "email_verified=false", "phone_number=+12065550100",
-                "phone_number_verified=false", "family_name=Lovelace", "given_name=Ada",
-                "custom:age=36", "custom:team=core",
+                "email=a@b.co",
+                "email_verified=false",
+                "phone_number=+12065550100",
+                "phone_number_verified=false",
+                "family_name=Lovelace",
+                "given_name=Ada",
+                "custom:age=36",
+                "custom:team=core",
             ]
         );
     }
@@ -434,7 +448,8 @@ mod tests {
 
     #[tokio::test]
     async fn of_two_sign_ups_at_once_one_wins() {
-        async fn race(pool: &TestPool, names: [&str; 2], pairs: &[(&str, &str)]) {
+        async fn race(mut pool: TestPool, names: [&str; 2], pairs: &[(&str, &str)]) {
+            pool.race(1);
             let (a, b) = tokio::join!(pool.sign_up(names[0], pairs), pool.sign_up(names[1], pairs));
             let winners = usize::from(a.is_ok()) + usize::from(b.is_ok());
             assert_eq!(winners, 1, "{a:?} {b:?}");
@@ -443,19 +458,16 @@ mod tests {
             // both had read before either committed: one commit failed
             assert_eq!(pool.store.take_trips(), trips(3, 2));
         }
-        race(&verifying_pool().await, ["ada", "ada"], &[("email", "ada@example.com")]).await;
-        race(&email_name_pool().await, ["ada@example.com", "Ada@example.com"], &[]).await;
-        race(&alias_pool().await, ["ada", "eve"], &[("preferred_username", "boss")]).await;
+        race(verifying_pool().await, ["ada", "ada"], &[("email", "ada@example.com")]).await;
+        race(email_name_pool().await, ["ada@example.com", "Ada@example.com"], &[]).await;
+        race(alias_pool().await, ["ada", "eve"], &[("preferred_username", "boss")]).await;
     }
 
     #[tokio::test]
     async fn a_user_can_be_called_by_an_address() {
         let pool = email_name_pool().await;
         let answer = pool.sign_up("Ada@Example.com", &[]).await.unwrap();
-        assert_eq!(
-            answer.code_delivery_details.unwrap().destination.as_deref(),
-            Some("A***@E***")
-        );
+        assert_eq!(answer.code_delivery_details.unwrap().destination.as_deref(), Some("A***@E***"));
         let user = pool.user("ada@example.com").await.unwrap();
         assert_eq!(user.username, answer.user_sub);
         assert_eq!(
@@ -463,7 +475,8 @@ mod tests {
             ["email=Ada@Example.com", "email_verified=false"]
         );
         assert!(pool.password_is("ADA@example.com", PASSWORD).await.1);
-        let phone = pool.sign_up("+12065550100", &[("phone_number", "+12065550100")]).await.unwrap();
+        let phone =
+            pool.sign_up("+12065550100", &[("phone_number", "+12065550100")]).await.unwrap();
         assert_eq!(phone.code_delivery_details, None);
 
         assert_eq!(

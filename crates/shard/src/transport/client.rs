@@ -72,6 +72,8 @@ pub(crate) struct Peers {
     tls: Option<Tls>,
     incarnations: Arc<Incarnations>,
     channels: Mutex<HashMap<(u64, Kind), (String, Channel)>>,
+    /// The last entry that a follower has acknowledged in a group, to which leader.
+    acknowledged: Mutex<HashMap<(u32, u64), (Vote, LogId)>>,
 }
 
 impl Peers {
@@ -81,7 +83,14 @@ impl Peers {
         tls: Option<Tls>,
         incarnations: Arc<Incarnations>,
     ) -> Arc<Self> {
-        Arc::new(Self { cluster_id, node_id, tls, incarnations, channels: Mutex::default() })
+        Arc::new(Self {
+            cluster_id,
+            node_id,
+            tls,
+            incarnations,
+            channels: Mutex::default(),
+            acknowledged: Mutex::default(),
+        })
     }
 
     /// The connection to a peer, made when it is first used.
@@ -125,6 +134,35 @@ impl Peers {
             target,
             source_incarnation: self.incarnations.own().clone(),
             target_incarnation: self.incarnations.of(target),
+        }
+    }
+
+    /// Refuses the answer of a follower that has lost what it had acknowledged to this leader (an
+    /// old disk image, a sync that was none): openraft takes it for a bug and ends the leader.
+    fn check_acknowledged(
+        &self,
+        group: u32,
+        target: u64,
+        vote: &Vote,
+        answer: &StreamAppendResult<Types>,
+    ) -> Result<(), RpcError> {
+        let mut acknowledged = self.acknowledged.lock();
+        let before = acknowledged.get(&(group, target)).filter(|(to, _)| to == vote);
+        let before = before.map(|(_, id)| *id);
+        match answer {
+            Ok(Some(id)) if before < Some(*id) => {
+                acknowledged.insert((group, target), (*vote, *id));
+                Ok(())
+            }
+            Err(StreamAppendError::Conflict(id)) if before >= Some(*id) => {
+                tracing::error!(
+                    group,
+                    target,
+                    "the node has lost entries that it had acknowledged; replace it"
+                );
+                Err(unreachable("the node has lost entries that it had acknowledged"))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -226,7 +264,9 @@ impl Network {
         let message = append_out(Some(self.header()), request);
         // openraft allows one heartbeat interval, after which the answer is of no use
         let reply = self.answer(option.hard_ttl(), client.heartbeat(message)).await?;
-        append_reply_in(reply)
+        let answer = append_reply_in(reply)?;
+        self.peers.check_acknowledged(self.group, self.target, &request.vote, &answer)?;
+        Ok(answer)
     }
 
     async fn append_stream<'s, S>(
@@ -239,6 +279,7 @@ impl Network {
         // openraft waits in this stream after an error: who connects before it is asked for the
         // first request tries again without a pause
         let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+        let vote = first.vote;
         let input = stream::once(async { first }).chain(input);
         let mut client = self.client(Kind::Entries)?;
         let sent = Arc::new(AtomicU64::new(0));
@@ -252,7 +293,12 @@ impl Network {
         });
         let replies = self.answer(APPEND_ANSWER_TIMEOUT, client.append(requests)).await?;
         let state = AppendReplies { replies, sent, received: 0, idle: Duration::ZERO, done: false };
-        Ok(stream::unfold(state, AppendReplies::next).boxed())
+        let answers = stream::unfold(state, AppendReplies::next).map(move |answer| {
+            let answer = answer?;
+            self.peers.check_acknowledged(self.group, self.target, &vote, &answer)?;
+            Ok(answer)
+        });
+        Ok(answers.boxed())
     }
 }
 
@@ -382,6 +428,7 @@ impl RaftNetworkV2<Types> for Network {
             vote: Some((&vote).into()),
             meta: Some(snapshot_meta_out(&self.peers.cluster_id, self.group, &snapshot.meta)),
         };
+        let last_log_id = snapshot.meta.last_log_id;
         let (chunks, requests) = mpsc::channel(4);
         let reader = spawn_blocking(move || send_files(snapshot.snapshot, begin, &chunks));
         let call = client.snapshot(ReceiverStream::new(requests));
@@ -392,7 +439,11 @@ impl RaftNetworkV2<Types> for Network {
         if let Ok(Err(error)) = reader.await {
             return Err(unreachable(format!("reading the snapshot: {error}")).into());
         }
-        Ok(SnapshotResponse::new(vote_in(reply.vote).map_err(unreachable)?))
+        let answered = vote_in(reply.vote).map_err(unreachable)?;
+        if answered == vote {
+            self.peers.check_acknowledged(self.group, self.target, &vote, &Ok(last_log_id))?;
+        }
+        Ok(SnapshotResponse::new(answered))
     }
 
     async fn transfer_leader(
@@ -443,4 +494,28 @@ fn send_files(
         part = files.next()?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::log_id;
+
+    #[test]
+    fn a_follower_that_takes_back_what_it_acknowledged_to_a_leader_is_not_heard() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let own = bytes::Bytes::from_static(b"own");
+        let incarnations = Arc::new(Incarnations::open(dir.path(), own).expect("opens"));
+        let peers = Peers::new("c".to_owned(), 1, None, incarnations);
+        let check =
+            |term, answer| peers.check_acknowledged(1, 2, &Vote::new_committed(term, 1), &answer);
+        let conflict = |index| Err(StreamAppendError::Conflict(log_id(1, 1, index)));
+
+        assert!(check(1, conflict(9)).is_ok(), "a leader looks for where the logs meet");
+        assert!(check(1, Ok(Some(log_id(1, 1, 5)))).is_ok());
+        assert!(check(1, conflict(6)).is_ok());
+        assert!(check(1, conflict(5)).is_err());
+        assert!(check(1, conflict(2)).is_err());
+        assert!(check(3, conflict(2)).is_ok(), "another leader may have cut it off");
+    }
 }

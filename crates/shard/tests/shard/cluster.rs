@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use conclave_cluster::RoutingLimits;
 use conclave_shard::{GroupHost, Limits, Listen, MembershipError, StartError, TlsFiles};
 use conclave_store::StoreError;
 
@@ -112,7 +113,7 @@ async fn without_a_quorum_nothing_is_answered() {
     for index in (0..3).filter(|index| *index != leader) {
         cluster.kill(index).await;
     }
-    let store = cluster.store();
+    let store = cluster.impatient_store();
     let read = try_get(&store, POOL, b"\x20a").await;
     assert!(matches!(read, Err(StoreError::Unavailable { .. })), "{read:?}");
     let write =
@@ -129,7 +130,7 @@ async fn a_gateway_in_the_process_of_a_node_uses_it_and_the_others() {
     let cluster = Cluster::start().await;
     let clock = cluster.clock.clone();
     for index in 0..3 {
-        let store = cluster.store_with(Some(index));
+        let store = cluster.store_with(Some(index), RoutingLimits::default());
         for group in 1..GROUPS {
             let scope = format!("pool-{group}");
             let answer = conclave_store::Store::commit(&store, root(&scope, &clock)).await;
@@ -266,15 +267,15 @@ async fn with_certificates_nodes_and_gateways_trust_their_own_issuer_only() {
     committed(&store, root(POOL, &clock)).await;
 
     cluster.tls = Some(certificates(theirs.path()));
-    let stranger = try_get(&cluster.store(), POOL, b"\x20a").await;
+    let stranger = try_get(&cluster.impatient_store(), POOL, b"\x20a").await;
     assert!(matches!(stranger, Err(StoreError::Unavailable { .. })), "{stranger:?}");
     // it trusts our nodes, but they have not signed its certificate
     let mut mixed = certificates(theirs.path());
     mixed.ca = ours.path().join("ca.pem");
     cluster.tls = Some(mixed);
-    let stranger = try_get(&cluster.store(), POOL, b"\x20a").await;
+    let stranger = try_get(&cluster.impatient_store(), POOL, b"\x20a").await;
     assert!(matches!(stranger, Err(StoreError::Unavailable { .. })), "{stranger:?}");
     cluster.tls = None;
-    let plain = try_get(&cluster.store(), POOL, b"\x20a").await;
+    let plain = try_get(&cluster.impatient_store(), POOL, b"\x20a").await;
     assert!(matches!(plain, Err(StoreError::Unavailable { .. })), "{plain:?}");
 }

@@ -193,11 +193,21 @@ impl Cluster {
     }
 
     pub fn store(&self) -> RoutingStore {
-        self.store_with(None)
+        self.store_with(None, RoutingLimits::default())
+    }
+
+    /// A client that soon gives up.
+    pub fn impatient_store(&self) -> RoutingStore {
+        let limits = RoutingLimits {
+            read_deadline: Duration::from_millis(1_500),
+            commit_deadline: Duration::from_millis(1_500),
+            ..RoutingLimits::default()
+        };
+        self.store_with(None, limits)
     }
 
     /// A routing client, in the process of one of the nodes or apart from them.
-    pub fn store_with(&self, local: Option<usize>) -> RoutingStore {
+    pub fn store_with(&self, local: Option<usize>, limits: RoutingLimits) -> RoutingStore {
         RoutingStore::new(RoutingOptions {
             cluster_id: CLUSTER.to_owned(),
             seeds: self.members.iter().map(|member| member.address.clone()).collect(),
@@ -210,7 +220,7 @@ impl Cluster {
             groups: GROUPS,
             placement: Arc::new(ByName),
             local: local.map(|index| self.host(index).shard()),
-            limits: RoutingLimits::default(),
+            limits,
         })
         .expect("has nodes to ask")
     }
