@@ -84,6 +84,7 @@ fn an_answer_is_written_as_the_model_names_it() {
             last_modified_date: Some(1_700_000_001_000),
             estimated_number_of_users: Some(0),
             lambda_config: Some(types::LambdaConfigType::default()),
+            user_pool_tags: Some(types::StringMap::default()),
             username_configuration: Some(types::UsernameConfigurationType {
                 case_sensitive: Some(false),
             }),

@@ -46,7 +46,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
             r#""Policies":{"PasswordPolicy":{"PasswordHistorySize":3}}"#,
             "Policies.PasswordPolicy.PasswordHistorySize = 3",
         ),
-        ("CreateUserPool", r#""UserPoolTier":"PLUS""#, "UserPoolTier = PLUS"),
         (
             "CreateUserPool",
             r#""Schema":[{"Name":"a"},{"Name":"b","DeveloperOnlyAttribute":true}]"#,
@@ -55,18 +54,13 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ("CreateUserPool", r#""AcrConfiguration":{"Level1":{"AcrValue":"a"}}"#, "AcrConfiguration"),
         (
             "CreateUserPoolClient",
-            r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_CUSTOM_AUTH"]"#,
-            "ExplicitAuthFlows = ALLOW_CUSTOM_AUTH",
+            r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_USER_AUTH"]"#,
+            "ExplicitAuthFlows = ALLOW_USER_AUTH",
         ),
         (
             "CreateUserPoolClient",
             r#""UserPoolId":"p_1","ClientName":"c","AllowedOAuthFlowsUserPoolClient":true"#,
             "AllowedOAuthFlowsUserPoolClient = true",
-        ),
-        (
-            "CreateUserPoolClient",
-            r#""UserPoolId":"p_1","ClientName":"c","SupportedIdentityProviders":["COGNITO","Google"]"#,
-            "SupportedIdentityProviders = Google",
         ),
         ("InitiateAuth", r#""ClientId":"c","AuthFlow":"USER_AUTH""#, "AuthFlow = USER_AUTH"),
     ] {
