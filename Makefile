@@ -45,6 +45,20 @@ test-rust-sdk: deps build ## the AWS SDK for Rust against the binary; not part o
 	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave \
 	  ../../.venv/bin/python -m harness.run cargo test --locked --manifest-path ../rust-sdk/Cargo.toml
 
+.PHONY: bench
+bench: deps-build ## measure an optimised build beside the machine's limits; BENCH= for options, for example BENCH='--seconds 30'
+	cargo build $(CARGO_FLAGS) --release
+	$(TARGET_DIR)/release/conclave-bench --conclave $(TARGET_DIR)/release/conclave \
+	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench.json $(BENCH)
+
+.PHONY: bench-smoke
+bench-smoke: build ## the same in two minutes with the unoptimised build: shows that it works, not how fast
+	$(TARGET_DIR)/debug/conclave-bench --quick --conclave $(TARGET_DIR)/debug/conclave --dir $(TARGET_DIR) $(BENCH)
+
+.PHONY: test-seeded
+test-seeded: deps build ## show that the durability tests catch bugs put in on purpose; not part of `make test`, it builds the binary twice more
+	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python seeded_bugs.py
+
 .PHONY: fmt
 fmt: ## format the Rust code
 	cargo fmt --all

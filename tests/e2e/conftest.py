@@ -3,9 +3,14 @@
 import pytest
 
 from harness.cognito import Pool, boto_client
-from harness.server import Server
+from harness.server import Server, binary
 
 _running = []
+
+
+def pytest_sessionstart():
+    if not binary().is_file():
+        pytest.exit(f"there is no {binary()}: run `make build`", returncode=1)
 
 
 def _track(server):

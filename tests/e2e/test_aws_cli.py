@@ -3,30 +3,35 @@
 import json
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 import pytest
 
 from harness.cognito import NEW_PASSWORD, PASSWORD, newest_code, unique
+from harness.server import ROOT
 
 CLI = pathlib.Path(sys.executable).with_name("aws")
 
 
 @pytest.fixture(scope="module")
-def aws(server, tmp_path_factory):
-    """Runs `aws cognito-idp ...` and returns the answer, or the text of the error."""
-    home = tmp_path_factory.mktemp("home")
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "AWS_ACCESS_KEY_ID": "test",
-        "AWS_SECRET_ACCESS_KEY": "test",
-        "AWS_DEFAULT_REGION": "us-east-1",
+def bare(tmp_path_factory):
+    """The environment of somebody who has never configured the CLI."""
+    return {
+        "PATH": f"{CLI.parent}:{os.environ['PATH']}",
+        "HOME": str(tmp_path_factory.mktemp("home")),
         "AWS_MAX_ATTEMPTS": "1",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_PAGER": "",
     }
+
+
+@pytest.fixture(scope="module")
+def aws(server, bare):
+    """Runs `aws cognito-idp ...` and returns the answer, or the text of the error."""
+    credentials = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_DEFAULT_REGION": "us-east-1"}
+    environment = {**bare, **credentials}
 
     def run(*arguments, through="option"):
         command = [sys.executable, str(CLI), "cognito-idp", *arguments]
@@ -119,3 +124,36 @@ def test_an_error_reads_as_from_cognito(aws):
         "An error occurred (ResourceNotFoundException) when calling the AdminGetUser operation: "
         "User pool us-east-1_0000Gone0 does not exist." in error
     )
+
+
+def shell(script, environment):
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_line_that_is_printed_at_the_start_can_be_pasted(server, bare):
+    lines = [line.strip() for line in server.log().splitlines() if " aws cognito-idp " in line]
+    assert len(lines) == 1
+    assert json.loads(shell(lines[0], bare))["UserPool"]["Id"]
+
+
+def test_the_first_ten_minutes_of_the_readme(server, bare):
+    """The commands as they stand in the README, with this server's address and the code that was mailed."""
+    section = (ROOT / "README.md").read_text().split("## The first ten minutes")[1].split("\n## ")[0]
+    commands = "\n".join(re.findall(r"^    (.*)$", section, re.MULTILINE))
+    assert "initiate-auth" in commands
+    to = unique("ada") + "@example.com"
+    commands = commands.replace("http://127.0.0.1:9229", server.endpoint).replace("ada@example.com", to)
+    before, after = commands.split("aws cognito-idp confirm-sign-up")
+    state = re.search(r"state (\S+) (\S+)$", shell(f"{before}\necho state $POOL $CLIENT", bare).strip())
+    variables = {"POOL": state[1], "CLIENT": state[2], **dict(re.findall(r"(AWS_\w+)=(\S+)", before))}
+    after = ("aws cognito-idp confirm-sign-up" + after).replace(" CODE", f" {newest_code(server, to)}")
+    assert '"AccessToken"' in shell(after, {**bare, **variables})

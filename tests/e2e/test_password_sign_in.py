@@ -1,6 +1,8 @@
 """InitiateAuth with USER_PASSWORD_AUTH: tokens, refusals, lock-out, and who learns what."""
 
 import re
+import statistics
+import time
 
 import pytest
 
@@ -22,10 +24,10 @@ def test_the_answer_holds_tokens_and_nothing_else(pool, app, server):
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "application/x-amz-json-1.1"
     got = answer.json
-    assert list(got) == ["AuthenticationResult", "ChallengeParameters"]
+    assert got.keys() == {"AuthenticationResult", "ChallengeParameters"}
     assert got["ChallengeParameters"] == {}
     result = got["AuthenticationResult"]
-    assert list(result) == ["AccessToken", "ExpiresIn", "IdToken", "RefreshToken", "TokenType"]
+    assert result.keys() == {"AccessToken", "ExpiresIn", "IdToken", "RefreshToken", "TokenType"}
     assert result["ExpiresIn"] == 3600 and result["TokenType"] == "Bearer"
 
 
@@ -66,6 +68,21 @@ def test_a_hidden_user_and_a_wrong_password_look_the_same(pool, server):
         return answer.status, answer.body, headers
 
     assert attempt(known) == attempt("n" + known[1:])
+
+
+def test_a_hidden_user_costs_as_much_time_as_a_wrong_password(pool):
+    app = pool.app_client(PreventUserExistenceErrors="ENABLED")
+    known = [pool.user() for _ in range(11)]
+
+    def seconds(username):
+        start = time.perf_counter()
+        with refused("NotAuthorizedException", INCORRECT):
+            app.tokens(username, "Wrong-horse-7")
+        return time.perf_counter() - start
+
+    pairs = [(seconds(username), seconds(unique("ghost"))) for username in known]
+    wrong, hidden = (statistics.median(times) for times in zip(*pairs, strict=True))
+    assert 0.5 < hidden / wrong < 2, f"{hidden * 1000:.1f} ms against {wrong * 1000:.1f} ms"
 
 
 def test_an_unconfirmed_user_learns_it_after_the_right_password(app):

@@ -4,7 +4,7 @@ import collections
 import concurrent.futures
 import threading
 
-from harness import wire
+from harness import srp, wire
 from harness.cognito import NEW_PASSWORD, PASSWORD, newest_code, unique, wrong
 
 MANY = 12
@@ -98,6 +98,18 @@ def test_a_new_password_session_is_used_once(server, pool, app, cognito):
         return wire.call(server, "RespondToAuthChallenge", body)
 
     outcomes = at_once(6, respond)
+    assert outcomes["ok"] == 1, outcomes
+
+
+def test_an_srp_answer_is_used_once(server, pool, app):
+    exchange = srp.Exchange(pool.id, PASSWORD)
+    challenge = app.initiate("USER_SRP_AUTH", USERNAME=pool.user(), SRP_A=exchange.srp_a)
+    body = {
+        "ClientId": app.id,
+        "ChallengeName": "PASSWORD_VERIFIER",
+        "ChallengeResponses": exchange.responses(challenge["ChallengeParameters"]),
+    }
+    outcomes = at_once(6, lambda i: wire.call(server, "RespondToAuthChallenge", body))
     assert outcomes["ok"] == 1, outcomes
 
 

@@ -119,13 +119,21 @@ impl ServeConfig {
         ensure!(self.node_id != 0, "node_id is 0");
         ensure!((1..=62).contains(&self.pool_groups), "pool_groups is not between 1 and 62");
         ensure!(!self.members.is_empty(), "members is empty");
-        ensure!(
-            self.public_url.starts_with("http://") || self.public_url.starts_with("https://"),
-            "public_url does not begin with http:// or https://"
-        );
-        ensure!(!self.public_url.ends_with('/'), "public_url ends with a slash");
-        Ok(())
+        check_public_url(&self.public_url).context("public_url")
     }
+}
+
+/// A public URL is the first part of `iss`, which verifiers compare byte for byte.
+pub fn check_public_url(url: &str) -> Result<()> {
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://"));
+    let rest = rest.context("does not begin with http:// or https://")?;
+    ensure!(!rest.is_empty() && !rest.starts_with('/'), "names no host");
+    ensure!(!url.ends_with('/'), "ends with a slash");
+    ensure!(
+        url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'"' | b'\\')),
+        "holds a character that a URL of a service cannot have"
+    );
+    Ok(())
 }
 
 impl Kek {

@@ -31,7 +31,8 @@ use crate::{
     cli::DevArgs,
     clock::SystemClock,
     compose::Parts,
-    node, output,
+    config::check_public_url,
+    node,
     placement::HintPlacement,
     process::{Ports, Process},
 };
@@ -46,6 +47,9 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Runs until it is told to stop.
 pub async fn run(args: DevArgs) -> Result<()> {
+    if let Some(url) = &args.public_url {
+        check_public_url(url).context("--public-url")?;
+    }
     let clock = Arc::new(SystemClock::start());
     let ports = Ports {
         public: node::listen(args.listen, "public").await?,
@@ -77,7 +81,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
     process
         .run(parts, async |world| {
             ensure_principal(&world).await?;
-            Ok(output::line(&welcome(&endpoint, management))?)
+            Ok(welcome(&endpoint, management))
         })
         .await
 }

@@ -64,17 +64,31 @@ pub enum Stop {
     Fatal(String),
 }
 
-/// Waits for SIGTERM or SIGINT, or for a group that cannot go on.
-pub async fn wait_for_stop(mut fatal: watch::Receiver<Option<String>>) -> Result<Stop> {
-    let mut terminate = unix::signal(unix::SignalKind::terminate())?;
-    let mut interrupt = unix::signal(unix::SignalKind::interrupt())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok(Stop::Signal),
-        _ = interrupt.recv() => Ok(Stop::Signal),
-        reason = fatal.wait_for(Option::is_some) => match reason {
-            Ok(reason) => Ok(Stop::Fatal(reason.clone().unwrap_or_default())),
-            Err(_) => Ok(Stop::Fatal("the groups ended".to_owned())),
-        },
+/// SIGTERM and SIGINT, from the moment that this is made.
+pub struct Signals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+}
+
+impl Signals {
+    /// From here on the process ends in order, whatever it is doing.
+    pub fn install() -> Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(unix::SignalKind::terminate())?,
+            interrupt: unix::signal(unix::SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for a signal, or for a group that cannot go on.
+    pub async fn wait(&mut self, fatal: &mut watch::Receiver<Option<String>>) -> Stop {
+        tokio::select! {
+            _ = self.terminate.recv() => Stop::Signal,
+            _ = self.interrupt.recv() => Stop::Signal,
+            reason = fatal.wait_for(Option::is_some) => match reason {
+                Ok(reason) => Stop::Fatal(reason.clone().unwrap_or_default()),
+                Err(_) => Stop::Fatal("the groups ended".to_owned()),
+            },
+        }
     }
 }
 

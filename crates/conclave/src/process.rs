@@ -14,7 +14,8 @@ use crate::{
     clock::SystemClock,
     compose::{self, Parts},
     metrics,
-    node::{self, GroupsReady, Stop},
+    node::{self, GroupsReady, Signals, Stop},
+    output,
 };
 
 /// The ports of a process, open already, so that a port in use is found before anything is touched.
@@ -40,43 +41,57 @@ pub struct Process {
 }
 
 impl Process {
-    /// Serves until it is told to stop. `opened` runs when the directory is open and before the public
-    /// port is served.
-    pub async fn run<F>(self, parts: Parts, opened: impl FnOnce(Arc<World>) -> F) -> Result<()>
+    /// Serves until it is told to stop. `prepare` runs when the directory is open and before the public
+    /// port is served; what it answers is printed when everything is ready.
+    pub async fn run<F>(self, parts: Parts, prepare: impl FnOnce(Arc<World>) -> F) -> Result<()>
     where
-        F: Future<Output = Result<()>>,
+        F: Future<Output = Result<String>>,
     {
-        let Self { clock, host, ports, inbox, ready_within } = self;
-        let metrics = Metrics::new(env!("CARGO_PKG_VERSION"), option_env!("CONCLAVE_COMMIT").unwrap_or("unknown"));
-        metrics::register_groups(&metrics, &host);
+        let mut signals = Signals::install()?;
+        let mut fatal = self.host.fatal();
+        let metrics = Metrics::new(
+            env!("CARGO_PKG_VERSION"),
+            option_env!("CONCLAVE_COMMIT").unwrap_or("unknown"),
+        );
+        metrics::register_groups(&metrics, &self.host);
         let (stop, stopping) = watch::channel(false);
         let (opening, open) = watch::channel(false);
         let readiness = Arc::new(ProcessReadiness {
-            parts: vec![Arc::new(GroupsReady(Arc::clone(&host)))],
+            parts: vec![Arc::new(GroupsReady(Arc::clone(&self.host)))],
             open,
             stopping: stopping.clone(),
         });
         let management = node::serve_management(
-            ports.management,
+            self.ports.management,
             metrics.clone(),
             readiness.clone(),
             stopping.clone(),
         );
-        if !host.wait_ready(ready_within).await {
-            bail!("the groups were not ready within {} s", ready_within.as_secs());
-        }
-        let world = compose::world(&parts).await?;
-        let gateway = compose::gateway(&world, &clock, &metrics, readiness, inbox)?;
-        let serving = node::serve_public(ports.public, gateway, metrics, stopping);
-        opening.send_replace(true);
-        opened(Arc::clone(&world)).await?;
 
-        let why = node::wait_for_stop(host.fatal()).await?;
+        let opened = tokio::select! {
+            opened = open_directory(&self.host, self.ready_within, &parts, prepare) => Some(opened?),
+            stop = signals.wait(&mut fatal) => {
+                if let Stop::Fatal(reason) = stop {
+                    bail!("{reason}");
+                }
+                None
+            }
+        };
+        let mut why = Stop::Signal;
+        if let Some((world, ready)) = opened {
+            let gateway =
+                compose::gateway(&world, &self.clock, &metrics, readiness, self.inbox)?;
+            let serving = node::serve_public(self.ports.public, gateway, metrics, stopping);
+            opening.send_replace(true);
+            output::line(&ready)?;
+            why = signals.wait(&mut fatal).await;
+            stop.send_replace(true);
+            serving.await?;
+        }
         stop.send_replace(true);
-        serving.await?;
         management.await?;
-        drop((world, parts));
-        match Arc::try_unwrap(host) {
+        drop(parts);
+        match Arc::try_unwrap(self.host) {
             Ok(host) => host.shutdown().await,
             Err(_) => tracing::warn!("the groups are still in use and are not stopped in order"),
         }
@@ -85,4 +100,21 @@ impl Process {
             Stop::Fatal(reason) => bail!("{reason}"),
         }
     }
+}
+
+async fn open_directory<F>(
+    host: &GroupHost,
+    ready_within: Duration,
+    parts: &Parts,
+    prepare: impl FnOnce(Arc<World>) -> F,
+) -> Result<(Arc<World>, String)>
+where
+    F: Future<Output = Result<String>>,
+{
+    if !host.wait_ready(ready_within).await {
+        bail!("the groups were not ready within {} s", ready_within.as_secs());
+    }
+    let world = compose::world(parts).await?;
+    let ready = prepare(Arc::clone(&world)).await?;
+    Ok((world, ready))
 }

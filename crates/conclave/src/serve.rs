@@ -18,7 +18,7 @@ use crate::{
     clock::SystemClock,
     compose::{self, Parts},
     config::{ServeConfig, Tls},
-    node, output,
+    node,
     placement::HintPlacement,
     process::{Ports, Process},
 };
@@ -43,10 +43,10 @@ pub async fn run(path: &Path) -> Result<()> {
     let process = Process { clock, host, ports, inbox: None, ready_within: READY_WITHIN };
     process
         .run(parts, async |_| {
-            Ok(output::line(&format!(
+            Ok(format!(
                 "Conclave node {} of {} is ready: {public}",
                 config.node_id, config.cluster_id
-            ))?)
+            ))
         })
         .await
 }

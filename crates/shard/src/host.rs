@@ -1,7 +1,7 @@
 //! The node: opens the data directory, runs its groups, and serves them.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
@@ -14,7 +14,12 @@ use conclave_store::{
     proto::shard_server::{Shard, ShardServer},
 };
 use openraft::{BasicNode, Config, SnapshotPolicy};
-use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    runtime::Runtime,
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
 use tonic::transport::{Server, server::TcpIncoming};
 
 pub use crate::retention::Retention;
@@ -249,10 +254,11 @@ impl HostInner {
     }
 
     pub(crate) fn status(&self) -> HostStatus {
-        HostStatus {
-            node_id: self.shared.node_id,
-            groups: self.groups.values().map(|group| group.status()).collect(),
-        }
+        let groups: Vec<_> = self.groups.values().map(|group| group.status()).collect();
+        let voters = groups.iter().flat_map(|group| group.voters.iter().map(|(id, _)| *id));
+        let others: BTreeSet<u64> = voters.filter(|id| *id != self.shared.node_id).collect();
+        let clock_is_off = self.shared.peers.clock_skew.is_off(others.into_iter(), Instant::now());
+        HostStatus { node_id: self.shared.node_id, clock_is_off, groups }
     }
 }
 
@@ -267,6 +273,14 @@ impl GroupDirectory for HostInner {
              come back under its id; start it with a new node id and remove the old one",
             self.shared.node_id
         ));
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.shared.clock.now_ms()
+    }
+
+    fn heard_clock(&self, peer: u64, clock_ms: i64) {
+        self.shared.peers.clock_skew.heard(peer, clock_ms, self.now_ms(), Instant::now());
     }
 }
 
@@ -469,8 +483,13 @@ async fn start_groups(
         options.incarnation,
     )?;
     let incarnations = Arc::new(Incarnations::open(&options.data_dir, identity.incarnation)?);
-    let peers =
-        Peers::new(options.cluster_id.clone(), options.node_id, tls.clone(), incarnations.clone());
+    let peers = Peers::new(
+        options.cluster_id.clone(),
+        options.node_id,
+        tls.clone(),
+        incarnations.clone(),
+        clock.clone(),
+    );
     let members = options
         .members
         .iter()
@@ -510,6 +529,7 @@ async fn start_groups(
         });
     }
     tokio::spawn(watch_log(shared.clone()));
+    tokio::spawn(watch_clock(inner.clone()));
     let Some(listener) = listener else { return Ok((inner, None, None)) };
     let local_address = listener.local_addr()?;
     let raft =
@@ -529,6 +549,32 @@ async fn watch_log(shared: Arc<Shared>) {
             }
         }
         () = shared.stopped() => {}
+    }
+}
+
+/// Asks every voter for its data and clock from time to time, and gives leadership away while this node's clock is off: the leader's clock is the group's.
+async fn watch_clock(inner: Arc<HostInner>) {
+    const INTERVAL: Duration = Duration::from_secs(1);
+    let watch = async {
+        loop {
+            tokio::time::sleep(INTERVAL).await;
+            let voters: BTreeMap<u64, String> =
+                inner.status().groups.into_iter().flat_map(|group| group.voters).collect();
+            let own = inner.shared.node_id;
+            let hellos = voters
+                .iter()
+                .filter(|(id, _)| **id != own)
+                .map(|(id, address)| inner.shared.peers.hello(*id, address));
+            futures::future::join_all(hellos).await;
+            if inner.status().clock_is_off {
+                tracing::error!("this node's clock is off that of the others; it does not lead");
+                inner.hand_over().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = inner.shared.stopped() => {}
     }
 }
 

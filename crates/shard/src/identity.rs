@@ -18,6 +18,8 @@ use crate::{proto, state_db::write_file_atomically, types::corrupt};
 
 const IDENTITY_FILE: &str = "IDENTITY";
 const PEERS_FILE: &str = "PEERS";
+/// Node ids that are remembered. They are never used again, so this bounds how many there ever are.
+const PEERS_MAX: usize = 4_096;
 
 /// Opens the identity of a data directory, or makes one with `incarnation` when it is new.
 ///
@@ -108,6 +110,9 @@ impl Incarnations {
             None => {}
         }
         let mut peers = self.peers.write();
+        if peers.len() >= PEERS_MAX {
+            return Err(io::Error::other("too many node ids have been seen"));
+        }
         let first = peers.entry(node_id).or_insert_with(|| Bytes::copy_from_slice(incarnation));
         if &first[..] != incarnation {
             return Err(other_data(node_id));

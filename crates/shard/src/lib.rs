@@ -12,6 +12,7 @@
 //!
 //! [`Shard`]: conclave_store::proto::shard_server::Shard
 
+mod clock_skew;
 mod group;
 mod high_water;
 mod host;

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::{Stream, TryStreamExt, stream};
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
     storage::{IOFlushed, RaftLogStorage},
@@ -33,6 +34,8 @@ const KIND_ENTRY: u8 = 4;
 
 /// Bytes of entries that one replication request carries; the first entry always goes.
 const REPLICATION_BATCH_BYTES: usize = 1 << 20;
+/// Bytes of entries that are read at once to be applied.
+const APPLY_PIECE_BYTES: usize = 4 << 20;
 /// Bytes of recent entries kept in memory, for each group.
 const TAIL_BYTES_MAX: usize = 4 << 20;
 /// Recent entries kept in memory, for each group.
@@ -267,6 +270,25 @@ impl RaftLogReader<Types> for LogStore {
 
     async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
         Ok(self.state.lock().vote)
+    }
+
+    /// In pieces: what is applied at once after a long absence may be large.
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = Result<LogEntry, io::Error>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (start, end) = bounds(&range);
+        let log = self.clone();
+        stream::try_unfold((log, start, end), |(log, start, end)| async move {
+            let piece = log.read_entries(start, end, APPLY_PIECE_BYTES)?;
+            let Some(last) = piece.last() else { return Ok::<_, io::Error>(None) };
+            let next = last.log_id.index + 1;
+            Ok(Some((stream::iter(piece.into_iter().map(Ok)), (log, next, end))))
+        })
+        .try_flatten()
     }
 
     async fn limited_get_log_entries(

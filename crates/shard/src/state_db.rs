@@ -11,7 +11,10 @@ use std::{
     fs, io,
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use conclave_store::{Batch, Kv};
@@ -76,13 +79,27 @@ impl SharedMemory {
     }
 }
 
-/// One opened generation. Dropped when the last reader is gone; its files go too when it has been
+/// One opened generation. Closed when the last reader is gone; its files go then too when it has been
 /// replaced.
 pub(crate) struct StateDb {
+    // before `files`: a database whose directory is gone waits for a flush that cannot succeed
     db: DB,
+    files: Files,
+}
+
+struct Files {
     path: PathBuf,
     /// Set when the next generation counts.
-    replaced: std::sync::atomic::AtomicBool,
+    replaced: AtomicBool,
+}
+
+impl Drop for Files {
+    fn drop(&mut self) {
+        if self.replaced.load(Ordering::Acquire) {
+            // what stays is removed at the next start
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
 }
 
 impl StateDb {
@@ -116,7 +133,7 @@ impl StateDb {
 
     fn open_generation(path: PathBuf, memory: &SharedMemory) -> io::Result<Arc<Self>> {
         let db = DB::open(&memory.options(), &path).map_err(io::Error::other)?;
-        Ok(Arc::new(Self { db, path, replaced: false.into() }))
+        Ok(Arc::new(Self { db, files: Files { path, replaced: AtomicBool::new(false) } }))
     }
 
     /// Makes the files in `received` the next generation, and opens it.
@@ -128,9 +145,12 @@ impl StateDb {
         received: &Path,
         memory: &SharedMemory,
     ) -> io::Result<Arc<Self>> {
-        let dir =
-            self.path.parent().ok_or_else(|| io::Error::other("a state without a directory"))?;
-        let current = self.path.file_name().and_then(|name| parse_generation(name.to_str()?));
+        let dir = self
+            .files
+            .path
+            .parent()
+            .ok_or_else(|| io::Error::other("a state without a directory"))?;
+        let current = self.files.path.file_name().and_then(|name| parse_generation(name.to_str()?));
         let name = generation_name(current.unwrap_or(0) + 1);
         let path = dir.join(&name);
         if path.exists() {
@@ -140,7 +160,7 @@ impl StateDb {
         sync_dir(dir)?;
         let next = Self::open_generation(path, memory)?;
         set_active(dir, &name)?;
-        self.replaced.store(true, std::sync::atomic::Ordering::Release);
+        self.files.replaced.store(true, Ordering::Release);
         Ok(next)
     }
 
@@ -173,16 +193,6 @@ impl StateDb {
     /// One state of all rows, whatever is applied meanwhile.
     pub(crate) fn view(&self) -> View<'_> {
         View(self.db.snapshot())
-    }
-}
-
-impl Drop for StateDb {
-    fn drop(&mut self) {
-        if self.replaced.load(std::sync::atomic::Ordering::Acquire) {
-            // the files of a database that is still open can be unlinked; what stays is removed at
-            // the next start
-            let _ = fs::remove_dir_all(&self.path);
-        }
     }
 }
 
@@ -262,7 +272,10 @@ impl Batch for StateBatch {
     }
 
     fn delete_range(&mut self, from: &[u8], to: &[u8]) {
-        self.0.delete_range(from, to);
+        // RocksDB refuses a range that ends before it begins, and with it the whole batch
+        if from < to {
+            self.0.delete_range(from, to);
+        }
     }
 }
 
@@ -322,6 +335,7 @@ fn scan_options(prefix: &[u8]) -> ReadOptions {
     options
 }
 
+type Visitor<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
 type Row = (Box<[u8]>, Box<[u8]>);
 
 fn visit_rows(
@@ -329,7 +343,7 @@ fn visit_rows(
     prefix: &[u8],
     after: Option<&[u8]>,
     limit: usize,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    visit: Visitor<'_>,
 ) -> io::Result<()> {
     let mut left = limit;
     for row in rows {

@@ -10,14 +10,17 @@ use std::{
 pub struct HostStatus {
     /// This node.
     pub node_id: u64,
+    /// Whether this node's wall clock is off that of most others. It gives leadership away then.
+    pub clock_is_off: bool,
     /// Every group, by number.
     pub groups: Vec<GroupStatus>,
 }
 
 impl HostStatus {
-    /// Whether every group has recovered and knows a leader.
+    /// Whether every group has recovered and knows a leader, and the clock can be trusted.
     pub fn is_ready(&self) -> bool {
-        self.groups.iter().all(|group| group.healthy && group.leader.is_some())
+        !self.clock_is_off
+            && self.groups.iter().all(|group| group.healthy && group.leader.is_some())
     }
 }
 

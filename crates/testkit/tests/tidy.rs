@@ -11,6 +11,7 @@ use serde_json::Value;
 /// Which of our crates each crate may name. The table is closed: what a crate reaches through another is listed too.
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
+    ("bench", &["crypto"]),
     ("cluster", &["store"]),
     (
         "conclave",
@@ -46,8 +47,8 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("aws-lc-sys", &["crypto"]),
     ("argon2", &["crypto"]),
     ("axum", &["conclave", "gateway"]),
-    ("clap", &["conclave"]),
-    ("anyhow", &["conclave", "testkit"]),
+    ("clap", &["bench", "conclave"]),
+    ("anyhow", &["bench", "conclave", "testkit"]),
 ];
 
 /// Dependencies whose name stands only in generated code.
@@ -97,8 +98,17 @@ fn short(package: &str) -> &str {
     package.strip_prefix("conclave-").unwrap_or(package)
 }
 
-/// Our crates by folder name: each with the name and kind (`normal`, `dev`, `build`) of its direct dependencies.
-fn dependencies() -> BTreeMap<String, Vec<(String, String)>> {
+/// One of our crates.
+struct Crate {
+    /// The package name without our prefix.
+    name: String,
+    /// Where it is, from the root, such as `crates/api`.
+    folder: String,
+    /// Names and kinds (`normal`, `dev`, `build`) of its direct dependencies.
+    dependencies: Vec<(String, String)>,
+}
+
+fn crates() -> Vec<Crate> {
     let direct = |package: &Value| {
         list(&package["dependencies"])
             .iter()
@@ -107,9 +117,18 @@ fn dependencies() -> BTreeMap<String, Vec<(String, String)>> {
             })
             .collect()
     };
+    let folder = |package: &Value| {
+        let manifest = Path::new(text(package, "manifest_path"));
+        let folder = manifest.parent().and_then(|folder| folder.strip_prefix(root()).ok());
+        folder.expect("a crate of ours is below the root").display().to_string()
+    };
     list(&metadata()["packages"])
         .iter()
-        .map(|package| (short(text(package, "name")).to_owned(), direct(package)))
+        .map(|package| Crate {
+            name: short(text(package, "name")).to_owned(),
+            folder: folder(package),
+            dependencies: direct(package),
+        })
         .collect()
 }
 
@@ -141,7 +160,7 @@ fn assert_none(what: &str, found: &[String]) {
 fn crates_depend_only_along_the_arrows() {
     let arrows: BTreeMap<_, _> = ARROWS.iter().copied().collect();
     let mut wrong = Vec::new();
-    for (name, dependencies) in dependencies() {
+    for Crate { name, dependencies, .. } in crates() {
         let Some(allowed) = arrows.get(name.as_str()) else {
             wrong.push(format!("{name} is not in the table of arrows"));
             continue;
@@ -175,7 +194,7 @@ fn the_table_of_arrows_is_closed() {
 #[test]
 fn libraries_stay_in_the_crates_that_wrap_them() {
     let mut wrong = Vec::new();
-    for (name, dependencies) in dependencies() {
+    for Crate { name, dependencies, .. } in crates() {
         for (dependency, kind) in dependencies {
             let kept = KEPT_IN.iter().find(|(library, _)| *library == dependency);
             if let Some((_, crates)) = kept
@@ -192,8 +211,8 @@ fn libraries_stay_in_the_crates_that_wrap_them() {
 #[test]
 fn manifests_take_everything_from_the_workspace() {
     let mut wrong = Vec::new();
-    for path in files().iter().filter(|p| p.starts_with("crates/") && p.ends_with("/Cargo.toml")) {
-        let manifest = read(path);
+    for path in crates().iter().map(|c| format!("{}/Cargo.toml", c.folder)) {
+        let manifest = read(&path);
         if !manifest.contains("[lints]\nworkspace = true") {
             wrong.push(format!("{path}: [lints] workspace = true is missing"));
         }
@@ -213,8 +232,11 @@ fn manifests_take_everything_from_the_workspace() {
 
 #[test]
 fn every_workspace_dependency_is_used_by_a_crate() {
-    let used: BTreeSet<String> =
-        dependencies().into_values().flatten().map(|(dependency, _)| dependency).collect();
+    let used: BTreeSet<String> = crates()
+        .into_iter()
+        .flat_map(|c| c.dependencies)
+        .map(|(dependency, _)| dependency)
+        .collect();
     let manifest = read("Cargo.toml");
     let unused: Vec<String> = sectioned(&manifest)
         .filter(|(section, _)| section == "workspace.dependencies")
@@ -228,8 +250,8 @@ fn every_workspace_dependency_is_used_by_a_crate() {
 fn every_dependency_is_named_in_the_code_of_its_crate() {
     let files = files();
     let mut unused = Vec::new();
-    for (name, dependencies) in dependencies() {
-        let folder = format!("crates/{name}/");
+    for Crate { name, folder, dependencies } in crates() {
+        let folder = format!("{folder}/");
         let code: String = files
             .iter()
             .filter(|p| p.starts_with(&folder) && p.ends_with(".rs"))
@@ -323,8 +345,9 @@ fn no_file_names_the_machine_it_was_written_on() {
 
 #[test]
 fn every_crate_says_what_it_is_for() {
-    let crates = dependencies().into_keys().map(|name| format!("crates/{name}/src"));
-    let missing: Vec<String> = crates
+    let missing: Vec<String> = crates()
+        .into_iter()
+        .map(|c| format!("{}/src", c.folder))
         .filter(|source| {
             let path = ["lib.rs", "main.rs"].iter().map(|file| format!("{source}/{file}"));
             path.filter(|p| root().join(p).is_file()).any(|p| !read(&p).starts_with("//! "))
@@ -385,6 +408,22 @@ struct Package {
     name: String,
     version: String,
     licence: String,
+}
+
+#[test]
+fn tests_and_the_binary_build_the_same_libraries() {
+    // A feature that only a test asks for would compile the library, and all that use it, a second time.
+    let features = |edges: &str| -> BTreeSet<String> {
+        let tree = ["tree", "--workspace", "--locked", "--prefix=none", "--format={p}|{f}", edges];
+        output(env!("CARGO"), &tree)
+            .lines()
+            .map(|l| l.trim_end_matches(" (*)").to_owned())
+            .collect()
+    };
+    let without = features("--edges=normal,build");
+    let with = features("--edges=normal,build,dev");
+    let rebuilt: Vec<String> = without.difference(&with).cloned().collect();
+    assert_none("libraries that dev-dependencies ask for with other features", &rebuilt);
 }
 
 /// What is really built, with the features that are on. `cargo metadata` would also list what they leave out.

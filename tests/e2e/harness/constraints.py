@@ -41,6 +41,9 @@ MISMATCH = {
 }
 MATCHES_EVERYTHING = {"(?s).*"}
 
+# Where the service is known to check another pattern than its model says: a password may have spaces inside.
+REAL_PATTERN = {"PasswordType": r"^[\S]+.*[\S]+$"}
+
 
 @dataclasses.dataclass
 class Break:
@@ -147,7 +150,7 @@ def _text(shape):
         yield "enum", "NO_SUCH_VALUE", f"Member must satisfy enum value set: [{', '.join(shape.enum)}]"
         return
     yield from _bounds(shape, "length", lambda count: "a" * count)
-    pattern = shape.metadata.get("pattern")
+    pattern = REAL_PATTERN.get(shape.name, shape.metadata.get("pattern"))
     if pattern and pattern not in MATCHES_EVERYTHING:
         yield "pattern", MISMATCH[pattern], f"Member must satisfy regular expression pattern: {pattern}"
 

@@ -6,11 +6,14 @@ use base64::engine::general_purpose::STANDARD;
 use super::decode::is_json;
 use crate::message::{Kind, Member, Message, Ref};
 
-/// Appends a message. Absent members are left out, except lists and maps that are always written.
+/// Appends a message, its members in alphabetical order, as Cognito's answers have them. Absent members are left out,
+/// except lists and maps that are always written.
 pub(crate) fn encode(message: &dyn Message, out: &mut Vec<u8>) {
     out.push(b'{');
     let mut first = true;
-    for (index, member) in message.shape().members.iter().enumerate() {
+    let shape = message.shape();
+    for &index in shape.by_name {
+        let Some(member) = shape.members.get(index) else { continue };
         let value = message.get(index);
         if matches!(value, Ref::Absent) && !member.always {
             continue;

@@ -76,7 +76,7 @@ fn a_request_is_read_into_its_members() {
 }
 
 #[test]
-fn an_answer_is_written_as_the_model_names_it() {
+fn an_answer_has_its_members_by_the_models_names_in_alphabetical_order() {
     let answer = types::DescribeUserPoolResponse {
         user_pool: Some(types::UserPoolType {
             id: Some("us-east-1_abc".into()),
@@ -93,9 +93,9 @@ fn an_answer_is_written_as_the_model_names_it() {
     };
     assert_eq!(
         to_json(&answer),
-        r#"{"UserPool":{"Id":"us-east-1_abc","LambdaConfig":{},"LastModifiedDate":1700000001,"CreationDate":1700000000.12,"#
+        r#"{"UserPool":{"CreationDate":1700000000.12,"EstimatedNumberOfUsers":0,"Id":"us-east-1_abc","LambdaConfig":{},"#
             .to_owned()
-            + r#""EstimatedNumberOfUsers":0,"UserPoolTags":{},"UsernameConfiguration":{"CaseSensitive":false}}}"#
+            + r#""LastModifiedDate":1700000001,"UserPoolTags":{},"UsernameConfiguration":{"CaseSensitive":false}}}"#
     );
 }
 

@@ -148,7 +148,7 @@ fn respond_error(exchange: &Exchange, refused: &Refused) -> Response<Body> {
     let error = &refused.error;
     let mut response = respond(refused.status, exchange, error.to_json().into());
     let headers = response.headers_mut();
-    headers.insert(ERROR_TYPE, HeaderValue::from_static(error.code.as_str()));
+    headers.insert(ERROR_TYPE, error_type(error.code));
     // A text with other characters than a header can hold is in the body only.
     if error.message.len() <= 1_024
         && let Ok(message) = HeaderValue::from_str(&error.message)
@@ -196,9 +196,16 @@ pub(crate) fn internal_error(request_id: Arc<str>) -> Response<Body> {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(ERROR_TYPE, HeaderValue::from_static(error.code.as_str()));
+    headers.insert(ERROR_TYPE, error_type(error.code));
     if let Ok(id) = HeaderValue::from_str(&request_id) {
         headers.insert(REQUEST_ID, id);
     }
     response
+}
+
+/// The exception's name and, as AWS's front writes it, a colon before the place of an address that is not there. Clients cut
+/// it off.
+fn error_type(code: ExceptionName) -> HeaderValue {
+    HeaderValue::try_from(format!("{}:", code.as_str()))
+        .unwrap_or_else(|_| HeaderValue::from_static(code.as_str()))
 }

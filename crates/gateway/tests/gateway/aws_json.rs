@@ -37,7 +37,7 @@ async fn an_error_is_in_the_body_and_in_the_headers() {
         answer.text(),
         r#"{"__type":"NotAuthorizedException","message":"Invalid Access Token"}"#
     );
-    assert_eq!(answer.header("x-amzn-errortype"), "NotAuthorizedException");
+    assert_eq!(answer.header("x-amzn-errortype"), "NotAuthorizedException:");
     assert_eq!(answer.header("x-amzn-errormessage"), "Invalid Access Token");
     assert_eq!(answer.header("x-amzn-requestid").len(), 36);
 }

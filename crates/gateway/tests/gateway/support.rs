@@ -261,7 +261,7 @@ impl Answer {
     /// The exception of an AWS JSON answer; header and body have to agree.
     pub fn exception(&self) -> String {
         let name = self.json()["__type"].as_str().unwrap().to_owned();
-        assert_eq!(self.header("x-amzn-errortype"), name);
+        assert_eq!(self.header("x-amzn-errortype"), format!("{name}:"));
         name
     }
 

@@ -17,3 +17,6 @@ pub mod tokens;
 
 pub use initiate_auth::initiate_auth;
 pub use respond_to_auth_challenge::respond_to_auth_challenge;
+
+#[cfg(test)]
+mod tests;

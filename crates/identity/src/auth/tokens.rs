@@ -23,6 +23,9 @@ use crate::{
 /// told from one that never was, in milliseconds.
 const SESSION_KEPT_MS: i64 = 24 * 3_600_000;
 
+/// Sessions of one user, at most: beyond that the oldest ends.
+pub const SESSIONS_MAX: usize = 2_048;
+
 /// Claims that wait for the commit, to be signed then.
 pub struct UnsignedTokens {
     config: Arc<PoolConfig>,

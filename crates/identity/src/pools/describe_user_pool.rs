@@ -83,8 +83,10 @@ mod tests {
             (name(0), name(8), name(20)),
             (Some("profile"), Some("identities"), Some("nickname"))
         );
+        assert_eq!(described.user_pool_tags, Some(types::StringMap::default()));
         let same = types::UserPoolType {
             schema_attributes: created.schema_attributes.clone(),
+            user_pool_tags: None,
             ..described
         };
         assert_eq!(same, created);

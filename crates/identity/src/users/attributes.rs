@@ -346,3 +346,72 @@ pub fn add_unverified_flags(values: &mut Values) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use conclave_store::records::ClientRecord;
+
+    use super::*;
+
+    fn client(read: &[&str], write: &[&str]) -> ClientConfig {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let record = ClientRecord {
+            read_attributes: owned(read),
+            write_attributes: owned(write),
+            ..Default::default()
+        };
+        ClientConfig { record, secrets: Vec::new() }
+    }
+
+    fn ada() -> UserRecord {
+        let mut user = UserRecord { sub: "s".to_owned(), ..Default::default() };
+        for (name, value) in [
+            ("custom:team", "core"),
+            ("email_verified", "true"),
+            ("name", "Ada"),
+            ("email", "a@b.co"),
+        ] {
+            set(&mut user, name, value);
+        }
+        set(&mut user, "dev:custom:level", "7");
+        set(&mut user, "name", "Ada L");
+        user
+    }
+
+    fn names(described: Vec<AttributeType>) -> Vec<String> {
+        described.into_iter().filter_map(|attribute| attribute.name).collect()
+    }
+
+    #[test]
+    fn attributes_keep_the_order_in_which_they_are_described() {
+        assert_eq!(
+            names(described(&ada())),
+            ["email", "email_verified", "name", "custom:team", "dev:custom:level", "sub"]
+        );
+        assert_eq!(value(&ada(), "name"), Some("Ada L"));
+    }
+
+    #[test]
+    fn an_app_reads_what_its_client_may_and_always_the_sub() {
+        assert_eq!(
+            names(described_to(&client(&[], &[]), &ada())),
+            ["email", "email_verified", "name", "custom:team", "sub"]
+        );
+        assert_eq!(names(described_to(&client(&["name"], &[]), &ada())), ["name", "sub"]);
+    }
+
+    #[test]
+    fn an_app_never_writes_what_only_the_service_or_a_developer_may() {
+        for open in [client(&[], &[]), client(&[], &["sub", "email_verified", "dev:custom:level"])]
+        {
+            for name in
+                ["sub", "email_verified", "phone_number_verified", "identities", "dev:custom:level"]
+            {
+                assert!(!is_writable(&open, name), "{name}");
+            }
+        }
+        assert!(is_writable(&client(&[], &[]), "custom:team"));
+        assert!(is_writable(&client(&[], &["name"]), "name"));
+        assert!(!is_writable(&client(&[], &["name"]), "custom:team"));
+    }
+}

@@ -147,3 +147,66 @@ pub fn listed_value(indexed: IndexedAttribute, value: &str) -> String {
 fn encoded(user: &UserRecord) -> Bytes {
     prost::Message::encode_to_vec(user).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use async_trait::async_trait;
+    use conclave_store::records::UserRecord;
+
+    use super::*;
+    use crate::{
+        tx::{Decision, Query, Transaction, transact},
+        users::fixtures::{TestPool, alias_pool, refusal},
+    };
+
+    /// Writes a user without having looked who has the names.
+    struct Careless<'a> {
+        pool: &'a TestPool,
+        user: UserRecord,
+    }
+
+    #[async_trait]
+    impl Transaction for Careless<'_> {
+        type Output = ();
+
+        fn scope(&self) -> &str {
+            &self.pool.id
+        }
+
+        async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
+            tx.load(Query::new()).await?;
+            write_user(tx, None, &self.user)?;
+            Ok(().into())
+        }
+    }
+
+    fn user(username: &str, preferred: &str) -> UserRecord {
+        let mut user = UserRecord {
+            sub: "01234567-89ab-4def-8123-456789abcdef".to_owned(),
+            username: username.to_owned(),
+            status: "CONFIRMED".to_owned(),
+            ..Default::default()
+        };
+        attributes::set(&mut user, "preferred_username", preferred);
+        user
+    }
+
+    #[tokio::test]
+    async fn no_name_is_taken_from_another_by_who_did_not_look() {
+        let pool = alias_pool().await;
+        pool.sign_up("ada", &[("preferred_username", "boss")]).await.unwrap();
+        for user in [user("ada", "chief"), user("eve", "boss")] {
+            let careless = Careless { pool: &pool, user };
+            assert_eq!(
+                refusal(transact(&pool, &careless).await),
+                "TooManyRequestsException: Too many requests"
+            );
+        }
+        for name in ["ada", "boss"] {
+            assert_eq!(pool.user(name).await.unwrap().username.as_deref(), Some("ada"));
+        }
+        let careless = Careless { pool: &pool, user: user("eve", "chief") };
+        transact(&pool, &careless).await.unwrap();
+        assert_eq!(pool.user("chief").await.unwrap().username.as_deref(), Some("eve"));
+    }
+}

@@ -204,6 +204,22 @@ async fn a_replication_batch_ends_at_its_size_and_is_never_empty() {
     }
 }
 
+#[tokio::test]
+async fn a_long_range_is_read_in_pieces_and_whole() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut log = open(dir.path(), 1);
+    let large = |index| LogEntry {
+        log_id: log_id(1, 1, index),
+        payload: EntryPayload::Normal(Command(vec![7; 1 << 20].into())),
+    };
+    for index in 0..12 {
+        append(&mut log, vec![large(index)]).await.expect("appends");
+    }
+    let read: Vec<_> = log.entries_stream(1..11).await.try_collect().await.expect("reads");
+    let indexes: Vec<_> = read.iter().map(|entry| entry.log_id.index).collect();
+    assert_eq!(indexes, (1..11).collect::<Vec<_>>());
+}
+
 /// The newest file of the write-ahead log.
 fn wal(dir: &Path) -> std::path::PathBuf {
     let files =

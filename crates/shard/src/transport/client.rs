@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_store::Clock;
 use futures::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
@@ -26,7 +27,11 @@ use openraft::{
     },
 };
 use parking_lot::Mutex;
-use tokio::{sync::mpsc, task::spawn_blocking, time::timeout};
+use tokio::{
+    sync::mpsc,
+    task::spawn_blocking,
+    time::{Instant, timeout},
+};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{
     Response, Status,
@@ -34,8 +39,9 @@ use tonic::{
     transport::{Channel, Endpoint},
 };
 
-use super::{INCARNATION_HEADER, MESSAGE_BYTES_MAX, Tls, is_loopback};
+use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX, Tls, is_loopback};
 use crate::{
+    clock_skew::ClockSkew,
     identity::Incarnations,
     proto::{self, raft_transport_client::RaftTransportClient, snapshot_chunk::Part},
     snapshot::{Sender, SnapshotDir},
@@ -49,6 +55,7 @@ use crate::{
 const APPEND_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a stream of appends looks whether it makes progress.
 const APPEND_CHECK_INTERVAL: Duration = Duration::from_secs(1);
+const HELLO_TIMEOUT: Duration = Duration::from_millis(1_000);
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// A connection whose peer says nothing for the sum of both is given up.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
@@ -71,6 +78,8 @@ pub(crate) struct Peers {
     node_id: u64,
     tls: Option<Tls>,
     incarnations: Arc<Incarnations>,
+    clock: Arc<dyn Clock>,
+    pub(crate) clock_skew: ClockSkew,
     channels: Mutex<HashMap<(u64, Kind), (String, Channel)>>,
     /// The last entry that a follower has acknowledged in a group, to which leader.
     acknowledged: Mutex<HashMap<(u32, u64), (Vote, LogId)>>,
@@ -82,12 +91,15 @@ impl Peers {
         node_id: u64,
         tls: Option<Tls>,
         incarnations: Arc<Incarnations>,
+        clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
         Arc::new(Self {
             cluster_id,
             node_id,
             tls,
             incarnations,
+            clock,
+            clock_skew: ClockSkew::default(),
             channels: Mutex::default(),
             acknowledged: Mutex::default(),
         })
@@ -134,6 +146,7 @@ impl Peers {
             target,
             source_incarnation: self.incarnations.own().clone(),
             target_incarnation: self.incarnations.of(target),
+            clock_ms: self.clock.now_ms(),
         }
     }
 
@@ -166,13 +179,33 @@ impl Peers {
         }
     }
 
-    /// Refuses the answer of a node that has lost its data.
+    /// Notes the clock of who has answered, and refuses the answer of a node that has lost its data.
     fn check_answer(&self, target: u64, metadata: &MetadataMap) -> Result<(), RpcError> {
         let incarnation = metadata
             .get_bin(INCARNATION_HEADER)
             .and_then(|value| value.to_bytes().ok())
             .unwrap_or_default();
-        self.incarnations.check(target, &incarnation).map_err(unreachable)
+        self.incarnations.check(target, &incarnation).map_err(unreachable)?;
+        let clock_ms =
+            metadata.get(CLOCK_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        if let Some(clock_ms) = clock_ms {
+            self.clock_skew.heard(target, clock_ms, self.clock.now_ms(), Instant::now());
+        }
+        Ok(())
+    }
+}
+
+impl Peers {
+    /// Asks a node which data and clock it has, and notes both. A node that does not answer is noted
+    /// by those who need it.
+    pub(crate) async fn hello(self: &Arc<Self>, target: u64, address: &str) {
+        let (peers, address) = (self.clone(), address.to_owned());
+        let network = Network { group: 0, target, address, kind: Kind::Liveness, peers };
+        let Ok(mut client) = network.client(Kind::Liveness) else { return };
+        let request = proto::HelloRequest { header: Some(network.header()) };
+        if let Err(error) = network.answer(HELLO_TIMEOUT, client.hello(request)).await {
+            tracing::debug!(target, %error, "no hello");
+        }
     }
 }
 
@@ -506,7 +539,13 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let own = bytes::Bytes::from_static(b"own");
         let incarnations = Arc::new(Incarnations::open(dir.path(), own).expect("opens"));
-        let peers = Peers::new("c".to_owned(), 1, None, incarnations);
+        struct Still;
+        impl Clock for Still {
+            fn now_ms(&self) -> i64 {
+                0
+            }
+        }
+        let peers = Peers::new("c".to_owned(), 1, None, incarnations, Arc::new(Still));
         let check =
             |term, answer| peers.check_acknowledged(1, 2, &Vote::new_committed(term, 1), &answer);
         let conflict = |index| Err(StreamAppendError::Conflict(log_id(1, 1, index)));

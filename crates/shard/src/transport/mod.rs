@@ -16,6 +16,9 @@ use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 /// The response header in which a node says which data it has.
 const INCARNATION_HEADER: &str = "conclave-incarnation-bin";
 
+/// The response header with a node's wall clock, milliseconds since 1970.
+const CLOCK_HEADER: &str = "conclave-clock-ms";
+
 /// Bytes of one message between nodes: a batch is cut at 1 MiB, a single entry may be larger.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
 

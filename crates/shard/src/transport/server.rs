@@ -11,7 +11,7 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
-use super::{INCARNATION_HEADER, MESSAGE_BYTES_MAX};
+use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX};
 use crate::{
     identity::Incarnations,
     proto::{
@@ -44,6 +44,12 @@ pub(crate) trait GroupDirectory: Send + Sync + 'static {
 
     /// A peer remembers this node with other data than it has.
     fn data_is_gone(&self, peer: u64);
+
+    /// This node's wall clock, in milliseconds since 1970.
+    fn now_ms(&self) -> i64;
+
+    /// A peer has said where its clock is.
+    fn heard_clock(&self, peer: u64, clock_ms: i64);
 }
 
 /// The gRPC service between nodes.
@@ -77,8 +83,16 @@ impl<G: GroupDirectory> RaftService<G> {
             .max_encoding_message_size(MESSAGE_BYTES_MAX)
     }
 
-    /// Checks every field of a header, and finds the replica that it names.
+    /// Checks who speaks, and finds the replica that is meant.
     fn accept(&self, header: Option<proto::Header>) -> Result<ReplicaHandles, Status> {
+        let header = self.check(header)?;
+        self.groups
+            .replica(header.group)
+            .ok_or_else(|| Status::unavailable(format!("group {} is not running", header.group)))
+    }
+
+    /// Checks every field of a header but the group.
+    fn check(&self, header: Option<proto::Header>) -> Result<proto::Header, Status> {
         let header = header.ok_or_else(|| Status::invalid_argument("no header"))?;
         if header.cluster_id != self.cluster_id {
             return Err(Status::failed_precondition("meant for another cluster"));
@@ -98,9 +112,8 @@ impl<G: GroupDirectory> RaftService<G> {
         self.incarnations
             .check(header.source, &header.source_incarnation)
             .map_err(|error| Status::failed_precondition(error.to_string()))?;
-        self.groups
-            .replica(header.group)
-            .ok_or_else(|| Status::unavailable(format!("group {} is not running", header.group)))
+        self.groups.heard_clock(header.source, header.clock_ms);
+        Ok(header)
     }
 
     async fn append_all(
@@ -128,11 +141,12 @@ impl<G: GroupDirectory> RaftService<G> {
         Ok(())
     }
 
-    /// An answer that says which data this node has.
+    /// An answer that says which data this node has, and where its clock is.
     fn answer<T>(&self, message: T) -> Response<T> {
         let mut response = Response::new(message);
         let own = MetadataValue::from_bytes(self.incarnations.own());
         response.metadata_mut().insert_bin(INCARNATION_HEADER, own);
+        response.metadata_mut().insert(CLOCK_HEADER, self.groups.now_ms().into());
         response
     }
 }
@@ -253,6 +267,14 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
             }
         };
         Ok(self.answer(proto::TransferLeaderReply { result: Some(result) }))
+    }
+
+    async fn hello(
+        &self,
+        request: Request<proto::HelloRequest>,
+    ) -> Result<Response<proto::Blank>, Status> {
+        self.check(request.into_inner().header)?;
+        Ok(self.answer(proto::Blank {}))
     }
 
     async fn snapshot(

@@ -235,6 +235,38 @@ async fn a_node_is_replaced_by_another_one_that_gets_the_data() {
     committed(&store, commit(POOL, &clock, vec![put(b"\x20new", b"1")])).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_clock_is_off_does_not_lead_and_is_not_ready() {
+    let mut cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    let leader = cluster.leader(1).await;
+    cluster.kill(leader).await;
+    let fast = TestClock::new();
+    fast.advance(10_000);
+    cluster.clocks[leader] = fast;
+    cluster.start_node(leader).await;
+    let noticed = async {
+        while !cluster.host(leader).status().clock_is_off {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, noticed).await.expect("notices");
+    assert!(!cluster.host(leader).status().is_ready());
+    for index in (0..3).filter(|index| *index != leader) {
+        assert!(cluster.host(index).status().is_ready());
+    }
+    cluster.host(cluster.leader(1).await).transfer_leadership(1, leader as u64 + 1).await;
+    let given_away = async {
+        while cluster.leader(1).await == leader {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, given_away).await.expect("gives it away");
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20a", b"1")])).await;
+}
+
 /// A cluster's certificates, in a directory.
 fn certificates(dir: &std::path::Path) -> TlsFiles {
     let ca_key = rcgen::KeyPair::generate().expect("a key");

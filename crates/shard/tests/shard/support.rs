@@ -67,8 +67,11 @@ pub async fn start_alone(dir: &Path, clock: &Arc<TestClock>) -> GroupHost {
 /// Three nodes over loopback, with their directories.
 pub struct Cluster {
     pub clock: Arc<TestClock>,
-    pub dirs: Vec<TempDir>,
+    /// Of each node; the same one, until a test sets another.
+    pub clocks: Vec<Arc<TestClock>>,
+    // before `dirs`: a node is closed before its files go
     pub hosts: Vec<Option<GroupHost>>,
+    pub dirs: Vec<TempDir>,
     pub members: Vec<Member>,
     pub limits: Limits,
     pub tls: Option<TlsFiles>,
@@ -96,8 +99,10 @@ impl Cluster {
             })
             .collect();
         let dirs = (0..3).map(|_| tempfile::tempdir().expect("a directory")).collect();
+        let clock = TestClock::new();
         let mut cluster = Self {
-            clock: TestClock::new(),
+            clocks: vec![clock.clone(); 3],
+            clock,
             dirs,
             hosts: vec![None, None, None],
             members,
@@ -130,7 +135,8 @@ impl Cluster {
 
     async fn start_node_on(&mut self, index: usize, listen: Listen) {
         let options = self.options(index, listen);
-        let host = GroupHost::start(options, self.clock.clone(), Arc::new(ByName)).await;
+        let clock = self.clocks[index].clone();
+        let host = GroupHost::start(options, clock, Arc::new(ByName)).await;
         self.hosts[index] = Some(host.expect("starts"));
     }
 
