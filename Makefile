@@ -43,7 +43,8 @@ test-e2e: deps build ## the end-to-end tests only; PYTEST= for options, for exam
 .PHONY: test-rust-sdk
 test-rust-sdk: deps build ## the AWS SDK for Rust against the binary; not part of `make test`, it builds hundreds of crates
 	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave \
-	  ../../.venv/bin/python -m harness.run cargo test --locked --manifest-path ../rust-sdk/Cargo.toml
+	  ../../.venv/bin/python -m harness.run cargo test --locked --manifest-path ../rust-sdk/Cargo.toml \
+	  --target-dir $(abspath $(TARGET_DIR))
 
 .PHONY: bench
 bench: deps-build ## measure an optimised build beside the machine's limits; BENCH= for options, for example BENCH='--seconds 30'
@@ -62,6 +63,7 @@ test-seeded: deps build ## show that the durability tests catch bugs put in on p
 .PHONY: fmt
 fmt: ## format the Rust code
 	cargo fmt --all
+	cargo fmt --manifest-path tests/rust-sdk/Cargo.toml
 
 .PHONY: deps
 deps: ## install what is missing: system packages, .venv, node modules

@@ -9,6 +9,7 @@ credentials`. Nodes are started from the main thread only: they end with the thr
 
 import collections
 import concurrent.futures
+import itertools
 import json
 import pathlib
 import random
@@ -78,7 +79,10 @@ def make_authority(directory, cluster_id=CLUSTER_ID):
 
 
 def issue(directory, node_id, name, cluster_id=CLUSTER_ID):
-    """A certificate of the authority in `directory`. Returns the paths of the authority, the certificate and its key."""
+    """A certificate of the authority in `directory`, of a gateway when `node_id` is 0.
+
+    Returns the paths of the authority, the certificate and its key.
+    """
     arguments = ["--cluster-id", cluster_id, "--node-id", node_id, "--name", name, "--host", "127.0.0.1"]
     must(conclave("pki", "issue", "--dir", directory, *arguments))
     return {
@@ -421,7 +425,7 @@ class Load:
                 self._sign_in(mine[-1])
                 self._sign_in(chooser.choice(mine))
             except Failed:
-                pass
+                self._stop.wait(0.05)
 
     def _sign_up(self, username, by_admin):
         self.attempted.add(username)
@@ -479,9 +483,9 @@ class Load:
         return sum(1 for ack in self.acks[-1_000:] if ack > when)
 
     def longest_gap(self, start, end):
-        """The longest time between two successive acknowledgements of all clients, of those that touch the interval."""
+        """The longest time between two successive acknowledgements of all clients, of those that ended in the interval."""
         acks = sorted([self.started, *self.acks, self.ended])
-        return max(b - a for a, b in zip(acks, acks[1:]) if b > start and a < end)
+        return max((b - a for a, b in itertools.pairwise(acks) if start < b <= end), default=0.0)
 
     def summary(self):
         latencies = sorted(self.latencies)

@@ -8,6 +8,7 @@
 mod channels;
 mod location;
 mod routing;
+mod trace_context;
 
 pub use channels::TlsFiles;
 pub use routing::{RoutingLimits, RoutingOptions, RoutingStore};

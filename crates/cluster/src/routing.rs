@@ -22,10 +22,12 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 use tonic::{Code, Request, Status};
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     channels::{Channels, TlsFiles},
     location::{Locations, question},
+    trace_context,
 };
 
 /// How long a [`RoutingStore`] tries.
@@ -97,6 +99,8 @@ enum Attempt<T> {
     },
     /// Nothing was done.
     Failed(String),
+    /// Nothing was done: the node serves another cluster, or has no such group.
+    Misrouted(String),
     /// A commit may have been done.
     Unknown(String),
     /// It can never be done.
@@ -186,7 +190,7 @@ impl RoutingStore {
         use proto::read_reply::Result as Reply;
         let answer = match self.service(&node) {
             Ok(Service::Local(shard)) => shard.read(Request::new(request)).await,
-            Ok(Service::Remote(mut client)) => client.read(request).await,
+            Ok(Service::Remote(mut client)) => client.read(trace_context::request(request)).await,
             Err(error) => return Attempt::Failed(error.to_string()),
         };
         match answer.map(|reply| reply.into_inner().result) {
@@ -206,7 +210,7 @@ impl RoutingStore {
         use proto::commit_reply::Result as Reply;
         let answer = match self.service(&node) {
             Ok(Service::Local(shard)) => shard.commit(Request::new(request)).await,
-            Ok(Service::Remote(mut client)) => client.commit(request).await,
+            Ok(Service::Remote(mut client)) => client.commit(trace_context::request(request)).await,
             Err(error) => return Attempt::Failed(error.to_string()),
         };
         match answer.map(|reply| reply.into_inner().result) {
@@ -229,8 +233,26 @@ impl RoutingStore {
         }
     }
 
-    /// Attempts until one succeeds, a repetition cannot help, or the deadline has come.
+    /// [`Self::try_until`] in a span that says how often it was tried.
     async fn until<T, F: Future<Output = Attempt<T>>>(
+        &self,
+        group: u32,
+        limit: Duration,
+        mut attempt: impl FnMut(Node) -> F,
+    ) -> Result<T, StoreError> {
+        let span = tracing::info_span!("store.route", group = i64::from(group), attempts = Empty);
+        let mut attempts = 0_u32;
+        let counted = |node| {
+            attempts += 1;
+            attempt(node)
+        };
+        let result = self.try_until(group, limit, counted).instrument(span.clone()).await;
+        span.record("attempts", i64::from(attempts));
+        result
+    }
+
+    /// Attempts until one succeeds, a repetition cannot help, or the deadline has come.
+    async fn try_until<T, F: Future<Output = Attempt<T>>>(
         &self,
         group: u32,
         limit: Duration,
@@ -240,6 +262,8 @@ impl RoutingStore {
         let deadline = Instant::now() + limit;
         let mut backoff = limits.backoff_min;
         let mut unknown = None;
+        // says more of what is wrong than that other nodes cannot be reached
+        let mut misrouted = None;
         let mut hints_followed = 0;
         loop {
             let node = self.pick(group);
@@ -266,6 +290,11 @@ impl RoutingStore {
                     self.suspect(group, node);
                     detail
                 }
+                Attempt::Misrouted(detail) => {
+                    self.suspect(group, node);
+                    misrouted = Some(detail.clone());
+                    detail
+                }
                 Attempt::Unknown(detail) => {
                     self.suspect(group, node);
                     unknown = Some(detail.clone());
@@ -277,7 +306,7 @@ impl RoutingStore {
                 tracing::debug!(group, failure, "the deadline has come");
                 return Err(match unknown {
                     Some(detail) => StoreError::Unknown { detail },
-                    None => StoreError::Unavailable { detail: failure },
+                    None => StoreError::Unavailable { detail: misrouted.unwrap_or(failure) },
                 });
             }
             sleep(backoff).await;
@@ -371,9 +400,8 @@ fn from_refused<T>(refused: proto::Refused) -> Attempt<T> {
         Reason::Overloaded => Attempt::Busy { retry_after_ms: refused.retry_after_ms },
         Reason::Invalid => Attempt::Invalid(refused.detail),
         Reason::Unknown => Attempt::Unknown(refused.detail),
-        Reason::Unavailable | Reason::Misrouted | Reason::Unspecified => {
-            Attempt::Failed(refused.detail)
-        }
+        Reason::Misrouted => Attempt::Misrouted(refused.detail),
+        Reason::Unavailable | Reason::Unspecified => Attempt::Failed(refused.detail),
     }
 }
 

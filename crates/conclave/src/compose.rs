@@ -114,7 +114,7 @@ pub fn gateway(
         PRINCIPAL_LOOKUPS,
     );
     let api = Api {
-        dispatcher: operations::register(Dispatcher::new(), world),
+        dispatcher: operations::register(Dispatcher::new(), world, metrics),
         authenticator: Authenticator::new(
             sigv4::Options::default(),
             Mode::Verify,

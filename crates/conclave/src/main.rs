@@ -5,6 +5,7 @@
 
 mod adapters;
 mod admin;
+mod auth_metrics;
 mod cli;
 mod clock;
 mod compose;

@@ -3,15 +3,20 @@
 use std::sync::Arc;
 
 use conclave_api::ops;
-use conclave_gateway::dispatch::{CallContext, Dispatcher, Identity};
+use conclave_gateway::{
+    dispatch::{CallContext, Dispatcher, Identity},
+    metrics::Metrics,
+};
 use conclave_identity::{
-    auth, clients, pools, users,
     call::{Call, CallPrincipal},
+    clients, pools, users,
     world::World,
 };
 
+use crate::auth_metrics;
+
 /// Registers every operation that is built. The others answer 501 by name.
-pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>) -> Dispatcher {
+pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metrics) -> Dispatcher {
     macro_rules! on {
         ($($operation:ident => $($handler:ident)::+,)*) => {
             $(
@@ -19,6 +24,17 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>) -> Dispatcher {
                 dispatcher = dispatcher.on::<ops::$operation, _, _>(move |context: CallContext, input| {
                     let world = Arc::clone(&world_of);
                     async move { $($handler)::+(&world, &call(&context), input).await }
+                });
+            )*
+        };
+    }
+    macro_rules! counted {
+        ($($operation:ident => $($handler:ident)::+,)*) => {
+            $(
+                let (world_of, metrics_of) = (Arc::clone(world), metrics.clone());
+                dispatcher = dispatcher.on::<ops::$operation, _, _>(move |context: CallContext, input| {
+                    let (world, metrics) = (Arc::clone(&world_of), metrics_of.clone());
+                    async move { $($handler)::+(&metrics, &world, &call(&context), input).await }
                 });
             )*
         };
@@ -42,8 +58,10 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>) -> Dispatcher {
         AdminDeleteUser => users::admin_delete_user,
         ListUsers => users::list_users,
         GetUser => users::get_user,
-        InitiateAuth => auth::initiate_auth,
-        RespondToAuthChallenge => auth::respond_to_auth_challenge,
+    }
+    counted! {
+        InitiateAuth => auth_metrics::initiate_auth,
+        RespondToAuthChallenge => auth_metrics::respond_to_auth_challenge,
     }
     dispatcher
 }

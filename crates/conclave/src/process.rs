@@ -91,10 +91,7 @@ impl Process {
         stop.send_replace(true);
         management.await?;
         drop(parts);
-        match Arc::try_unwrap(self.host) {
-            Ok(host) => host.shutdown().await,
-            Err(_) => tracing::warn!("the groups are still in use and are not stopped in order"),
-        }
+        self.host.stop().await;
         match why {
             Stop::Signal => Ok(()),
             Stop::Fatal(reason) => bail!("{reason}"),

@@ -1,11 +1,17 @@
 //! Logs, and traces when a collector is configured. Both are made of the same spans, which carry
 //! operations, ids of requests and outcomes, never what users send.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
-use opentelemetry::{KeyValue, trace::TracerProvider as _};
+use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
-use opentelemetry_sdk::{Resource, trace::SdkTracerProvider};
+use opentelemetry_sdk::{Resource, propagation::TraceContextPropagator, trace::SdkTracerProvider};
 use tracing_subscriber::{EnvFilter, Layer, layer::SubscriberExt, util::SubscriberInitExt};
+
+/// How long one batch of spans may take to be sent: a collector that does not answer must not keep the
+/// process from ending.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// How logs are written, and where traces go.
 #[derive(Debug, Clone, Default)]
@@ -32,11 +38,17 @@ pub fn start(options: &Options) -> Result<Telemetry> {
         .context("the log filter cannot be parsed")?;
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let lines = if options.json {
-        lines.json().with_current_span(true).with_span_list(false).boxed()
+        // all spans, outermost first: the request's has its id
+        lines.json().with_current_span(false).with_span_list(true).boxed()
     } else {
         lines.with_target(true).boxed()
     };
-    let traces = options.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, options)).transpose()?;
+    let traces =
+        options.otlp_endpoint.as_deref().map(|endpoint| exporter(endpoint, options)).transpose()?;
+    if traces.is_some() {
+        // other nodes continue a request's trace
+        global::set_text_map_propagator(TraceContextPropagator::new());
+    }
     let spans = traces
         .as_ref()
         .map(|provider| tracing_opentelemetry::layer().with_tracer(provider.tracer("conclave")));
@@ -52,6 +64,7 @@ fn exporter(endpoint: &str, options: &Options) -> Result<SdkTracerProvider> {
     let exporter = SpanExporter::builder()
         .with_tonic()
         .with_endpoint(endpoint)
+        .with_timeout(EXPORT_TIMEOUT)
         .build()
         .context("the OTLP exporter cannot be made")?;
     let resource = Resource::builder()

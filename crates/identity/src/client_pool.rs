@@ -10,7 +10,7 @@ use conclave_store::{DIRECTORY_SCOPE, keys, proto};
 use crate::{
     config::{ClientConfig, PoolConfig},
     errors,
-    tx::{Failure, Page, Query, Tx},
+    tx::{self, Failure, Page, Query, Tx},
     world::World,
 };
 
@@ -28,7 +28,7 @@ pub async fn client_pool(world: &World, client_id: &str) -> Result<String, ApiEr
         gets: vec![Bytes::from(keys::client_location(client_id))],
         ..Default::default()
     };
-    let result = world.store.read(read).await.map_err(|error| errors::store(&error))?;
+    let result = tx::read(world, read).await.map_err(|error| errors::store(&error))?;
     let location = result.rows.into_iter().next().and_then(|row| row.value);
     location
         .and_then(|value| String::from_utf8(value.to_vec()).ok())

@@ -26,7 +26,7 @@ use crate::{
 /// Signing keys that a pool can have at a time: two uses, each with a few generations.
 const SIGNING_KEYS_MAX: u32 = 32;
 /// App clients of one pool that are kept decoded.
-const CLIENTS_KEPT_MAX: usize = 10_000;
+const CLIENTS_KEPT_MAX: usize = 1_000;
 
 /// What a token key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -120,7 +120,7 @@ impl PoolConfig {
             }
             if let Some(value) = &row.value {
                 let key = SigningKeyRecord::decode(value.clone()).map_err(|_| undecodable())?;
-                signing.push(TokenKey::open(&keyring, scope, &row.key, &key)?);
+                signing.extend(TokenKey::open(&keyring, scope, &row.key, &key)?);
             }
         }
         // the JWKS lists ID-token keys first, as Cognito's does
@@ -210,8 +210,16 @@ impl TokenKey {
         scope: &str,
         row_key: &[u8],
         record: &SigningKeyRecord,
-    ) -> Result<Self, ApiError> {
-        let token_use = if record.r#use == "id" { TokenUse::Id } else { TokenUse::Access };
+    ) -> Result<Option<Self>, ApiError> {
+        // a use or a state of a later version, such as a revoked key's, is good for nothing here
+        let token_use = match record.r#use.as_str() {
+            "id" => TokenUse::Id,
+            "access" => TokenUse::Access,
+            _ => return Ok(None),
+        };
+        if record.state() == State::Unspecified {
+            return Ok(None);
+        }
         let jwk = Jwk {
             alg: "RS256".to_owned(),
             e: record.e.clone(),
@@ -231,14 +239,14 @@ impl TokenKey {
                 .map_err(|_| errors::internal("a signing key does not parse"))?;
             Some(Arc::new(key))
         };
-        Ok(Self {
+        Ok(Some(Self {
             token_use,
             kid: record.kid.clone(),
             active: record.state() == State::Active,
             jwk,
             verifying,
             signing,
-        })
+        }))
     }
 }
 
@@ -317,4 +325,50 @@ fn decode<R: Message + Default>(
 
 fn undecodable() -> ApiError {
     errors::internal("a stored record cannot be decoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{testing::{new_pool, test_world}, tx};
+
+    #[tokio::test]
+    async fn a_key_of_an_unknown_use_or_state_is_neither_shown_nor_accepted() {
+        let world = test_world().await;
+        let pool_id = new_pool(&world).await;
+        let read = proto::Read {
+            scope: pool_id.clone(),
+            gets: PoolConfig::gets().into(),
+            scans: vec![PoolConfig::scan()],
+            ..Default::default()
+        };
+        let result = tx::read(&world, read).await.unwrap();
+        let change = |change: fn(&mut SigningKeyRecord)| {
+            let mut result = result.clone();
+            for row in &mut result.rows {
+                if row.key.starts_with(&keys::signing_keys()) {
+                    let mut record = SigningKeyRecord::decode(row.value.clone().unwrap()).unwrap();
+                    change(&mut record);
+                    row.value = Some(record.encode_to_vec().into());
+                }
+            }
+            PoolConfig::from_rows(&world, &pool_id, &result).unwrap()
+        };
+        assert_eq!(change(|_| {}).jwks().keys.len(), 2);
+        for config in [
+            change(|record| record.state = 77),
+            change(|record| record.state = 0),
+            change(|record| record.r#use = "something".to_owned()),
+        ] {
+            assert_eq!(config.jwks().keys, []);
+            assert!(config.active_key(TokenUse::Access).is_err());
+        }
+        // a retired key's tokens are accepted, and it signs no more
+        let retired = change(|record| record.set_state(State::Retired));
+        let jwks = retired.jwks();
+        assert_eq!(jwks.keys.len(), 2);
+        assert!(retired.verifying_key(TokenUse::Id, &jwks.keys[0].kid).is_some());
+        assert!(retired.verifying_key(TokenUse::Access, &jwks.keys[0].kid).is_none());
+        assert!(retired.active_key(TokenUse::Id).is_err());
+    }
 }

@@ -44,3 +44,51 @@ impl ConfigCache {
         self.pools.write().remove(pool_id);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use conclave_store::proto;
+
+    use super::*;
+    use crate::testing::{TestWorld, new_pool, test_world};
+    use crate::{config::PoolConfig, tx};
+
+    /// The pool's configuration, said to be of `epoch`.
+    async fn config(world: &TestWorld, pool_id: &str, epoch: u64) -> Arc<PoolConfig> {
+        let read = proto::Read {
+            scope: pool_id.to_owned(),
+            gets: PoolConfig::gets().into(),
+            scans: vec![PoolConfig::scan()],
+            ..Default::default()
+        };
+        let mut result = tx::read(world, read).await.unwrap();
+        result.epoch = epoch;
+        Arc::new(PoolConfig::from_rows(world, pool_id, &result).unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_comes_late_does_not_replace_a_newer_one() {
+        let world = test_world().await;
+        let pool_id = new_pool(&world).await;
+        let cache = ConfigCache::new(10);
+        for (epoch, kept) in [(2, 2), (1, 2), (3, 3), (2, 3), (3, 3)] {
+            cache.insert(&pool_id, &config(&world, &pool_id, epoch).await);
+            assert_eq!(cache.get(&pool_id).unwrap().epoch, kept);
+        }
+        cache.remove(&pool_id);
+        assert!(cache.get(&pool_id).is_none());
+    }
+
+    #[tokio::test]
+    async fn a_full_cache_forgets_one_for_each_that_comes() {
+        let world = test_world().await;
+        let pool_id = new_pool(&world).await;
+        let config = config(&world, &pool_id, 1).await;
+        let cache = ConfigCache::new(3);
+        for number in 0..10 {
+            cache.insert(&number.to_string(), &config);
+            assert!(cache.get(&number.to_string()).is_some());
+            assert!(cache.pools.read().len() <= 3);
+        }
+    }
+}

@@ -20,7 +20,9 @@ pub struct Memo {
     password_hash: OnceCell<String>,
     password_verdict: tokio::sync::Mutex<Option<(String, bool)>>,
     srp_verifier: tokio::sync::Mutex<Option<(String, SecretBytes)>>,
+    claim_verdict: parking_lot::Mutex<Option<(bool, bool)>>,
     sub: OnceLock<String>,
+    origin_jti: OnceLock<String>,
     code: OnceLock<SecretString>,
     temporary_password: OnceLock<SecretString>,
 }
@@ -29,6 +31,22 @@ impl Memo {
     /// The id of the user that this request makes.
     pub fn sub(&self, world: &World) -> &str {
         self.sub.get_or_init(|| ids::uuid(&*world.entropy))
+    }
+
+    /// The id of the sign-in that this request completes.
+    pub fn origin_jti(&self, world: &World) -> &str {
+        self.origin_jti.get_or_init(|| ids::uuid(&*world.entropy))
+    }
+
+    /// Whether the request's SRP claim holds, once that is known; with the user's verifier, or without.
+    pub fn claim_verdict(&self, with_verifier: bool) -> Option<bool> {
+        let known = *self.claim_verdict.lock();
+        known.filter(|(of, _)| *of == with_verifier).map(|(_, verdict)| verdict)
+    }
+
+    /// Keeps what [`Self::claim_verdict`] answers.
+    pub fn keep_claim_verdict(&self, with_verifier: bool, verdict: bool) {
+        *self.claim_verdict.lock() = Some((with_verifier, verdict));
     }
 
     /// The confirmation code that this request sends: six digits.
@@ -90,7 +108,7 @@ impl Memo {
             let passwords = Arc::clone(&world.passwords);
             let password = password.clone();
             let salt = entropy::bytes(&*world.entropy);
-            let hash = world.cpu.run(move || passwords.hash(password.expose().as_bytes(), &salt)).await;
+            let hash = world.cpu.run_long(move || passwords.hash(password.expose().as_bytes(), &salt)).await;
             hash.map_err(errors::cpu)?.map_err(|_| errors::internal("a password could not be hashed"))
         });
         hash.await.cloned()
@@ -119,7 +137,7 @@ impl Memo {
         let hash = encoded.to_owned();
         let verdict = world
             .cpu
-            .run(move || {
+            .run_long(move || {
                 if hash.is_empty() {
                     passwords.dummy_verify(password.expose().as_bytes());
                     return false;

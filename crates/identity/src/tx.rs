@@ -18,6 +18,7 @@ use conclave_store::{
 };
 use futures::future::BoxFuture;
 use prost::Message;
+use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     config::{ClientConfig, PoolConfig},
@@ -41,6 +42,11 @@ pub trait Transaction: Send + Sync {
 
     /// The pool id, or [`conclave_store::DIRECTORY_SCOPE`].
     fn scope(&self) -> &str;
+
+    /// What the caller is told when the scope is gone by the time of the commit.
+    fn scope_is_gone(&self) -> ApiError {
+        errors::user_pool_not_found(self.scope())
+    }
 
     /// Loads, decides and states writes. Runs again after a conflict, so it has no effects of its own.
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output>;
@@ -135,6 +141,21 @@ impl Query {
         self
     }
 
+    /// Under the id of every [`Self::follow`] so far, also the first `limit` rows whose keys begin with
+    /// `before ++ id ++ after`, for [`Tx::loaded_under`].
+    #[must_use]
+    pub fn under_each_follow(mut self, before: Vec<u8>, after: Vec<u8>, limit: u32) -> Self {
+        let (before, after) = (Bytes::from(before), Bytes::from(after));
+        for follow in &mut self.follows {
+            follow.hops.push(proto::Hop {
+                before: before.clone(),
+                after: after.clone(),
+                prefix_limit: limit,
+            });
+        }
+        self
+    }
+
     /// The first `limit` rows that begin with `prefix`, after the key `after`.
     #[must_use]
     pub fn scan(mut self, prefix: Vec<u8>, after: Vec<u8>, limit: u32) -> Self {
@@ -207,7 +228,7 @@ impl<'w> Tx<'w> {
     /// The store's, and in a pool scope ResourceNotFoundException when there is no such pool.
     pub async fn load(&mut self, query: Query) -> Result<Vec<Page>, Failure> {
         if self.scope == conclave_store::DIRECTORY_SCOPE {
-            let result = self.world.store.read(self.request(&query, false)).await?;
+            let result = read(self.world, self.request(&query, false)).await?;
             self.take(result, 0);
             return Ok(std::mem::take(&mut self.pages));
         }
@@ -224,7 +245,7 @@ impl<'w> Tx<'w> {
         // twice at most: a read that holds the configuration agrees with itself
         loop {
             let request = self.request(&query, with_config);
-            let result = self.world.store.read(request).await?;
+            let result = read(self.world, request).await?;
             if !result.scope_exists {
                 self.world.configs.remove(self.scope);
                 return Err(errors::user_pool_not_found(self.scope).into());
@@ -262,7 +283,7 @@ impl<'w> Tx<'w> {
     /// # Errors
     /// The store's; InternalErrorException when the scope exists.
     pub async fn begin_scope(&mut self) -> Result<(), Failure> {
-        let result = self.world.store.read(self.request(&Query::new(), false)).await?;
+        let result = read(self.world, self.request(&Query::new(), false)).await?;
         if result.scope_exists {
             return Err(errors::internal("a scope that was to be made exists").into());
         }
@@ -357,6 +378,17 @@ impl<'w> Tx<'w> {
     /// The text of a loaded row: an index's sub, or a pool's id.
     pub fn get_text(&self, key: &[u8]) -> Option<String> {
         self.get_bytes(key).and_then(|value| String::from_utf8(value.to_vec()).ok())
+    }
+
+    /// The loaded rows that exist and whose keys begin with `prefix`, by key.
+    pub fn loaded_under<'t>(
+        &'t self,
+        prefix: &'t [u8],
+    ) -> impl Iterator<Item = (&'t Bytes, &'t Bytes)> {
+        self.rows
+            .range(Bytes::copy_from_slice(prefix)..)
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .filter_map(|(key, row)| row.value.as_ref().map(|value| (key, value)))
     }
 
     // ---- writing ----------------------------------------------------------------------------
@@ -472,8 +504,24 @@ impl<'w> Tx<'w> {
 /// What the decision refuses; TooManyRequestsException after [`TRIES_MAX`] conflicts; what the
 /// store's errors mean to a caller.
 pub async fn transact<T: Transaction>(world: &World, transaction: &T) -> Result<T::Output, ApiError> {
+    let span = tracing::info_span!("transact", tries = Empty, outcome = Empty);
+    let mut tries = 0;
+    let result = run(world, transaction, &mut tries).instrument(span.clone()).await;
+    // signed: an exporter makes text of unsigned numbers
+    span.record("tries", i64::from(tries));
+    span.record("outcome", result.as_ref().map_or_else(|error| error.code.as_str(), |_| "OK"));
+    result
+}
+
+/// Counts in `tries` how often it decides.
+async fn run<T: Transaction>(
+    world: &World,
+    transaction: &T,
+    tries: &mut u32,
+) -> Result<T::Output, ApiError> {
     let memo = Memo::default();
-    for _ in 0..TRIES_MAX {
+    while *tries < TRIES_MAX {
+        *tries += 1;
         let mut tx = Tx::new(world, &memo, transaction.scope());
         let decision = transaction.decide(&mut tx).await;
         let answer = match decision {
@@ -490,7 +538,7 @@ pub async fn transact<T: Transaction>(world: &World, transaction: &T) -> Result<
                     let refusal = tx.bounds.remove(&key);
                     return Err(refusal.unwrap_or_else(|| errors::internal("a counter left its bounds")));
                 }
-                Settled::ScopeGone => return Err(errors::user_pool_not_found(transaction.scope())),
+                Settled::ScopeGone => return Err(transaction.scope_is_gone()),
             }
         }
         let reply = answer?;
@@ -512,17 +560,71 @@ enum Settled {
     ScopeGone,
 }
 
-/// Commits; an unknown outcome is repeated with the same bytes, never decided again.
+/// Reads, in a span that says how much: never which rows.
+pub(crate) async fn read(world: &World, read: proto::Read) -> Result<proto::ReadResult, StoreError> {
+    let span = tracing::info_span!(
+        "store.read",
+        gets = read.gets.len(),
+        follows = read.follows.len(),
+        scans = read.scans.len(),
+        rows = Empty,
+        outcome = Empty,
+    );
+    let result = world.store.read(read).instrument(span.clone()).await;
+    span.record("outcome", result.as_ref().map_or_else(name, |_| "OK"));
+    if let Ok(result) = &result {
+        span.record("rows", result.rows.len());
+    }
+    result
+}
+
+/// What a span calls an error: its text can name a scope.
+fn name(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::Unavailable { .. } => "Unavailable",
+        StoreError::Overloaded { .. } => "Overloaded",
+        StoreError::Unknown { .. } => "Unknown",
+        StoreError::Invalid { .. } => "Invalid",
+    }
+}
+
+/// Commits, in a span that says how much is written and what came of it: never which rows.
 async fn settle(world: &World, commit: proto::Commit) -> Result<Settled, ApiError> {
+    let span = tracing::info_span!(
+        "store.commit",
+        checks = commit.checks.len(),
+        writes = commit.writes.len(),
+        repeats = Empty,
+        outcome = Empty,
+    );
+    commit_until_known(world, commit).instrument(span).await
+}
+
+/// Commits; an unknown outcome is repeated with the same bytes, never decided again.
+async fn commit_until_known(world: &World, commit: proto::Commit) -> Result<Settled, ApiError> {
     use proto::outcome::Result as Answer;
     let mut repeats = 0;
-    let outcome = loop {
+    let answer = loop {
         match world.store.commit(commit.clone()).await {
-            Ok(outcome) => break outcome,
             Err(StoreError::Unknown { .. }) if repeats < REPEATS_MAX => repeats += 1,
-            Err(error) => return Err(errors::store(&error)),
+            answer => break answer,
         }
     };
+    let span = Span::current();
+    span.record("repeats", i64::from(repeats));
+    span.record(
+        "outcome",
+        match &answer {
+            Ok(proto::Outcome { result: Some(Answer::Committed(_)) }) => "Committed",
+            Ok(proto::Outcome { result: Some(Answer::Conflict(_)) }) => "Conflict",
+            Ok(proto::Outcome { result: Some(Answer::Stale(_)) }) => "Stale",
+            Ok(proto::Outcome { result: Some(Answer::OutOfBounds(_)) }) => "OutOfBounds",
+            Ok(proto::Outcome { result: Some(Answer::ScopeGone(_)) }) => "ScopeGone",
+            Ok(proto::Outcome { result: None }) => "None",
+            Err(error) => name(error),
+        },
+    );
+    let outcome = answer.map_err(|error| errors::store(&error))?;
     match outcome.result {
         Some(Answer::Committed(_)) => Ok(Settled::Committed),
         Some(Answer::Conflict(_)) => Ok(Settled::Again),

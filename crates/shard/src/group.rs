@@ -22,6 +22,7 @@ use tokio::{
     sync::{Mutex, Semaphore, watch},
     time::{Instant, timeout},
 };
+use tracing::Instrument as _;
 
 use crate::{
     host::Limits,
@@ -322,6 +323,15 @@ impl Group {
 
     /// A linearizable read.
     pub(crate) async fn read(&self, read: &store::Read) -> Result<store::ReadResult, GroupError> {
+        let span = tracing::info_span!(
+            "shard.read",
+            group = i64::from(self.id),
+            node = self.shared.node_id
+        );
+        self.read_now(read).instrument(span).await
+    }
+
+    async fn read_now(&self, read: &store::Read) -> Result<store::ReadResult, GroupError> {
         limits::check_read(read).map_err(GroupError::Invalid)?;
         let _permit = self.reads.try_acquire().map_err(|_| overloaded())?;
         let replica = self.replica()?;
@@ -349,12 +359,22 @@ impl Group {
 
     /// Commits one transaction.
     pub(crate) async fn commit(&self, commit: store::Commit) -> Result<store::Outcome, GroupError> {
+        let span = tracing::info_span!(
+            "shard.commit",
+            group = i64::from(self.id),
+            node = self.shared.node_id
+        );
+        self.commit_now(commit).instrument(span).await
+    }
+
+    async fn commit_now(&self, commit: store::Commit) -> Result<store::Outcome, GroupError> {
         limits::check_commit(&commit).map_err(GroupError::Invalid)?;
         let Ok(_permit) = self.commits.try_acquire() else {
             Counters::count(&self.counters.commits_overloaded);
             return Err(overloaded());
         };
         let started = Instant::now();
+        let _proposal = self.state.proposals.remember(commit.id.clone());
         let result = self.propose(store::entry::Command::Commit(commit)).await;
         match &result {
             Ok(_) => self.counters.committed(started.elapsed()),

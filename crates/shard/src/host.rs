@@ -14,13 +14,17 @@ use conclave_store::{
     proto::shard_server::{Shard, ShardServer},
 };
 use openraft::{BasicNode, Config, SnapshotPolicy};
+use parking_lot::Mutex;
 use tokio::{
     runtime::Runtime,
     sync::watch,
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use tonic::transport::{Server, server::TcpIncoming};
+use tonic::{
+    service::interceptor::InterceptedService,
+    transport::{Server, server::TcpIncoming},
+};
 
 pub use crate::retention::Retention;
 use crate::{
@@ -34,7 +38,7 @@ use crate::{
     state_db::SharedMemory,
     status::HostStatus,
     sweeper,
-    transport::{GroupDirectory, Peers, RaftService, ReplicaHandles, Tls, TlsFiles},
+    transport::{CheckPeer, GroupDirectory, Peers, RaftService, ReplicaHandles, Tls, TlsFiles},
 };
 
 /// One voter of the cluster as it is first made.
@@ -237,9 +241,9 @@ pub enum MembershipError {
 pub struct GroupHost {
     inner: Arc<HostInner>,
     placement: Arc<dyn Placement>,
-    server: Option<JoinHandle<()>>,
     local_address: Option<SocketAddr>,
-    runtime: Option<Runtime>,
+    server: Mutex<Option<JoinHandle<()>>>,
+    runtime: Mutex<Option<Runtime>>,
 }
 
 /// What the services of a node share.
@@ -308,7 +312,13 @@ impl GroupHost {
             .spawn(start_groups(options, clock, handle.clone(), clients))
             .await
             .map_err(io::Error::other)??;
-        Ok(Self { inner, placement, server, local_address, runtime: starting.runtime.take() })
+        Ok(Self {
+            inner,
+            placement,
+            local_address,
+            server: Mutex::new(server),
+            runtime: Mutex::new(starting.runtime.take()),
+        })
     }
 
     /// The store contract over this node's groups: for a node that is alone.
@@ -383,14 +393,16 @@ impl GroupHost {
         }
     }
 
-    /// Hands over leadership, stops the groups and closes the data directory.
-    pub async fn shutdown(mut self) {
+    /// Hands leadership over, stops the groups and makes their state durable. Nothing is served
+    /// afterwards.
+    pub async fn stop(&self) {
         self.inner.hand_over().await;
         self.inner.shared.stopping.send_replace(true);
         for group in self.inner.groups.values() {
             group.stop().await;
         }
-        if let Some(server) = self.server.take() {
+        let server = self.server.lock().take();
+        if let Some(server) = server {
             const DRAIN: Duration = Duration::from_secs(2);
             // connections of peers and gateways stay open by themselves
             let _ = timeout(DRAIN, server).await;
@@ -398,8 +410,14 @@ impl GroupHost {
         self.close().await;
     }
 
+    /// [`GroupHost::stop`], and closes the data directory, unless a store or service of the host is
+    /// still held.
+    pub async fn shutdown(self) {
+        self.stop().await;
+    }
+
     /// Ends at once, as after a crash: nothing is handed over, flushed or answered.
-    pub async fn kill(mut self) {
+    pub async fn kill(self) {
         self.inner.shared.stopping.send_replace(true);
         self.close().await;
     }
@@ -409,8 +427,9 @@ impl GroupHost {
         &self.inner
     }
 
-    async fn close(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+    async fn close(&self) {
+        let runtime = self.runtime.lock().take();
+        if let Some(runtime) = runtime {
             const CLOSE: Duration = Duration::from_secs(5);
             let closed = tokio::task::spawn_blocking(move || runtime.shutdown_timeout(CLOSE));
             // only a panic in a destructor can make this an error
@@ -422,7 +441,7 @@ impl GroupHost {
 impl Drop for GroupHost {
     fn drop(&mut self) {
         self.inner.shared.stopping.send_replace(true);
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.runtime.get_mut().take() {
             runtime.shutdown_background();
         }
     }
@@ -617,9 +636,10 @@ async fn serve(
         let shard = ShardServer::new(shard)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let check = CheckPeer::new(&shared.cluster_id, tls.is_some());
         server
-            .add_service(raft)
-            .add_service(shard)
+            .add_service(InterceptedService::new(raft, check.clone()))
+            .add_service(InterceptedService::new(shard, check))
             .serve_with_incoming_shutdown(incoming, shared.stopped())
             .await
             .map_err(io::Error::other)

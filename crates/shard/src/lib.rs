@@ -20,6 +20,7 @@ mod identity;
 mod local_store;
 mod log_store;
 mod log_writer;
+mod proposals;
 mod read_index;
 mod retention;
 mod service;
@@ -28,6 +29,7 @@ mod state_db;
 mod state_machine;
 mod status;
 mod sweeper;
+mod trace_context;
 mod transport;
 mod types;
 

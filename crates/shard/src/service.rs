@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use conclave_store::proto as store;
-use tonic::{Request, Response, Status};
+use tonic::{Request, Response, Status, metadata::MetadataMap};
+use tracing::Instrument as _;
 
-use crate::{group::GroupError, host::HostInner};
+use crate::{group::GroupError, host::HostInner, trace_context};
 
 /// Serves the groups of one node.
 #[derive(Clone)]
@@ -22,11 +23,17 @@ impl ShardService {
 
     async fn run<T: Send + 'static>(
         &self,
+        metadata: &MetadataMap,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Result<T, Status> {
         match &self.runtime {
             Some(runtime) => {
-                runtime.spawn(work).await.map_err(|_| Status::internal("the call has failed"))
+                let span = tracing::info_span!("shard.call", node = self.host.shared.node_id);
+                trace_context::adopt(&span, metadata);
+                runtime
+                    .spawn(work.instrument(span))
+                    .await
+                    .map_err(|_| Status::internal("the call has failed"))
             }
             None => Ok(work.await),
         }
@@ -109,8 +116,9 @@ impl store::shard_server::Shard for ShardService {
         request: Request<store::ReadRequest>,
     ) -> Result<Response<store::ReadReply>, Status> {
         let host = self.host.clone();
-        let reply = async move { host.read_request(request.into_inner()).await };
-        Ok(Response::new(self.run(reply).await?))
+        let (metadata, _, request) = request.into_parts();
+        let reply = async move { host.read_request(request).await };
+        Ok(Response::new(self.run(&metadata, reply).await?))
     }
 
     async fn commit(
@@ -118,8 +126,9 @@ impl store::shard_server::Shard for ShardService {
         request: Request<store::CommitRequest>,
     ) -> Result<Response<store::CommitReply>, Status> {
         let host = self.host.clone();
-        let reply = async move { host.commit_request(request.into_inner()).await };
-        Ok(Response::new(self.run(reply).await?))
+        let (metadata, _, request) = request.into_parts();
+        let reply = async move { host.commit_request(request).await };
+        Ok(Response::new(self.run(&metadata, reply).await?))
     }
 
     async fn groups(

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use conclave_store::proto::entry::Command;
 use futures::{Stream, TryStreamExt};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot,
@@ -13,18 +14,26 @@ use tokio::{
     sync::{OwnedMutexGuard, watch},
     task::spawn_blocking,
 };
+use tracing::Span;
 
 use crate::{
+    proposals::Proposals,
     snapshot::{SnapshotDir, SnapshotStore},
     state_db::{SharedMemory, StateBatch, StateDb, applied_of_files},
     types::{LogEntry, LogId, Reply, SnapshotMeta, StoredMembers, Types, corrupt},
 };
+
+/// A snapshot as openraft hands it about.
+type FilesSnapshot = openraft::type_config::alias::SnapshotOf<Types, Arc<SnapshotDir>>;
 
 /// The state of a group, shared by who applies and who reads.
 pub(crate) struct State {
     db: RwLock<Arc<StateDb>>,
     pub(crate) snapshots: SnapshotStore,
     memory: SharedMemory,
+    group: u32,
+    /// What is proposed here and not applied yet.
+    pub(crate) proposals: Proposals,
     /// One more than the index of the last applied entry; 0 at the start.
     applied: watch::Sender<u64>,
 }
@@ -43,7 +52,14 @@ impl State {
         let db = StateDb::open(dir, &memory)?;
         let snapshots = SnapshotStore::open(cluster_id, group, dir.join("snapshots"))?;
         let applied = watch::Sender::new(next_index(db.applied()?.0.as_ref()));
-        Ok(Arc::new(Self { db: RwLock::new(db), snapshots, memory, applied }))
+        Ok(Arc::new(Self {
+            db: RwLock::new(db),
+            snapshots,
+            memory,
+            group,
+            proposals: Proposals::default(),
+            applied,
+        }))
     }
 
     /// The state as it is now; it stays readable while a snapshot takes its place.
@@ -92,15 +108,27 @@ impl StateMachine {
     }
 }
 
+/// The span of applying a commit that was proposed here, in its request's trace. Elsewhere there is
+/// none: a log entry carries no trace.
+fn span_of(state: &State, entry: &conclave_store::proto::Entry, index: u64) -> Span {
+    let Some(Command::Commit(commit)) = &entry.command else { return Span::none() };
+    let Some(parent) = state.proposals.take(&commit.id) else { return Span::none() };
+    let writes = commit.writes.len();
+    tracing::info_span!(parent: &parent, "apply", group = i64::from(state.group), index, writes)
+}
+
 /// Applies one entry: everything that it changes is one batch.
-fn apply_entry(db: &StateDb, entry: &LogEntry) -> io::Result<Reply> {
+fn apply_entry(state: &State, db: &StateDb, entry: &LogEntry) -> io::Result<Reply> {
     let mut batch = StateBatch::default();
+    let mut span = Span::none();
     let reply = match &entry.payload {
         EntryPayload::Blank => None,
         EntryPayload::Normal(command) => {
             let command = conclave_store::proto::Entry::decode(command.0.clone())
                 .map_err(|error| corrupt(format!("log entry {}: {error}", entry.log_id)))?;
-            Some(Arc::new(conclave_store::apply(db, &command, &mut batch)?))
+            span = span_of(state, &command, entry.log_id.index);
+            let outcome = span.in_scope(|| conclave_store::apply(db, &command, &mut batch))?;
+            Some(Arc::new(outcome))
         }
         EntryPayload::Membership(membership) => {
             let stored = StoredMembers::new(Some(entry.log_id), membership.clone());
@@ -109,7 +137,7 @@ fn apply_entry(db: &StateDb, entry: &LogEntry) -> io::Result<Reply> {
         }
     };
     batch.set_applied(&entry.log_id);
-    db.write(batch.0)?;
+    span.in_scope(|| db.write(batch.0))?;
     Ok(reply)
 }
 
@@ -126,13 +154,16 @@ impl RaftStateMachine<Types> for StateMachine {
         Strm: Stream<Item = Result<EntryResponder<Types>, io::Error>> + Unpin + OptionalSend,
     {
         let db = self.state.db();
+        let mut applied = 0_u32;
         while let Some((entry, responder)) = entries.try_next().await? {
-            let reply = apply_entry(&db, &entry)?;
+            let reply = apply_entry(&self.state, &db, &entry)?;
+            applied += 1;
             self.state.applied.send_replace(next_index(Some(&entry.log_id)));
             if let Some(responder) = responder {
                 responder.send(reply);
             }
         }
+        tracing::debug!(group = self.state.group, entries = applied, "applied");
         Ok(())
     }
 
@@ -149,10 +180,7 @@ impl RaftStateMachine<Types> for StateMachine {
         blocking(move || state.install(&meta, &snapshot)).await
     }
 
-    async fn get_current_snapshot(
-        &mut self,
-    ) -> Result<Option<openraft::type_config::alias::SnapshotOf<Types, Arc<SnapshotDir>>>, io::Error>
-    {
+    async fn get_current_snapshot(&mut self) -> Result<Option<FilesSnapshot>, io::Error> {
         let current = self.state.snapshots.current();
         Ok(current.map(|dir| Snapshot { meta: dir.meta().clone(), snapshot: dir }))
     }
@@ -166,9 +194,7 @@ pub(crate) struct SnapshotBuilder {
 impl RaftSnapshotBuilder<Types> for SnapshotBuilder {
     type SnapshotData = Arc<SnapshotDir>;
 
-    async fn build_snapshot(
-        &mut self,
-    ) -> Result<openraft::type_config::alias::SnapshotOf<Types, Arc<SnapshotDir>>, io::Error> {
+    async fn build_snapshot(&mut self) -> Result<FilesSnapshot, io::Error> {
         let state = self.state.clone();
         let built = blocking(move || state.build_snapshot()).await?;
         Ok(Snapshot { meta: built.meta().clone(), snapshot: built })

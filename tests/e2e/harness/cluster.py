@@ -1,4 +1,4 @@
-"""A cluster of `conclave serve` nodes on loopback, without certificates: Conclave allows that there and nowhere else."""
+"""A cluster of `conclave serve` nodes on loopback: there, and nowhere else, Conclave needs no certificates."""
 
 import os
 import pathlib

@@ -6,12 +6,14 @@ loop-mounted ext4 image, and what ext4 has not written to the image yet is not i
 
 import contextlib
 import dataclasses
+import functools
 import os
 import pathlib
 import re
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 
 import pytest
@@ -22,6 +24,15 @@ from harness.server import until
 SYNC_CALLS = "fdatasync,fsync,sync_file_range,msync,syncfs,sync"
 # Those of them that block, on a Linux file.
 BLOCKING_SYNC_CALLS = "fdatasync,fsync,msync"
+SYNC_DELAY_SECONDS = 0.3
+# What strace can do to them, in its own language.
+SLOW = f"{BLOCKING_SYNC_CALLS}:delay_enter={int(SYNC_DELAY_SECONDS * 1e6)}"
+HANGING = f"{BLOCKING_SYNC_CALLS}:delay_enter=60000000"
+
+# How often a test loses power or crashes, and what decides when.
+ROUNDS = int(os.environ.get("CONCLAVE_ROUNDS", "3"))
+SEED = int(os.environ.get("CONCLAVE_SEED", "1"))
+
 ATTACH_SECONDS_MAX = 10
 STOP_SECONDS_MAX = 10
 IMAGE_BYTES = 384 << 20
@@ -31,6 +42,16 @@ LINE = re.compile(r"^(?P<thread>\d+)\s+(?P<time>\d+\.\d+) (?P<rest>.*)$")
 CALL = re.compile(r"^(?P<name>\w+)\((?:\d+<(?P<path>[^>]*)>)?(?P<rest>.*)$")
 RESUMED = re.compile(r"^<\.\.\. (?P<name>\w+) resumed>(?P<rest>.*)$")
 RESULT = re.compile(r"= (?P<value>-?\d+|\?)(?P<note>.*?)(?: <(?P<seconds>\d+\.\d+)>)?$")
+
+
+def eio(which):
+    """Syncs answer EIO: `7` the seventh of each thread, `7+` all from it on."""
+    return f"{BLOCKING_SYNC_CALLS}:error=EIO:when={which}"
+
+
+def show(what, figure):
+    """A measured figure; `pytest -rP` prints it."""
+    print(f"{what}: {figure}")
 
 
 @dataclasses.dataclass
@@ -98,11 +119,23 @@ def strace(pid, output, inject):
 
 def require_strace():
     """strace can be attached to the processes of a test, or the test is skipped."""
+    if why := why_no_strace():
+        pytest.skip(why)
+
+
+@functools.cache
+def why_no_strace():
     if shutil.which("strace") is None:
-        pytest.skip("no strace: run `make deps`")
-    scope = pathlib.Path("/proc/sys/kernel/yama/ptrace_scope")
-    if os.geteuid() != 0 and scope.exists() and scope.read_text().strip() != "0":
-        pytest.skip("strace may not attach: needs root, or kernel.yama.ptrace_scope = 0")
+        return "no strace: run `make deps`"
+    process = subprocess.Popen(["sleep", "60"], stdin=subprocess.DEVNULL)
+    try:
+        with tempfile.TemporaryDirectory() as directory, strace(process.pid, pathlib.Path(directory, "probe"), SLOW):
+            return None
+    except (AssertionError, TimeoutError) as error:
+        return f"strace may not attach, it needs root or kernel.yama.ptrace_scope = 0: {error}"
+    finally:
+        process.kill()
+        process.wait()
 
 
 def parse(text):

@@ -9,7 +9,8 @@ use aws_sdk_cognitoidentityprovider::config::{BehaviorVersion, Config, Credentia
 /// When `CONCLAVE_ENDPOINT` is not set.
 #[must_use]
 pub fn client() -> Client {
-    let endpoint = std::env::var("CONCLAVE_ENDPOINT").expect("CONCLAVE_ENDPOINT: run `make test-rust-sdk`");
+    let endpoint =
+        std::env::var("CONCLAVE_ENDPOINT").expect("CONCLAVE_ENDPOINT: run `make test-rust-sdk`");
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))

@@ -1,7 +1,8 @@
 //! One user's life through the AWS SDK for Rust.
 
 use aws_sdk_cognitoidentityprovider::types::{
-    AttributeType, AuthFlowType, ChallengeNameType, ExplicitAuthFlowsType, MessageActionType, UserStatusType,
+    AttributeType, AuthFlowType, ChallengeNameType, ExplicitAuthFlowsType, MessageActionType,
+    UserStatusType,
 };
 use conclave_rust_sdk_tests::client;
 
@@ -21,7 +22,8 @@ async fn pool_and_client() -> Result<(String, String), Failure> {
         .explicit_auth_flows(ExplicitAuthFlowsType::AllowRefreshTokenAuth)
         .send()
         .await?;
-    let client_id = app.user_pool_client().and_then(|app| app.client_id()).ok_or("no client id")?.to_owned();
+    let client_id =
+        app.user_pool_client().and_then(|app| app.client_id()).ok_or("no client id")?.to_owned();
     Ok((pool_id, client_id))
 }
 
@@ -48,7 +50,8 @@ async fn a_user_signs_up_and_in() -> Result<(), Failure> {
         .send()
         .await?;
     let tokens = signed_in.authentication_result().ok_or("no tokens")?;
-    let user = client().get_user().access_token(tokens.access_token().unwrap_or_default()).send().await?;
+    let user =
+        client().get_user().access_token(tokens.access_token().unwrap_or_default()).send().await?;
     assert_eq!(user.username(), "ada");
     let refreshed = client()
         .initiate_auth()
@@ -110,10 +113,12 @@ async fn errors_are_the_models() -> Result<(), Failure> {
 async fn pages_are_followed() -> Result<(), Failure> {
     let (pool_id, _) = pool_and_client().await?;
     for i in 0..5 {
-        let user = client().admin_create_user().user_pool_id(&pool_id).username(format!("user-{i}"));
+        let user =
+            client().admin_create_user().user_pool_id(&pool_id).username(format!("user-{i}"));
         user.message_action(MessageActionType::Suppress).send().await?;
     }
-    let pages = client().list_users().user_pool_id(&pool_id).limit(2).into_paginator().items().send();
+    let pages =
+        client().list_users().user_pool_id(&pool_id).limit(2).into_paginator().items().send();
     let users = pages.collect::<Result<Vec<_>, _>>().await?;
     assert_eq!(users.len(), 5);
     client().delete_user_pool().user_pool_id(&pool_id).send().await?;

@@ -146,6 +146,16 @@ async fn a_connection_that_was_never_made_leaves_no_doubt() {
 }
 
 #[tokio::test]
+async fn that_a_node_is_of_another_cluster_is_said_although_others_are_down() {
+    let script = commits([
+        Ok(refused(Reason::Misrouted)),
+        Err(Status::unavailable("tcp connect error")),
+    ]);
+    let answer = store(&script).commit(commit()).await;
+    assert_eq!(answer, Err(StoreError::Unavailable { detail: "told".to_owned() }));
+}
+
+#[tokio::test]
 async fn a_read_waits_for_a_leader_to_be_elected() {
     let script = Script::default();
     let not_leader = read_reply::Result::NotLeader(proto::NotLeader { leader: None });

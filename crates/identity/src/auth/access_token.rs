@@ -9,7 +9,7 @@ use conclave_store::{
 
 use crate::{
     config::TokenUse,
-    errors,
+    errors, issuer,
     tx::{Failure, Query, Stored, Tx},
 };
 
@@ -38,7 +38,8 @@ impl<'a> PresentedToken<'a> {
             return Err(invalid());
         }
         let pool_id = text("iss").and_then(|issuer| issuer.rsplit_once('/')).map(|(_, pool_id)| pool_id);
-        let pool_id = pool_id.filter(|id| !id.is_empty() && id.len() <= 55).ok_or_else(invalid)?;
+        // what is no pool is no scope to read in: the directory is one too
+        let pool_id = pool_id.filter(|id| issuer::is_pool_id(id)).ok_or_else(invalid)?;
         let short = |name| text(name).filter(|text| text.len() <= 128).map(str::to_owned);
         Ok(Self {
             token,

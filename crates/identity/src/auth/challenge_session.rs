@@ -5,6 +5,7 @@ use conclave_api::ApiError;
 use conclave_crypto::{encoding, entropy, mac, seal::Purpose};
 use conclave_store::{keys, records::ChallengeSession};
 use prost::Message;
+use zeroize::Zeroizing;
 
 use crate::{
     config::{ClientConfig, PoolConfig},
@@ -23,7 +24,8 @@ pub fn validity_ms(client: &ClientConfig) -> i64 {
     i64::from(minutes) * 60_000
 }
 
-/// Seals a session. Its nonce is set here.
+/// Seals a session. Its nonce is set here. What is sealed fills whole blocks of `block` bytes: how long
+/// it is must not tell what is in it.
 ///
 /// # Errors
 /// InternalErrorException when the pool's keys cannot be used.
@@ -31,18 +33,26 @@ pub fn seal(
     world: &World,
     config: &PoolConfig,
     mut session: ChallengeSession,
+    block: usize,
 ) -> Result<Vec<u8>, ApiError> {
     session.nonce = Bytes::copy_from_slice(&entropy::bytes::<16>(&*world.entropy));
+    let message = Zeroizing::new(session.encode_to_vec());
+    let length = u32::try_from(message.len()).map_err(|_| errors::internal("a session is too long"))?;
+    let mut plain = Zeroizing::new([&length.to_be_bytes(), message.as_slice()].concat());
+    let padded = plain.len().next_multiple_of(block.max(1));
+    plain.resize(padded, 0);
     config
         .keyring
-        .seal(Purpose::Session, &[config.id().as_bytes()], &session.encode_to_vec(), &*world.entropy)
+        .seal(Purpose::Session, &[config.id().as_bytes()], &plain, &*world.entropy)
         .map_err(|_| errors::internal("a session could not be sealed"))
 }
 
 /// Opens a session; `None` when it is not one of this pool, or was altered.
 pub fn open(config: &PoolConfig, sealed: &[u8]) -> Option<ChallengeSession> {
     let plain = config.keyring.open(Purpose::Session, &[config.id().as_bytes()], sealed).ok()?;
-    ChallengeSession::decode(plain.expose().as_slice()).ok()
+    let (length, message) = plain.expose().split_first_chunk()?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
+    ChallengeSession::decode(message.get(..length)?).ok()
 }
 
 /// The row that says that a session has been answered. It can be named before the session is opened.

@@ -8,11 +8,13 @@ use conclave_crypto::secret::SecretString;
 use super::{
     attempts, flows, password, refresh, srp,
     step::{Step, required},
+    tokens,
 };
 use crate::{
     call::Call,
     client_pool::{self, client_pool},
     config::ClientConfig,
+    errors,
     tx::{Decision, Failure, Query, Transaction, Tx, transact},
     users::{lookup, secret_hash},
     world::World,
@@ -49,8 +51,12 @@ impl Transaction for InitiateAuth<'_> {
         &self.pool_id
     }
 
+    fn scope_is_gone(&self) -> ApiError {
+        errors::client_not_found(&self.client_id)
+    }
+
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let query = self.query(tx.world());
+        let query = self.query(tx);
         let client = client_pool::load(tx, query, &self.client_id).await?.client;
         self.check_flow(&client)?;
         let step = match self.flow {
@@ -73,17 +79,21 @@ impl Transaction for InitiateAuth<'_> {
 
 impl InitiateAuth<'_> {
     /// All that the flow needs, in one read: what a request means is checked when the rules are known.
-    fn query(&self, world: &World) -> Query {
+    fn query(&self, tx: &Tx<'_>) -> Query {
         let query = Query::new();
         let parameters = &self.input.auth_parameters;
         match self.flow {
             AuthFlowType::UserPasswordAuth | AuthFlowType::UserSrpAuth => {
                 let name = parameters.get("USERNAME").map_or("", String::as_str);
-                let query = query.get(attempts::of_unknown(world, &self.pool_id, name));
-                if within_limits(name) {
-                    return lookup::query(query, name, &[lookup::With::Credentials]);
+                let query = attempts::query_unknown(query, tx.world(), &self.pool_id, name);
+                if !within_limits(name) {
+                    return query;
                 }
-                query
+                let query = lookup::query(query, name, &[lookup::With::Credentials]);
+                match self.flow {
+                    AuthFlowType::UserPasswordAuth => tokens::query(query, tx),
+                    _ => query,
+                }
             }
             AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
                 let token = parameters.get("REFRESH_TOKEN").map_or("", String::as_str);

@@ -14,6 +14,7 @@ mod respond_to_auth_challenge;
 pub mod srp;
 pub mod step;
 pub mod tokens;
+pub mod unknown;
 
 pub use initiate_auth::initiate_auth;
 pub use respond_to_auth_challenge::respond_to_auth_challenge;

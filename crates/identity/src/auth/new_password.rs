@@ -3,8 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use conclave_api::{ApiError, types};
+use conclave_api::ApiError;
 use conclave_crypto::secret::SecretString;
+use conclave_store::records::UserRecord;
 
 use super::{
     attempts, challenge_session,
@@ -12,18 +13,35 @@ use super::{
     tokens,
 };
 use crate::{
-    config::ClientConfig,
-    tx::{Failure, Tx},
+    config::{ClientConfig, PoolConfig},
+    tx::{Failure, Query, Tx},
     users::{
-        attributes, credentials, index,
+        aliases,
+        attributes::{self, Values},
+        credentials, index,
         lookup::FoundUser,
         password_policy::{self, Wording},
-        status,
+        status, username,
     },
 };
 
 /// The prefix of attributes in `ChallengeResponses`.
 const ATTRIBUTE_PREFIX: &str = "userAttributes.";
+
+/// Adds the rows that decide about the attributes that came with the answer.
+#[must_use]
+pub fn query(query: Query, responses: &BTreeMap<String, String>) -> Query {
+    aliases::query(query, &given(responses))
+}
+
+/// The attributes that came with the answer.
+fn given(responses: &BTreeMap<String, String>) -> Values {
+    let given = responses.iter().filter_map(|(name, value)| {
+        let name = name.strip_prefix(ATTRIBUTE_PREFIX).filter(|_| !value.is_empty())?;
+        Some((name.to_owned(), value.clone()))
+    });
+    given.collect()
+}
 
 /// Answers the challenge. The rows of the name's lookup and of the used session must have been loaded.
 ///
@@ -63,10 +81,9 @@ pub async fn answer(
 
     let password = SecretString::new(required(responses, "NEW_PASSWORD")?.to_owned());
     check_length(&password)?;
-    let policy = config.record.password_policy.clone().unwrap_or_default();
-    password_policy::check(&policy, password.expose(), Wording::NewPassword)?;
+    password_policy::check(&password_policy::of(&config), password.expose(), Wording::NewPassword)?;
     let mut changed = user.clone();
-    set_attributes(&config, client, &mut changed, responses)?;
+    set_attributes(tx, &config, client, &mut changed, responses)?;
     if let Some(missing) = attributes::missing_required(&config.record, &changed).first() {
         return Err(ApiError::invalid_parameter(format!(
             "Invalid attributes given, {missing} is missing"
@@ -98,27 +115,20 @@ fn check_length(password: &SecretString) -> Result<(), ApiError> {
 
 /// Sets the attributes that came with the answer. Only what has no value yet can be given here.
 fn set_attributes(
-    config: &crate::config::PoolConfig,
+    tx: &mut Tx<'_>,
+    config: &PoolConfig,
     client: &ClientConfig,
-    user: &mut conclave_store::records::UserRecord,
+    user: &mut UserRecord,
     responses: &BTreeMap<String, String>,
 ) -> Result<(), ApiError> {
-    let given: Vec<_> = responses
-        .iter()
-        .filter_map(|(name, value)| {
-            let name = name.strip_prefix(ATTRIBUTE_PREFIX)?;
-            Some(types::AttributeType {
-                name: Some(name.to_owned()),
-                value: Some(value.to_owned()),
-            })
-        })
-        .collect();
-    if given.is_empty() {
+    let mut values = given(responses);
+    if values.is_empty() {
         return Ok(());
     }
-    let mut values = attributes::collect(&given)?;
     attributes::check_permission(attributes::Writer::Client(client), &values)?;
     attributes::check_schema(&config.record, &mut values, false)?;
+    username::check_preferred(config, &values)?;
+    let mut added = UserRecord { sub: user.sub.clone(), ..Default::default() };
     for (name, value) in &values {
         match attributes::value(user, name) {
             Some(present) if present == value => {}
@@ -127,7 +137,16 @@ fn set_attributes(
                     "Cannot modify an already provided {name}"
                 )));
             }
-            None => attributes::set(user, name, value),
+            None => attributes::set(&mut added, name, value),
+        }
+    }
+    if let Some(taken) = aliases::taken(tx, config, &added)?.first() {
+        return Err(taken.refusal());
+    }
+    for attribute in &added.attributes {
+        attributes::set(user, &attribute.name, &attribute.value);
+        if let Some(flag) = attributes::verified_flag(&attribute.name) {
+            attributes::set(user, flag, "false");
         }
     }
     Ok(())

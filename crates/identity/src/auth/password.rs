@@ -10,7 +10,10 @@ use crate::{
     config::ClientConfig,
     errors,
     tx::{Failure, Tx},
-    users::{credentials, lookup::FoundUser},
+    users::{
+        credentials,
+        lookup::{self, FoundUser},
+    },
 };
 
 /// Signs in by user name and password. The rows of the name's lookup, and of its unknown attempts,
@@ -30,8 +33,8 @@ pub async fn sign_in(
         return Err(unknown_user(tx, client, username, password).await);
     };
     step::may_sign_in(&found.user.record)?;
-    let attempts_key = attempts::of_user(found.sub());
-    attempts::check_lock(tx, &attempts_key)?;
+    let counter = attempts::of_user(found.sub());
+    attempts::check_lock(tx, &counter)?;
 
     let config = tx.pool()?;
     let hash = match &found.credentials {
@@ -40,7 +43,7 @@ pub async fn sign_in(
     };
     let verdict = tx.memo().verify_password(tx.world(), password, hash.as_deref()).await?;
     if !verdict {
-        return Err(attempts::failed(tx, attempts_key));
+        return Err(attempts::failed(tx, counter));
     }
     rely_on_credentials(tx, &found);
     step::after_password(tx, client, &found, event_id)
@@ -61,16 +64,17 @@ async fn unknown_user(
     if !client.hides_users() {
         return errors::user_not_found().into();
     }
-    let pool_id = match tx.pool() {
-        Ok(config) => config.id().to_owned(),
+    let config = match tx.pool() {
+        Ok(config) => config,
         Err(error) => return error.into(),
     };
-    let attempts_key = attempts::of_unknown(tx.world(), &pool_id, username);
-    if let Err(error) = attempts::check_lock(tx, &attempts_key) {
+    let folded = lookup::folded(&config, username);
+    let counter = attempts::of_unknown(tx.world(), config.id(), &folded);
+    if let Err(error) = attempts::check_lock(tx, &counter) {
         return error.into();
     }
     if let Err(error) = tx.memo().verify_password(tx.world(), password, None).await {
         return error.into();
     }
-    attempts::failed(tx, attempts_key)
+    attempts::failed(tx, counter)
 }

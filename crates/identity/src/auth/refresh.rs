@@ -8,8 +8,8 @@ use conclave_store::{
 };
 
 use super::{
-    access_token::{session_key, user_disabled},
-    step::Step,
+    access_token::session_key,
+    step::{self, Step},
     tokens,
 };
 use crate::{
@@ -60,9 +60,7 @@ pub fn refresh(
         return Err(ApiError::not_authorized("Refresh Token has different Client").into());
     }
     secret_hash::check(client, &user.username, secret_hash)?;
-    if !user.enabled {
-        return Err(user_disabled().into());
-    }
+    step::may_sign_in(&user)?;
     if session.created_ms < user.sessions_valid_from_ms {
         return Err(ApiError::not_authorized("Refresh Token has been revoked").into());
     }

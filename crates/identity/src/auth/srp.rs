@@ -14,9 +14,10 @@ use conclave_store::records::ChallengeSession;
 use super::{
     attempts, challenge_session,
     step::{self, Step},
+    unknown,
 };
 use crate::{
-    config::ClientConfig,
+    config::{ClientConfig, PoolConfig},
     errors,
     tx::{Failure, Tx},
     users::{
@@ -27,6 +28,10 @@ use crate::{
 
 /// How far the client's clock may be from the group's, in milliseconds.
 const TIMESTAMP_SKEW_MS_MAX: i64 = 5 * 60_000;
+
+/// What is sealed in SECRET_BLOCK fills this many bytes, which is more than any session of this kind
+/// has: the blocks of users who exist and of users who do not are of one length.
+const SECRET_BLOCK: usize = 2_048;
 
 /// Answers USER_SRP_AUTH with the PASSWORD_VERIFIER challenge. Nothing is learned from it about the
 /// user, and nothing is committed.
@@ -45,13 +50,14 @@ pub async fn challenge(
     let client_public =
         ClientPublic::parse(srp_a).map_err(|_| ApiError::invalid_parameter("Invalid SRP_A"))?;
     let config = tx.pool()?;
-    let (sub, canonical, salt, verifier, credentials_version) = match &found {
+    let (sub, name, salt, verifier, credentials_version) = match &found {
         None if !client.hides_users() => return Err(errors::user_not_found().into()),
         None => {
             let name = lookup::folded(&config, username);
             let fake = &config.fake_users;
             let verifier = fake.verifier(&name).map_err(|_| broken())?;
-            (String::new(), username.to_owned(), fake.salt(&name).to_vec(), verifier, 0)
+            let salt = fake.salt(&name).to_vec();
+            (String::new(), name, salt, verifier, 0)
         }
         Some(found) => {
             let user = &found.user.record;
@@ -85,11 +91,15 @@ pub async fn challenge(
         .await
         .map_err(errors::cpu)?
         .map_err(|_| broken())?;
+    let shown = match &found {
+        Some(found) => found.user.record.username.clone(),
+        None => unknown::shown_name(&config, username),
+    };
     let session = ChallengeSession {
         challenge: "PASSWORD_VERIFIER".to_owned(),
         client_id: client.record.client_id.clone(),
         sub,
-        username: canonical.clone(),
+        username: name,
         expires_ms: tx.now_ms() + challenge_session::validity_ms(client),
         credentials_version,
         srp_client_public: client_public.to_bytes().into(),
@@ -97,19 +107,21 @@ pub async fn challenge(
         event_id: event_id.to_owned(),
         ..Default::default()
     };
-    let sealed = challenge_session::seal(world, &config, session)?;
+    let sealed = challenge_session::seal(world, &config, session, SECRET_BLOCK)?;
     let parameters = BTreeMap::from([
         ("SALT".to_owned(), srp::salt_hex(&salt)),
         ("SECRET_BLOCK".to_owned(), encoding::base64(&sealed)),
         ("SRP_B".to_owned(), ephemeral.public_hex()),
-        ("USERNAME".to_owned(), canonical.clone()),
-        ("USER_ID_FOR_SRP".to_owned(), canonical),
+        ("USERNAME".to_owned(), shown.clone()),
+        ("USER_ID_FOR_SRP".to_owned(), shown),
     ]);
     Ok(Step::Challenge { name: "PASSWORD_VERIFIER", parameters, session: None })
 }
 
 /// What a client answers to PASSWORD_VERIFIER.
 pub struct Claim<'a> {
+    /// What `secret_block` holds.
+    pub session: &'a ChallengeSession,
     /// `PASSWORD_CLAIM_SECRET_BLOCK`, decoded.
     pub secret_block: &'a [u8],
     /// `PASSWORD_CLAIM_SIGNATURE`, base64.
@@ -133,7 +145,7 @@ pub async fn verify(
 ) -> Result<Step, Failure> {
     let config = tx.pool()?;
     let refused = errors::incorrect_username_or_password;
-    let session = challenge_session::open(&config, claim.secret_block).ok_or_else(refused)?;
+    let session = claim.session;
     let fresh = session.challenge == "PASSWORD_VERIFIER"
         && session.client_id == client.record.client_id
         && session.expires_ms > tx.now_ms()
@@ -150,15 +162,17 @@ pub async fn verify(
     if found.is_none() && !session.sub.is_empty() {
         return Err(refused().into());
     }
-    let attempts_key = match &found {
+    let counter = match &found {
         Some(found) => {
             step::may_sign_in(&found.user.record)?;
             attempts::of_user(found.sub())
         }
-        None if session.username != username => return Err(refused().into()),
-        None => attempts::of_unknown(tx.world(), config.id(), &session.username),
+        None if is_answer_of_unknown(&config, session, username) => {
+            attempts::of_unknown(tx.world(), config.id(), &session.username)
+        }
+        None => return Err(refused().into()),
     };
-    attempts::check_lock(tx, &attempts_key)?;
+    attempts::check_lock(tx, &counter)?;
 
     let verifier = match found.as_ref().and_then(|found| found.credentials.as_ref()) {
         Some(stored) if stored.version == session.credentials_version => {
@@ -167,26 +181,43 @@ pub async fn verify(
         }
         _ => None,
     };
-    let proved = prove(tx, &session, claim, verifier).await?;
-    challenge_session::consume(tx, claim.secret_block, &session);
+    let proved = prove(tx, claim, verifier).await?;
+    challenge_session::consume(tx, claim.secret_block, session);
     match found {
         Some(found) if proved => {
             tx.rely_on(&credentials::key(found.sub()));
             step::after_password(tx, client, &found, &session.event_id)
         }
-        _ => Err(attempts::failed(tx, attempts_key)),
+        _ => Err(attempts::failed(tx, counter)),
     }
 }
 
-/// Whether the client has proved the password behind `verifier`; without one, the work of it.
+/// Whether an answer under `username` is one to `session`, which was opened for a name that no user has:
+/// as with a user, the name that was asked for and the one that was shown both are.
+pub fn is_answer_of_unknown(
+    config: &PoolConfig,
+    session: &ChallengeSession,
+    username: &str,
+) -> bool {
+    session.sub.is_empty()
+        && (lookup::folded(config, username) == session.username
+            || username == unknown::shown_name(config, &session.username))
+}
+
+/// Whether the client has proved the password behind `verifier`; without one, the work of it. It is
+/// found out once, however often the request is decided: the verifier is that of the version of the
+/// credentials that the session names, or none.
 async fn prove(
     tx: &Tx<'_>,
-    session: &ChallengeSession,
     claim: &Claim<'_>,
     verifier: Option<Verifier>,
 ) -> Result<bool, Failure> {
     let config = tx.pool()?;
+    let session = claim.session;
     let is_real = verifier.is_some();
+    if let Some(verdict) = tx.memo().claim_verdict(is_real) {
+        return Ok(verdict);
+    }
     let verifier = match verifier {
         Some(verifier) => verifier,
         None => config.fake_users.verifier(&session.username).map_err(|_| broken())?,
@@ -195,16 +226,13 @@ async fn prove(
     let ephemeral = ServerEphemeral::from_bytes(&session.srp_ephemeral).map_err(|_| broken())?;
     let key = tx.world().cpu.run(move || srp::server_key(&client_public, &ephemeral, &verifier)).await;
     // a degenerate key proves nothing
-    let Ok(key) = key.map_err(errors::cpu)? else { return Ok(false) };
-    let claimed = srp::check_claim(
-        &key,
-        config.srp_pool_name(),
-        &session.username,
-        claim.secret_block,
-        claim.timestamp,
-        claim.signature,
-    );
-    Ok(claimed && is_real)
+    let verdict = key.map_err(errors::cpu)?.is_ok_and(|key| {
+        let (pool, user) = (config.srp_pool_name(), &session.username);
+        srp::check_claim(&key, pool, user, claim.secret_block, claim.timestamp, claim.signature)
+    });
+    let verdict = verdict && is_real;
+    tx.memo().keep_claim_verdict(is_real, verdict);
+    Ok(verdict)
 }
 
 fn broken() -> ApiError {

@@ -138,6 +138,10 @@ pub fn after_password(
     }
 }
 
+/// What is sealed in `Session` fills blocks of this many bytes. One makes some 750 characters of the
+/// 2,048 that a session may have, as Cognito's do.
+const SESSION_BLOCK: usize = 512;
+
 /// The NEW_PASSWORD_REQUIRED challenge.
 fn new_password_required(
     tx: &Tx<'_>,
@@ -157,7 +161,7 @@ fn new_password_required(
         event_id: event_id.to_owned(),
         ..Default::default()
     };
-    let sealed = challenge_session::seal(tx.world(), &config, session)?;
+    let sealed = challenge_session::seal(tx.world(), &config, session, SESSION_BLOCK)?;
     let readable = user.attributes.iter().filter(|attribute| attributes::is_readable(client, &attribute.name));
     let attributes: Map<String, Value> = readable
         .map(|attribute| (attribute.name.clone(), Value::from(attribute.value.as_str())))

@@ -7,6 +7,7 @@ use conclave_store::{
     keys::{self, UserChild},
     records::{SessionRecord, UserRecord},
 };
+use prost::Message;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
@@ -15,7 +16,7 @@ use crate::{
     clients::validity,
     config::{ClientConfig, PoolConfig, TokenUse},
     errors,
-    tx::{Finish, Tx},
+    tx::{Finish, Query, Tx},
     world::World,
 };
 
@@ -23,8 +24,45 @@ use crate::{
 /// told from one that never was, in milliseconds.
 const SESSION_KEPT_MS: i64 = 24 * 3_600_000;
 
-/// Sessions of one user, at most: beyond that the oldest ends.
-pub const SESSIONS_MAX: usize = 2_048;
+/// Sessions of one user, at most; beyond that old ones end. They lie in buckets by the beginning of
+/// their random origin_jti, and a new session makes room in its own, so that a sign-in reads a few of
+/// them and never all. A user with fewer than about half as many hardly loses any.
+pub const SESSIONS_MAX: usize = SESSIONS_PER_BUCKET * 256;
+const SESSIONS_PER_BUCKET: usize = 8;
+/// Digits of an origin_jti that name its bucket.
+const BUCKET_DIGITS: usize = 2;
+/// More than a bucket can hold, but for sign-ins at the same moment.
+const BUCKET_ROWS_READ: u32 = 64;
+
+/// Adds to `query`, for every user that it looks for, the sessions beside the one that may begin.
+#[must_use]
+pub fn query(query: Query, tx: &Tx<'_>) -> Query {
+    let bucket = bucket(tx.memo().origin_jti(tx.world()));
+    let (before, after) = keys::user_child_hop(UserChild::Session, bucket);
+    query.under_each_follow(before, after, BUCKET_ROWS_READ)
+}
+
+fn bucket(origin_jti: &str) -> &[u8] {
+    origin_jti.as_bytes().get(..BUCKET_DIGITS).unwrap_or_default()
+}
+
+/// Ends the oldest sessions beside a new one, where there are too many.
+fn make_room(tx: &mut Tx<'_>, sub: &str, origin_jti: &str) {
+    let prefix = keys::user_child(sub, UserChild::Session, bucket(origin_jti));
+    let mut sessions: Vec<(i64, Bytes)> = tx
+        .loaded_under(&prefix)
+        .map(|(key, value)| {
+            // one that cannot be read is as good as none
+            let session = SessionRecord::decode(value.clone()).unwrap_or_default();
+            (session.created_ms, key.clone())
+        })
+        .collect();
+    sessions.sort();
+    let surplus = (sessions.len() + 1).saturating_sub(SESSIONS_PER_BUCKET);
+    for (_, key) in sessions.into_iter().take(surplus) {
+        tx.delete(key.to_vec());
+    }
+}
 
 /// Claims that wait for the commit, to be signed then.
 pub struct UnsignedTokens {
@@ -49,7 +87,7 @@ pub fn begin_session(
     let config = tx.pool()?;
     let world = tx.world();
     let now_ms = tx.now_ms();
-    let origin_jti = ids::uuid(&*world.entropy);
+    let origin_jti = tx.memo().origin_jti(world).to_owned();
     let refresh = RefreshToken::new(config.id(), &user.sub, &origin_jti, &*world.entropy)
         .ok_or_else(|| errors::internal("a refresh token could not be made"))?;
     let session = SessionRecord {
@@ -64,6 +102,7 @@ pub fn begin_session(
     let key = keys::user_child(&user.sub, UserChild::Session, origin_jti.as_bytes());
     tx.rely_on_root(keys::user(&user.sub));
     tx.rely_on_config();
+    make_room(tx, &user.sub, &origin_jti);
     tx.put_expiring(key, &session, session.expires_ms + SESSION_KEPT_MS);
     let refresh = Some(refresh.encode().expose().clone());
     Ok(unsigned(world, &config, client, user, &session, refresh, now_ms))

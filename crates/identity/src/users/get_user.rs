@@ -3,12 +3,11 @@
 
 use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName, types};
-use conclave_store::records::UserRecord;
 
 use crate::{
     auth::access_token::PresentedToken,
     call::Call,
-    config::ClientConfig,
+    errors,
     tx::{Decision, Failure, Transaction, Tx, transact},
     users::attributes,
     world::World,
@@ -47,28 +46,12 @@ impl Transaction for GetUser<'_> {
                 ExceptionName::UserNotConfirmedException.because("User is not confirmed."),
             ));
         }
-        let client = tx.client();
-        Ok(describe(&user, client.as_deref()).into())
-    }
-}
-
-/// The attributes that the client may read, `sub` last, as Cognito lists them.
-fn describe(user: &UserRecord, client: Option<&ClientConfig>) -> types::GetUserResponse {
-    let readable = |name: &str| client.is_some_and(|client| attributes::is_readable(client, name));
-    let attribute = |name: &str, value: &str| types::AttributeType {
-        name: Some(name.to_owned()),
-        value: Some(value.to_owned()),
-    };
-    let mut attributes: Vec<_> = user
-        .attributes
-        .iter()
-        .filter(|held| readable(&held.name))
-        .map(|held| attribute(&held.name, &held.value))
-        .collect();
-    attributes.push(attribute("sub", &user.sub));
-    types::GetUserResponse {
-        username: Some(user.username.clone()),
-        user_attributes: attributes,
-        ..Default::default()
+        let client = tx.client().ok_or_else(|| errors::internal("the client is not loaded"))?;
+        let response = types::GetUserResponse {
+            user_attributes: attributes::described_to(&client, &user),
+            username: Some(user.username),
+            ..Default::default()
+        };
+        Ok(response.into())
     }
 }

@@ -5,11 +5,13 @@
 //! receiver checks all of it.
 
 mod client;
+mod peer;
 mod server;
 
 use std::{fs, io, net::IpAddr, path::PathBuf, time::Duration};
 
 pub(crate) use client::Peers;
+pub(crate) use peer::CheckPeer;
 pub(crate) use server::{GroupDirectory, RaftService, ReplicaHandles};
 use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
 

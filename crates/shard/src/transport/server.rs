@@ -11,7 +11,10 @@ use tokio::{sync::mpsc, task::spawn_blocking};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
-use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX};
+use super::{
+    CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX,
+    peer::{Peer, check_source},
+};
 use crate::{
     identity::Incarnations,
     proto::{
@@ -84,16 +87,25 @@ impl<G: GroupDirectory> RaftService<G> {
     }
 
     /// Checks who speaks, and finds the replica that is meant.
-    fn accept(&self, header: Option<proto::Header>) -> Result<ReplicaHandles, Status> {
-        let header = self.check(header)?;
+    fn accept(
+        &self,
+        peer: Option<Peer>,
+        header: Option<proto::Header>,
+    ) -> Result<ReplicaHandles, Status> {
+        let header = self.check(peer, header)?;
         self.groups
             .replica(header.group)
             .ok_or_else(|| Status::unavailable(format!("group {} is not running", header.group)))
     }
 
     /// Checks every field of a header but the group.
-    fn check(&self, header: Option<proto::Header>) -> Result<proto::Header, Status> {
+    fn check(
+        &self,
+        peer: Option<Peer>,
+        header: Option<proto::Header>,
+    ) -> Result<proto::Header, Status> {
         let header = header.ok_or_else(|| Status::invalid_argument("no header"))?;
+        check_source(peer, header.source)?;
         if header.cluster_id != self.cluster_id {
             return Err(Status::failed_precondition("meant for another cluster"));
         }
@@ -118,11 +130,12 @@ impl<G: GroupDirectory> RaftService<G> {
 
     async fn append_all(
         &self,
+        peer: Option<Peer>,
         mut requests: Streaming<proto::AppendRequest>,
         replies: &mpsc::Sender<Result<proto::AppendReply, Status>>,
     ) -> Result<(), Status> {
         let Some(mut first) = requests.message().await? else { return Ok(()) };
-        let replica = self.accept(first.header.take())?;
+        let replica = self.accept(peer, first.header.take())?;
         let first = append_in(first).map_err(invalid)?;
         let rest = stream::unfold(requests, |mut requests| async move {
             // a message that cannot be read ends the stream; the leader starts another one
@@ -149,6 +162,10 @@ impl<G: GroupDirectory> RaftService<G> {
         response.metadata_mut().insert(CLOCK_HEADER, self.groups.now_ms().into());
         response
     }
+}
+
+fn peer_of<T>(request: &Request<T>) -> Option<Peer> {
+    request.extensions().get().copied()
 }
 
 fn invalid(error: impl Display) -> Status {
@@ -192,12 +209,13 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         &self,
         request: Request<Streaming<proto::AppendRequest>>,
     ) -> Result<Response<Self::AppendStream>, Status> {
+        let peer = peer_of(&request);
         let requests = request.into_inner();
         let (replies, receiver) = mpsc::channel(REPLIES_WAITING_MAX);
         let service = self.clone();
         // answered at once: a leader with nothing to replicate opens the stream and waits
         tokio::spawn(async move {
-            if let Err(status) = service.append_all(requests, &replies).await {
+            if let Err(status) = service.append_all(peer, requests, &replies).await {
                 // a leader that is gone needs no answer
                 let _ = replies.send(Err(status)).await;
             }
@@ -209,8 +227,9 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         &self,
         request: Request<proto::AppendRequest>,
     ) -> Result<Response<proto::AppendReply>, Status> {
+        let peer = peer_of(&request);
         let mut request = request.into_inner();
-        let replica = self.accept(request.header.take())?;
+        let replica = self.accept(peer, request.header.take())?;
         let request = append_in(request).map_err(invalid)?;
         let input = stream::once(async { request });
         let mut output = std::pin::pin!(replica.raft.stream_append(input));
@@ -222,8 +241,9 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         &self,
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteReply>, Status> {
+        let peer = peer_of(&request);
         let mut request = request.into_inner();
-        let replica = self.accept(request.header.take())?;
+        let replica = self.accept(peer, request.header.take())?;
         let response = replica.raft.vote(vote_request_in(request)?).await.map_err(stopped)?;
         Ok(self.answer(vote_reply(&response)))
     }
@@ -232,8 +252,9 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         &self,
         request: Request<proto::VoteRequest>,
     ) -> Result<Response<proto::VoteReply>, Status> {
+        let peer = peer_of(&request);
         let mut request = request.into_inner();
-        let replica = self.accept(request.header.take())?;
+        let replica = self.accept(peer, request.header.take())?;
         let response = replica.raft.pre_vote(vote_request_in(request)?).await.map_err(stopped)?;
         Ok(self.answer(vote_reply(&response)))
     }
@@ -243,8 +264,9 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         request: Request<proto::TransferLeaderRequest>,
     ) -> Result<Response<proto::TransferLeaderReply>, Status> {
         use proto::transfer_leader_reply::Result as Reply;
+        let peer = peer_of(&request);
         let mut request = request.into_inner();
-        let replica = self.accept(request.header.take())?;
+        let replica = self.accept(peer, request.header.take())?;
         let message = TransferLeaderRequest::new(
             vote_in(request.from_leader).map_err(invalid)?,
             request.to_node_id,
@@ -273,7 +295,7 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         &self,
         request: Request<proto::HelloRequest>,
     ) -> Result<Response<proto::Blank>, Status> {
-        self.check(request.into_inner().header)?;
+        self.check(peer_of(&request), request.into_inner().header)?;
         Ok(self.answer(proto::Blank {}))
     }
 
@@ -281,12 +303,13 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         &self,
         request: Request<Streaming<proto::SnapshotChunk>>,
     ) -> Result<Response<proto::SnapshotReply>, Status> {
+        let peer = peer_of(&request);
         let mut chunks = request.into_inner();
         let first = chunks.message().await?.and_then(|chunk| chunk.part);
         let Some(Part::Begin(mut begin)) = first else {
             return Err(Status::invalid_argument("a snapshot that does not begin"));
         };
-        let replica = self.accept(begin.header.take())?;
+        let replica = self.accept(peer, begin.header.take())?;
         let vote = vote_in(begin.vote).map_err(invalid)?;
         let meta = begin.meta.ok_or_else(|| Status::invalid_argument("a snapshot of nothing"))?;
 

@@ -267,27 +267,55 @@ async fn a_node_whose_clock_is_off_does_not_lead_and_is_not_ready() {
     committed(&store, commit(POOL, &clock, vec![put(b"\x20a", b"1")])).await;
 }
 
-/// A cluster's certificates, in a directory.
+/// The certificates of a cluster, in a directory: those of a gateway, and beside it those of three nodes
+/// and of a gateway of another cluster.
 fn certificates(dir: &std::path::Path) -> TlsFiles {
     let ca_key = rcgen::KeyPair::generate().expect("a key");
     let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
     let ca_certificate = ca.self_signed(&ca_key).expect("signs");
     let issuer = rcgen::Issuer::new(ca, ca_key);
-    let key = rcgen::KeyPair::generate().expect("a key");
-    let node = rcgen::CertificateParams::new(vec!["node.conclave".to_owned()]).expect("parameters");
-    let certificate = node.signed_by(&key, &issuer).expect("signs");
     let write = |name: &str, pem: String| {
         let path = dir.join(name);
         std::fs::write(&path, pem).expect("writes");
         path
     };
-    TlsFiles {
-        ca: write("ca.pem", ca_certificate.pem()),
-        certificate: write("node.pem", certificate.pem()),
-        key: write("node.key", key.serialize_pem()),
-        server_name: Some("node.conclave".to_owned()),
+    let issue = |name: &str, cluster_id: &str, role: &str, node_id: u64| {
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let names = vec!["node.conclave".to_owned()];
+        let mut params = rcgen::CertificateParams::new(names).expect("parameters");
+        let uri = format!("conclave://{cluster_id}/{role}/{node_id}");
+        params.subject_alt_names.push(rcgen::SanType::URI(uri.try_into().expect("a URI")));
+        let certificate = params.signed_by(&key, &issuer).expect("signs");
+        (
+            write(&format!("{name}.pem"), certificate.pem()),
+            write(&format!("{name}.key"), key.serialize_pem()),
+        )
+    };
+    for node_id in 1..=3 {
+        issue(&format!("node-{node_id}"), CLUSTER, "node", node_id);
     }
+    issue("foreign", "another-cluster", "gateway", 0);
+    let (certificate, key) = issue("gateway", CLUSTER, "gateway", 0);
+    let server_name = Some("node.conclave".to_owned());
+    TlsFiles { ca: write("ca.pem", ca_certificate.pem()), certificate, key, server_name }
+}
+
+/// The issuer is trusted, but the certificate is not of this cluster.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_cluster_of_the_same_issuer_is_refused() {
+    let dir = tempfile::tempdir().expect("makes");
+    let ours = certificates(dir.path());
+    let mut cluster = Cluster::start_all(Limits::default(), Some(ours.clone())).await;
+    let clock = cluster.clock.clone();
+    committed(&cluster.store(), root(POOL, &clock)).await;
+    cluster.tls = Some(TlsFiles {
+        certificate: dir.path().join("foreign.pem"),
+        key: dir.path().join("foreign.key"),
+        ..ours
+    });
+    let stranger = try_get(&cluster.impatient_store(), POOL, b"\x20a").await;
+    assert!(matches!(stranger, Err(StoreError::Unavailable { .. })), "{stranger:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -78,6 +78,15 @@ pub struct Cluster {
     incarnations: u8,
 }
 
+/// The certificate of a node, beside that of a gateway.
+pub fn certificate_of(files: &TlsFiles, node_id: u64) -> TlsFiles {
+    TlsFiles {
+        certificate: files.certificate.with_file_name(format!("node-{node_id}.pem")),
+        key: files.key.with_file_name(format!("node-{node_id}.key")),
+        ..files.clone()
+    }
+}
+
 impl Cluster {
     pub async fn start() -> Self {
         Self::start_with(Limits::default()).await
@@ -126,7 +135,7 @@ impl Cluster {
             groups: GROUPS,
             members: self.members.clone(),
             listen: Some(listen),
-            tls: self.tls.clone(),
+            tls: self.tls.as_ref().map(|files| certificate_of(files, index as u64 + 1)),
             incarnation: [self.incarnations; 16],
             limits: self.limits.clone(),
             timing: Timing::default(),

@@ -73,7 +73,7 @@ async fn what_is_no_access_token_is_refused() {
         (claims_with("sub", json!(7)), INVALID),
         (format!("{good}A"), INVALID),
         (format!("{} {signature}", good.rsplit_once('.').unwrap().0), INVALID),
-        (good[..good.len() - 10].to_owned(), INVALID),
+        (good[..good.len() - 10].to_owned(), UNVERIFIED),
         ("x".repeat(200_000), INVALID),
     ] {
         let short: String = token.chars().take(80).collect();

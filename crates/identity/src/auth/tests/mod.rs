@@ -25,7 +25,7 @@ use conclave_store::{
     Clock as _, Store, StoreError, keys,
     memory::Trips,
     proto,
-    records::{SessionRecord, UserRecord},
+    records::{ClientRecord, SessionRecord, UserRecord},
 };
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
@@ -70,6 +70,18 @@ impl Deref for Fixture {
 struct HookedStore {
     inner: Arc<TestStore>,
     before_commit: Mutex<Option<BoxFuture<'static, ()>>>,
+    faults: Mutex<Vec<Fault>>,
+}
+
+/// What becomes of a commit.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// It is done, and the answer is lost.
+    AnswerLost,
+    /// It is not done, and nobody can tell.
+    RequestLost,
+    /// It is refused for its age.
+    Stale,
 }
 
 #[async_trait]
@@ -83,7 +95,18 @@ impl Store for HookedStore {
         if let Some(hook) = hook {
             hook.await;
         }
-        self.inner.commit(commit).await
+        let fault = self.faults.lock().pop();
+        if fault == Some(Fault::Stale) {
+            let stale = proto::outcome::Result::Stale(proto::Stale {});
+            return Ok(proto::Outcome { result: Some(stale) });
+        }
+        if fault != Some(Fault::RequestLost) {
+            let answer = self.inner.commit(commit).await;
+            if fault.is_none() {
+                return answer;
+            }
+        }
+        Err(StoreError::Unknown { detail: "as the test wants it".to_owned() })
     }
 }
 
@@ -192,8 +215,11 @@ impl Fixture {
     async fn with(request: types::CreateUserPoolRequest) -> Self {
         let test = test_world().await;
         let pool_id = new_pool_with(&test, request).await;
-        let hooked =
-            Arc::new(HookedStore { inner: Arc::clone(&test.store), before_commit: Mutex::new(None) });
+        let hooked = Arc::new(HookedStore {
+            inner: Arc::clone(&test.store),
+            before_commit: Mutex::new(None),
+            faults: Mutex::default(),
+        });
         let world = gateway(&test, Arc::clone(&hooked) as Arc<dyn Store>);
         let mut fixture = Self { world, test, hooked, pool_id, client_id: String::new() };
         fixture.client_id = fixture.client(types::CreateUserPoolClientRequest::default()).await;
@@ -296,9 +322,25 @@ impl Fixture {
         self.edit(sub, |user| user.sessions_valid_from_ms = now_ms + 1).await;
     }
 
-    /// The sessions of a user.
+    /// The first thousand sessions of a user.
     async fn sessions(&self, sub: &str) -> Vec<SessionRecord> {
-        transact(&self.test.world, &ReadSessions { pool_id: &self.pool_id, sub }).await.expect("reads")
+        let read = ReadSessions { pool_id: &self.pool_id, sub, after: Vec::new() };
+        transact(&self.test.world, &read).await.expect("reads")
+    }
+
+    /// The ids of all sessions of a user.
+    async fn session_ids(&self, sub: &str) -> Vec<String> {
+        let mut ids: Vec<String> = Vec::new();
+        loop {
+            let after = ids.last().map(|id| super::access_token::session_key(sub, id));
+            let read =
+                ReadSessions { pool_id: &self.pool_id, sub, after: after.unwrap_or_default() };
+            let sessions = transact(&self.test.world, &read).await.expect("reads");
+            if sessions.is_empty() {
+                return ids;
+            }
+            ids.extend(sessions.into_iter().map(|session| session.origin_jti));
+        }
     }
 
     // ---- requests ---------------------------------------------------------------------------
@@ -465,6 +507,17 @@ impl Fixture {
         *self.hooked.before_commit.lock() = Some(Box::pin(act(other, self.pool_id.clone())));
     }
 
+    /// What becomes of the next commits of the gateway under test, in turn.
+    fn commits_meet(&self, faults: &[Fault]) {
+        *self.hooked.faults.lock() = faults.iter().rev().copied().collect();
+    }
+
+    /// Changes a client, as an operation does that is not built yet.
+    async fn edit_client(&self, client_id: &str, edit: impl Fn(&mut ClientRecord) + Send + Sync) {
+        let edit = EditClient { pool_id: &self.pool_id, client_id, edit };
+        transact(&self.test.world, &edit).await.expect("edits a client");
+    }
+
     /// From now on whatever takes the processor for long is refused.
     fn without_processor(mut self) -> Self {
         self.world.cpu = CpuPool::new(0, 0, Duration::ZERO);
@@ -527,9 +580,35 @@ impl<F: Fn(&mut UserRecord) + Send + Sync> Transaction for EditUser<'_, F> {
     }
 }
 
+struct EditClient<'a, F> {
+    pool_id: &'a str,
+    client_id: &'a str,
+    edit: F,
+}
+
+#[async_trait]
+impl<F: Fn(&mut ClientRecord) + Send + Sync> Transaction for EditClient<'_, F> {
+    type Output = ();
+
+    fn scope(&self) -> &str {
+        self.pool_id
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
+        let key = keys::client(self.client_id);
+        tx.load(Query::new().get(key.clone())).await?;
+        let mut record = tx.get::<ClientRecord>(&key)?.expect("the client exists").record;
+        (self.edit)(&mut record);
+        tx.put(key, &record);
+        tx.bump_epoch();
+        Ok(().into())
+    }
+}
+
 struct ReadSessions<'a> {
     pool_id: &'a str,
     sub: &'a str,
+    after: Vec<u8>,
 }
 
 #[async_trait]
@@ -542,7 +621,7 @@ impl Transaction for ReadSessions<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Vec<SessionRecord>> {
         let prefix = keys::user_child(self.sub, keys::UserChild::Session, &[]);
-        let pages = tx.load(Query::new().scan(prefix, Vec::new(), 1_000)).await?;
+        let pages = tx.load(Query::new().scan(prefix, self.after.clone(), 1_000)).await?;
         let rows = pages.into_iter().flat_map(|page| page.rows);
         let decode = |value| prost::Message::decode(value).expect("a session");
         Ok(rows.map(|(_, value)| decode(value)).collect::<Vec<SessionRecord>>().into())

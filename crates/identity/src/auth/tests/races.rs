@@ -108,12 +108,6 @@ async fn a_password_that_is_changed_meanwhile_does_not_sign_in() {
         assert_eq!(result, Err(INCORRECT.to_owned()));
     }
     assert!(pool.sessions(&sub).await.is_empty());
-
-    // and the other way round: the verdict is of the password that is the user's at the commit
-    pool.meanwhile(|other, pool_id| async move {
-        set_password(&other, &pool_id, "ada", PASSWORD).await;
-    });
-    assert_eq!(sign_ins(&pool).await, [("password", Ok(true))]);
 }
 
 #[tokio::test]
@@ -132,6 +126,78 @@ async fn a_name_that_moves_meanwhile_leads_to_its_new_user() {
         set_password(&other, &pool_id, "ada", NEW).await;
     });
     assert_eq!(refusal(pool.sign_in(&pool.client_id, "ada", PASSWORD).await), INCORRECT);
+}
+
+#[tokio::test]
+async fn a_flow_that_is_taken_from_the_client_between_the_steps_does_not_go_on() {
+    let pool = Fixture::new().await;
+    pool.user("ada", &[]).await;
+    let challenge = pool.start_srp(&pool.client_id, "ada", &[]).await.unwrap();
+    let flows = strings(&["ALLOW_USER_PASSWORD_AUTH"]);
+    pool.edit_client(&pool.client_id, |client| client.explicit_auth_flows = flows.clone()).await;
+    assert_eq!(
+        refusal(pool.answer_srp(&pool.client_id, pool.claim(&challenge, PASSWORD)).await),
+        "InvalidParameterException: USER_SRP_AUTH flow not enabled for this client"
+    );
+}
+
+#[tokio::test]
+async fn a_client_that_changes_meanwhile_counts_as_it_is_at_the_commit() {
+    let pool = Fixture::new().await;
+    pool.user("ada", &[]).await;
+    let client_id = pool.client_id.clone();
+    pool.meanwhile(|other, pool_id| async move {
+        let shorter = EditClient {
+            pool_id: &pool_id,
+            client_id: &client_id,
+            edit: |client: &mut ClientRecord| {
+                client.access_token_validity = Some(300);
+                client.access_token_unit = Some("seconds".to_owned());
+            },
+        };
+        transact(&other, &shorter).await.unwrap();
+    });
+    let response = pool.sign_in(&pool.client_id, "ada", PASSWORD).await.unwrap();
+    assert_eq!(response.authentication_result.unwrap().expires_in, Some(300));
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_signs_in_once() {
+    use Fault::{AnswerLost, RequestLost, Stale};
+    for (faults, sessions, signs_in) in [
+        (&[AnswerLost][..], 1, true),
+        (&[RequestLost], 1, true),
+        (&[AnswerLost, RequestLost, AnswerLost, RequestLost], 1, true),
+        (&[RequestLost; 5], 0, false),
+        (&[AnswerLost; 5], 1, false),
+        // too old before anybody has seen it: decided again
+        (&[Stale], 1, true),
+        // too old when it is repeated: it may have been done
+        (&[AnswerLost, Stale], 1, false),
+        (&[Stale; 8], 0, false),
+    ] {
+        let pool = Fixture::new().await;
+        let sub = pool.user("ada", &[]).await;
+        pool.commits_meet(faults);
+        let result = pool.sign_in(&pool.client_id, "ada", PASSWORD).await;
+        assert_eq!(result.is_ok(), signs_in);
+        assert_eq!(pool.sessions(&sub).await.len(), sessions);
+    }
+}
+
+#[tokio::test]
+async fn a_failure_whose_answer_is_lost_counts_once_and_tells_nothing_uncertain() {
+    let pool = Fixture::new().await;
+    pool.user("ada", &[]).await;
+    for _ in 0..4 {
+        pool.commits_meet(&[Fault::AnswerLost, Fault::AnswerLost]);
+        assert_eq!(refusal(pool.sign_in(&pool.client_id, "ada", WRONG).await), INCORRECT);
+    }
+    // four, so the fifth still gets a verdict, and it locks
+    pool.commits_meet(&[Fault::AnswerLost; 5]);
+    let uncertain = refusal(pool.sign_in(&pool.client_id, "ada", WRONG).await);
+    assert!(uncertain.starts_with("ServiceUnavailable: "), "{uncertain}");
+    assert_eq!(refusal(pool.sign_in(&pool.client_id, "ada", PASSWORD).await), LOCKED);
 }
 
 /// How many rows live under a user.
