@@ -274,6 +274,7 @@ REFUSED = {
     "too many groups": ("poolGroups=63", "poolGroups"),
     "a URL that ends with a slash": ('publicUrl="https://id.example.com/"', "publicUrl"),
     "a name that is no part of a URI": ('clusterId="a b"', "clusterId"),
+    "a name that is no host in a URI": ('clusterId="a..b"', "clusterId"),
     "an unknown value": ("replicas=3", "replicas"),
     "an unknown value below": ('kek.value="00"', "value"),
     "an ingress without a host": ("ingress.enabled=true", "ingress.hostname is needed"),

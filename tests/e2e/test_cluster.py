@@ -309,25 +309,37 @@ def test_an_old_password_is_never_accepted_again(cluster, pool, figures, fault):
             return False if judged else None
         return True
 
+    def attempt(call, *arguments):
+        """What the call answers; None when it has perhaps been carried out, or will be."""
+        try:
+            return call(*arguments)
+        except NO_ANSWER:
+            stop.wait(0.02)
+        except botocore.exceptions.ClientError as error:
+            if not may_be_done(error):
+                raise
+            stop.wait(0.02)
+        return None
+
     def set_password(username, password, chooser):
-        while True:
-            try:
-                return chooser.choice(clients).admin_set_user_password(
-                    UserPoolId=pool.id, Username=username, Password=password, Permanent=True
-                )
-            except (*NO_ANSWER, botocore.exceptions.ClientError) as error:
-                if not may_be_done(error) and isinstance(error, botocore.exceptions.ClientError):
-                    raise
-                stop.wait(0.02)
+        return chooser.choice(clients).admin_set_user_password(
+            UserPoolId=pool.id, Username=username, Password=password, Permanent=True
+        )
 
     def work(number):
         chooser = random.Random(number)
-        username, now = pool.make_user(), PASSWORD
+        username = None
         for i in itertools.count():
             if stop.is_set():
                 return
+            if username is None:
+                username, now = attempt(pool.make_user, None, chooser.choice(NODES)), PASSWORD
+                continue
             before, now = now, f"{PASSWORD}-{i}"
-            set_password(username, now, chooser)
+            if attempt(set_password, username, now, chooser) is None:
+                # nobody knows which password this user has, or will have in a moment
+                username = None
+                continue
             for password, right in [(before, False), (now, True)]:
                 verdict = sign_in(username, password, chooser)
                 counts[right, verdict] += 1

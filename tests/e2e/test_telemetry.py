@@ -276,6 +276,9 @@ def test_log_lines_of_a_request_have_its_id(told):
 
 def test_no_secret_is_in_traces_logs_or_metrics(told):
     assert len(told.secrets) > 25
+    # what they may hold is found in them
+    control = {"the request's id": told.refusal_id}
+    assert found_in(told.raw_traces, control) and found_in(told.log.encode(), control)
     assert found_in(told.raw_traces, told.secrets) == []
     assert found_in(told.log.encode(), told.secrets) == []
     assert found_in(told.metrics.encode(), told.secrets) == []

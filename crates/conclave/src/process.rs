@@ -77,14 +77,16 @@ impl Process {
                 None
             }
         };
-        let mut why = Stop::Signal;
         if let Some((world, ready)) = opened {
             let gateway =
                 compose::gateway(&world, &self.clock, &metrics, readiness, self.inbox)?;
             let serving = node::serve_public(self.ports.public, gateway, metrics, stopping);
             opening.send_replace(true);
             output::line(&ready)?;
-            why = signals.wait(&mut fatal).await;
+            if let Stop::Fatal(reason) = signals.wait(&mut fatal).await {
+                // nothing can be acknowledged any more: there is nothing to wait for
+                bail!("{reason}");
+            }
             stop.send_replace(true);
             serving.await?;
         }
@@ -92,10 +94,7 @@ impl Process {
         management.await?;
         drop(parts);
         self.host.stop().await;
-        match why {
-            Stop::Signal => Ok(()),
-            Stop::Fatal(reason) => bail!("{reason}"),
-        }
+        Ok(())
     }
 }
 

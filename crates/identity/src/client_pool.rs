@@ -15,14 +15,19 @@ use crate::{
 };
 
 /// The id of the pool that `client_id` belongs to. An id that we have issued says so by itself and
-/// costs nothing; for others the directory is asked. Whether the client exists is seen in the pool.
+/// costs nothing; for others the directory is asked, once. Whether the client exists is seen in the pool.
 ///
 /// # Errors
-/// ResourceNotFoundException when nobody knows the client; what the store's errors mean.
+/// ResourceNotFoundException when nobody knows the client; TooManyRequestsException when too many are
+/// asked for; what the store's errors mean.
 pub async fn client_pool(world: &World, client_id: &str) -> Result<String, ApiError> {
     if let Some(pool_id) = ids::client_pool(client_id, &world.hint_key) {
         return Ok(pool_id);
     }
+    if let Some(pool_id) = world.configs.pool_of_client(client_id) {
+        return Ok(pool_id);
+    }
+    let _place = world.configs.lookup().ok_or_else(errors::too_many_requests)?;
     let read = proto::Read {
         scope: DIRECTORY_SCOPE.to_owned(),
         gets: vec![Bytes::from(keys::client_location(client_id))],
@@ -30,9 +35,11 @@ pub async fn client_pool(world: &World, client_id: &str) -> Result<String, ApiEr
     };
     let result = tx::read(world, read).await.map_err(|error| errors::store(&error))?;
     let location = result.rows.into_iter().next().and_then(|row| row.value);
-    location
+    let pool_id = location
         .and_then(|value| String::from_utf8(value.to_vec()).ok())
-        .ok_or_else(|| errors::client_not_found(client_id))
+        .ok_or_else(|| errors::client_not_found(client_id))?;
+    world.configs.keep_pool_of_client(client_id, &pool_id);
+    Ok(pool_id)
 }
 
 /// What [`load`] found.
@@ -50,13 +57,18 @@ pub struct Loaded {
 /// # Errors
 /// ResourceNotFoundException when the client is not in the pool; the store's.
 pub async fn load(tx: &mut Tx<'_>, query: Query, client_id: &str) -> Result<Loaded, Failure> {
+    let configs = &tx.world().configs;
+    let gone = || {
+        configs.forget_pool_of_client(client_id);
+        Failure::from(errors::client_not_found(client_id))
+    };
     let pages = match tx.load(query.client(client_id)).await {
         Err(Failure::Refused(error)) if error.code == ExceptionName::ResourceNotFoundException => {
-            return Err(errors::client_not_found(client_id).into());
+            return Err(gone());
         }
         other => other?,
     };
-    let client = tx.client().ok_or_else(|| errors::client_not_found(client_id))?;
+    let client = tx.client().ok_or_else(gone)?;
     Ok(Loaded { pool: tx.pool()?, client, pages })
 }
 
@@ -106,6 +118,19 @@ mod tests {
         world.store.take_trips();
         assert_eq!(client_pool(&world, &client_id).await, Ok(pool_id));
         assert_eq!(world.store.take_trips().reads, 1);
+        // a client never moves
+        assert!(client_pool(&world, &client_id).await.is_ok());
+        assert_eq!(world.store.take_trips().reads, 0);
+        assert_eq!(client_pool(&world, "unknown").await, Err(errors::client_not_found("unknown")));
+    }
+
+    #[tokio::test]
+    async fn made_up_ids_do_not_crowd_the_directory() {
+        let world = test_world().await;
+        let places: Vec<_> = std::iter::from_fn(|| world.configs.lookup()).collect();
+        let refusal = client_pool(&world, "unknown").await.unwrap_err();
+        assert_eq!(refusal.code, ExceptionName::TooManyRequestsException);
+        drop(places);
         assert_eq!(client_pool(&world, "unknown").await, Err(errors::client_not_found("unknown")));
     }
 

@@ -12,7 +12,9 @@ use conclave_crypto::{
 };
 use conclave_store::{
     keys, proto,
-    records::{ClientRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord, signing_key_record::State},
+    records::{
+        ClientRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord, signing_key_record::State,
+    },
 };
 use parking_lot::RwLock;
 use prost::Message;
@@ -92,7 +94,11 @@ impl PoolConfig {
     }
 
     pub(crate) fn scan() -> proto::Scan {
-        proto::Scan { prefix: keys::signing_keys().into(), after: Bytes::new(), limit: SIGNING_KEYS_MAX }
+        proto::Scan {
+            prefix: keys::signing_keys().into(),
+            after: Bytes::new(),
+            limit: SIGNING_KEYS_MAX,
+        }
     }
 
     pub(crate) fn from_rows(
@@ -100,13 +106,12 @@ impl PoolConfig {
         scope: &str,
         result: &proto::ReadResult,
     ) -> Result<Self, ApiError> {
-        let record: PoolRecord = decode(result, keys::ROOT)?
-            .ok_or_else(|| errors::internal("a pool has no root"))?;
+        let record: PoolRecord =
+            decode(result, keys::ROOT)?.ok_or_else(|| errors::internal("a pool has no root"))?;
         let pool_keys: PoolKeysRecord = decode(result, &keys::pool_keys())?
             .ok_or_else(|| errors::internal("a pool has no keys"))?;
         let keyring = unwrap_pool_keys(world, scope, &pool_keys)?;
-        let place =
-            Place { scope, key: &keys::pool_keys(), field: "unknown_user_secret" };
+        let place = Place { scope, key: &keys::pool_keys(), field: "unknown_user_secret" };
         let secret = sealed::open(&keyring, place, &pool_keys.sealed_unknown_user_secret)?;
         let secret: [u8; 32] = secret
             .expose()
@@ -330,7 +335,10 @@ fn undecodable() -> ApiError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{testing::{new_pool, test_world}, tx};
+    use crate::{
+        testing::{new_pool, test_world},
+        tx,
+    };
 
     #[tokio::test]
     async fn a_key_of_an_unknown_use_or_state_is_neither_shown_nor_accepted() {

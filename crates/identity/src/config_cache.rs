@@ -1,22 +1,38 @@
 //! Pools' configurations. An entry is good for one epoch, and every answer of the store tells the
 //! epoch: so nothing here is ever acted on when it is out of date.
+//!
+//! Beside them, which pool an app client belongs to, where the client's id does not say so. Whether
+//! the client is there is seen in the pool.
 
 use std::{collections::HashMap, sync::Arc};
 
 use parking_lot::RwLock;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::config::PoolConfig;
+
+/// Clients whose pools are remembered.
+const CLIENTS_MAX: usize = 10_000;
+/// Clients that are looked up at once: anybody can make up ids, and one place answers for all of them.
+const LOOKUPS_MAX: usize = 64;
 
 /// See the module.
 pub struct ConfigCache {
     pools: RwLock<HashMap<String, Arc<PoolConfig>>>,
     pools_max: usize,
+    pools_of_clients: RwLock<HashMap<String, String>>,
+    lookups: Semaphore,
 }
 
 impl ConfigCache {
     /// Keeps at most `pools_max` configurations.
     pub fn new(pools_max: usize) -> Self {
-        Self { pools: RwLock::default(), pools_max }
+        Self {
+            pools: RwLock::default(),
+            pools_max,
+            pools_of_clients: RwLock::default(),
+            lookups: Semaphore::new(LOOKUPS_MAX),
+        }
     }
 
     pub(crate) fn get(&self, pool_id: &str) -> Option<Arc<PoolConfig>> {
@@ -42,6 +58,30 @@ impl ConfigCache {
 
     pub(crate) fn remove(&self, pool_id: &str) {
         self.pools.write().remove(pool_id);
+    }
+
+    pub(crate) fn pool_of_client(&self, client_id: &str) -> Option<String> {
+        self.pools_of_clients.read().get(client_id).cloned()
+    }
+
+    pub(crate) fn keep_pool_of_client(&self, client_id: &str, pool_id: &str) {
+        let mut clients = self.pools_of_clients.write();
+        if clients.len() >= CLIENTS_MAX {
+            clients.clear();
+        }
+        clients.insert(client_id.to_owned(), pool_id.to_owned());
+    }
+
+    /// A client is not where it was: the next request asks again.
+    pub(crate) fn forget_pool_of_client(&self, client_id: &str) {
+        if self.pools_of_clients.read().contains_key(client_id) {
+            self.pools_of_clients.write().remove(client_id);
+        }
+    }
+
+    /// A place for looking a client up; `None` when too many are being looked up.
+    pub(crate) fn lookup(&self) -> Option<SemaphorePermit<'_>> {
+        self.lookups.try_acquire().ok()
     }
 }
 

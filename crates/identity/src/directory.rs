@@ -53,7 +53,7 @@ pub enum OpenError {
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The key-encryption key is not the one that the cluster was made with, or is out of reach.
-    #[error("the cluster's keys cannot be unwrapped: {0}")]
+    #[error("the cluster's keys cannot be unwrapped")]
     Kek(#[from] KekError),
     /// What is stored is not what this version writes.
     #[error("the directory is damaged: {0}")]

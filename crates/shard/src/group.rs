@@ -85,10 +85,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     pub(crate) fn report_fatal(&self, reason: String) {
-        tracing::error!(reason, "this node must stop");
         self.fatal.send_if_modified(|fatal| {
             let first = fatal.is_none();
             if first {
+                // once: the peers of a node that has lost its data say so many times a second
+                tracing::error!(reason, "this node must stop");
                 *fatal = Some(reason);
             }
             first

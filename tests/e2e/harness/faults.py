@@ -196,8 +196,22 @@ def tracer_of(task):
 
 
 def freeze(pid):
-    """Stops a process, and returns when none of its threads runs any more."""
+    """Stops a process, and returns when none of its threads runs any more. Returns the tracers that it has stopped too.
+
+    A tracer would let a sync go on when its delay is over.
+    """
     os.kill(pid, signal.SIGSTOP)
+    wait_stopped(pid)
+    tracers = {tracer_of(task) for task in tasks(pid)} - {0, None}
+    for tracer in tracers:
+        os.kill(tracer, signal.SIGSTOP)
+        wait_stopped(tracer)
+    wait_stopped(pid)
+    return tracers
+
+
+def wait_stopped(pid):
+    # t: stopped by its tracer; none: ended meanwhile
     stopped = {"T", "t", None}
     until(lambda: all(status_of(t, "State") in stopped for t in tasks(pid)), STOP_SECONDS_MAX, "the process is stopped")
 
@@ -262,9 +276,12 @@ class Disk:
 
 def cut_power(servers, disks):
     """The power of all fails at once: `disks` are theirs."""
-    for server in servers:
-        freeze(server.process.pid)
+    tracers = set().union(*(freeze(server.process.pid) for server in servers))
     before = [disk.copy() for disk in disks]
+    for server in servers:
+        os.kill(server.process.pid, signal.SIGKILL)
+    for tracer in tracers:
+        os.kill(tracer, signal.SIGCONT)
     for server in servers:
         server.kill()
     for disk, image in zip(disks, before, strict=True):

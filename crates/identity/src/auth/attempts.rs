@@ -28,10 +28,7 @@ pub struct Counter {
 
 /// The counter of a user.
 pub fn of_user(sub: &str) -> Counter {
-    Counter {
-        key: keys::user_child(sub, UserChild::Attempts, &[]),
-        root: Some(keys::user(sub)),
-    }
+    Counter { key: keys::user_child(sub, UserChild::Attempts, &[]), root: Some(keys::user(sub)) }
 }
 
 /// The counter of a name that no user has, in the form in which the pool compares names: names that are

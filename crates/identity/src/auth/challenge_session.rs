@@ -37,7 +37,8 @@ pub fn seal(
 ) -> Result<Vec<u8>, ApiError> {
     session.nonce = Bytes::copy_from_slice(&entropy::bytes::<16>(&*world.entropy));
     let message = Zeroizing::new(session.encode_to_vec());
-    let length = u32::try_from(message.len()).map_err(|_| errors::internal("a session is too long"))?;
+    let length =
+        u32::try_from(message.len()).map_err(|_| errors::internal("a session is too long"))?;
     let mut plain = Zeroizing::new([&length.to_be_bytes(), message.as_slice()].concat());
     let padded = plain.len().next_multiple_of(block.max(1));
     plain.resize(padded, 0);

@@ -58,8 +58,7 @@ pub async fn answer(
     let config = tx.pool()?;
     let session =
         challenge_session::open(&config, sealed).ok_or_else(challenge_session::invalid)?;
-    if session.challenge != "NEW_PASSWORD_REQUIRED"
-        || session.client_id != client.record.client_id
+    if session.challenge != "NEW_PASSWORD_REQUIRED" || session.client_id != client.record.client_id
     {
         return Err(challenge_session::invalid().into());
     }

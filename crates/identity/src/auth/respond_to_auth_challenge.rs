@@ -49,7 +49,11 @@ pub async fn respond_to_auth_challenge(
         }
         _ => input.session.as_deref().and_then(challenge_session::from_text),
     };
-    transact(world, &RespondToAuthChallenge { pool_id, client_id, challenge, sealed, input: &input }).await
+    transact(
+        world,
+        &RespondToAuthChallenge { pool_id, client_id, challenge, sealed, input: &input },
+    )
+    .await
 }
 
 struct RespondToAuthChallenge<'a> {
@@ -91,12 +95,14 @@ impl RespondToAuthChallenge<'_> {
     async fn load(&self, tx: &mut Tx<'_>) -> Result<Arc<ClientConfig>, Failure> {
         let known = tx.world().configs.get(&self.pool_id);
         let session = known.and_then(|config| self.session(&config));
-        let loaded = client_pool::load(tx, self.query(tx, session.as_ref()), &self.client_id).await?;
+        let loaded =
+            client_pool::load(tx, self.query(tx, session.as_ref()), &self.client_id).await?;
         let opened = self.session(&loaded.pool);
         if session.is_some() || opened.is_none() {
             return Ok(loaded.client);
         }
-        let loaded = client_pool::load(tx, self.query(tx, opened.as_ref()), &self.client_id).await?;
+        let loaded =
+            client_pool::load(tx, self.query(tx, opened.as_ref()), &self.client_id).await?;
         Ok(loaded.client)
     }
 

@@ -151,8 +151,7 @@ pub async fn verify(
         && session.expires_ms > tx.now_ms()
         && tx.get_bytes(&challenge_session::used_key(claim.secret_block)).is_none();
     let timestamp_ms = srp::parse_timestamp(claim.timestamp).map(|seconds| seconds * 1_000);
-    let timely =
-        timestamp_ms.is_some_and(|at| (at - tx.now_ms()).abs() <= TIMESTAMP_SKEW_MS_MAX);
+    let timely = timestamp_ms.is_some_and(|at| (at - tx.now_ms()).abs() <= TIMESTAMP_SKEW_MS_MAX);
     if !fresh || !timely {
         return Err(refused().into());
     }
@@ -222,9 +221,11 @@ async fn prove(
         Some(verifier) => verifier,
         None => config.fake_users.verifier(&session.username).map_err(|_| broken())?,
     };
-    let client_public = ClientPublic::from_bytes(&session.srp_client_public).map_err(|_| broken())?;
+    let client_public =
+        ClientPublic::from_bytes(&session.srp_client_public).map_err(|_| broken())?;
     let ephemeral = ServerEphemeral::from_bytes(&session.srp_ephemeral).map_err(|_| broken())?;
-    let key = tx.world().cpu.run(move || srp::server_key(&client_public, &ephemeral, &verifier)).await;
+    let key =
+        tx.world().cpu.run(move || srp::server_key(&client_public, &ephemeral, &verifier)).await;
     // a degenerate key proves nothing
     let verdict = key.map_err(errors::cpu)?.is_ok_and(|key| {
         let (pool, user) = (config.srp_pool_name(), &session.username);

@@ -165,10 +165,12 @@ impl UnsignedTokens {
         let id_key = self.config.active_key(TokenUse::Id)?;
         let access_key = self.config.active_key(TokenUse::Access)?;
         let Self { id, access, refresh, expires_in, .. } = self;
-        let signed = world.cpu.run(move || Ok((id_key.sign(&id)?, access_key.sign(&access)?))).await;
-        let (id_token, access_token) = signed
-            .map_err(errors::cpu)?
-            .map_err(|_: conclave_crypto::token::TokenError| errors::internal("a token could not be signed"))?;
+        let signed =
+            world.cpu.run(move || Ok((id_key.sign(&id)?, access_key.sign(&access)?))).await;
+        let (id_token, access_token) =
+            signed.map_err(errors::cpu)?.map_err(|_: conclave_crypto::token::TokenError| {
+                errors::internal("a token could not be signed")
+            })?;
         Ok(types::AuthenticationResultType {
             access_token: Some(access_token),
             expires_in: i32::try_from(expires_in).ok(),

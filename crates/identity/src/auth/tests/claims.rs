@@ -166,7 +166,10 @@ async fn tokens_verify_against_the_published_keys_one_for_each_use() {
     assert!(keys.verify(access(&tokens)).is_ok());
     assert!(keys.verify(id(&tokens)).is_ok());
     let kids: Vec<_> = jwks.keys.iter().map(|key| json!(key.kid)).collect();
-    assert_eq!(kids, [part(id(&tokens), 0)["kid"].clone(), part(access(&tokens), 0)["kid"].clone()]);
+    assert_eq!(
+        kids,
+        [part(id(&tokens), 0)["kid"].clone(), part(access(&tokens), 0)["kid"].clone()]
+    );
     assert_eq!(names(&part(access(&tokens), 0)), "kid alg");
     let issued = issuer::issuer(&pool.world, &pool.pool_id).await.unwrap().unwrap();
     assert_eq!(claims(access(&tokens))["iss"], issued.as_str());

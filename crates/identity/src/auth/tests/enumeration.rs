@@ -139,9 +139,8 @@ async fn the_challenge_of_an_unknown_user_looks_like_a_real_one() {
 async fn unknown_users_differ_from_each_other() {
     let pool = Fixture::new().await;
     let client = pool.hiding().await;
-    let salt = async |name: &str| {
-        pool.start_srp(&client, name, &[]).await.unwrap().get("SALT").to_owned()
-    };
+    let salt =
+        async |name: &str| pool.start_srp(&client, name, &[]).await.unwrap().get("SALT").to_owned();
     assert_ne!(salt("nobody").await, salt("nobody2").await);
     assert_ne!(salt("nobody").await, salt("Nobody").await);
 }
@@ -179,7 +178,8 @@ async fn both_flows_count_together_for_unknown_users_too() {
 }
 
 #[tokio::test]
-async fn an_answer_under_the_name_that_was_asked_for_counts_like_one_under_the_name_that_was_shown() {
+async fn an_answer_under_the_name_that_was_asked_for_counts_like_one_under_the_name_that_was_shown()
+{
     for (pool, real, nobody) in pools().await {
         let client = pool.hiding().await;
         for name in [real, nobody] {

@@ -104,9 +104,9 @@ async fn wrong_guesses_at_once_are_all_counted() {
     pool.user("ada", &[]).await;
     let guesses = (0..100).map(|_| pool.sign_in(&pool.client_id, "ada", WRONG));
     let results = futures::future::join_all(guesses).await;
-    let verdicts = results.into_iter().filter(|result| {
-        matches!(result, Err(error) if error.message == "Incorrect username or password.")
-    });
+    let verdicts = results.into_iter().filter(
+        |result| matches!(result, Err(error) if error.message == "Incorrect username or password."),
+    );
     assert_eq!(verdicts.count(), 5);
     assert_eq!(refusal(pool.sign_in(&pool.client_id, "ada", PASSWORD).await), LOCKED);
 }

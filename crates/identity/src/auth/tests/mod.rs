@@ -35,7 +35,10 @@ use super::{initiate_auth, respond_to_auth_challenge};
 use crate::{
     config_cache::ConfigCache,
     cpu::CpuPool,
-    testing::{TestStore, TestWorld, new_client_with, new_pool_with, signed_call, test_world, unsigned_call},
+    testing::{
+        TestStore, TestWorld, new_client_with, new_pool_with, signed_call, test_world,
+        unsigned_call,
+    },
     tx::{Decision, Query, Transaction, Tx, transact},
     users,
     world::World,
@@ -172,7 +175,8 @@ fn declared<T>(operation: &str, result: Result<T, ApiError>) -> Result<T, ApiErr
 /// The header or the claims of a token, in their order.
 fn part(token: &str, number: usize) -> Map<String, Value> {
     let part = token.split('.').nth(number).expect("has the part");
-    serde_json::from_slice(&encoding::base64url_decode(part).expect("base64url")).expect("an object")
+    serde_json::from_slice(&encoding::base64url_decode(part).expect("base64url"))
+        .expect("an object")
 }
 
 fn claims(token: &str) -> Map<String, Value> {

@@ -2,7 +2,8 @@
 
 use super::*;
 
-const USED: &str = "NotAuthorizedException: Invalid session for the user, session can only be used once.";
+const USED: &str =
+    "NotAuthorizedException: Invalid session for the user, session can only be used once.";
 const EXPIRED: &str = "NotAuthorizedException: Invalid session for the user, session is expired.";
 const INVALID: &str = "NotAuthorizedException: Invalid session for the user.";
 const ANSWER: [(&str, &str); 2] = [("USERNAME", "ada"), ("NEW_PASSWORD", NEW)];

@@ -158,8 +158,7 @@ async fn a_client_with_a_secret_proves_it_for_the_name_that_is_sent() {
     .await;
     pool.user("ada", &[("email", "ada@example.com"), ("email_verified", "true")]).await;
     let (client, secret) = pool.confidential(false).await;
-    let wrong =
-        format!("NotAuthorizedException: Unable to verify secret hash for client {client}");
+    let wrong = format!("NotAuthorizedException: Unable to verify secret hash for client {client}");
     let of = |name: &str| secret_hash(&secret, name, &client);
     for (username, hash, expected) in [
         ("ada", of("ada"), None),

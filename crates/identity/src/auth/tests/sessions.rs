@@ -22,8 +22,10 @@ impl Transaction for AddSessions<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
         tx.load(Query::new()).await?;
-        for (bucket, number) in
-            self.buckets.clone().flat_map(|bucket| (0..self.each).map(move |number| (bucket, number)))
+        for (bucket, number) in self
+            .buckets
+            .clone()
+            .flat_map(|bucket| (0..self.each).map(move |number| (bucket, number)))
         {
             let origin_jti = format!("{bucket:02x}000000-0000-4000-8000-{number:012x}");
             let session = SessionRecord {

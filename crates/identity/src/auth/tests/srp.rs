@@ -36,9 +36,8 @@ async fn a_client_with_a_random_secret_of_full_length_signs_in() {
 async fn the_salt_stays_until_the_password_changes() {
     let pool = Fixture::new().await;
     pool.user("ada", &[]).await;
-    let salt = async || {
-        pool.start_srp(&pool.client_id, "ada", &[]).await.unwrap().get("SALT").to_owned()
-    };
+    let salt =
+        async || pool.start_srp(&pool.client_id, "ada", &[]).await.unwrap().get("SALT").to_owned();
     let before = salt().await;
     assert_eq!(before, salt().await);
     set_password(&pool.test, &pool.pool_id, "ada", NEW).await;
@@ -51,7 +50,8 @@ async fn the_salt_stays_until_the_password_changes() {
 async fn a_public_value_that_would_give_the_key_away_is_refused() {
     let pool = Fixture::new().await;
     pool.user("ada", &[]).await;
-    let n = "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08\
+    let n =
+        "FFFFFFFFFFFFFFFFC90FDAA22168C234C4C6628B80DC1CD129024E088A67CC74020BBEA63B139B22514A08\
              798E3404DDEF9519B3CD3A431B302B0A6DF25F14374FE1356D6D51C245E485B576625E7EC6F44C42E9A637\
              ED6B0BFF5CB6F406B7EDEE386BFB5A899FA5AE9F24117C4B1FE649286651ECE45B3DC2007CB8A163BF0598\
              DA48361C55D39A69163FA8FD24CF5F83655D23DCA3AD961C62F356208552BB9ED529077096966D670C354E\
@@ -60,7 +60,7 @@ async fn a_public_value_that_would_give_the_key_away_is_refused() {
              21ABDF1CBA64ECFB850458DBEF0A8AEA71575D060C7DB3970F85A6E1E4C7ABF5AE8CDB0933D71E8C94E04A\
              25619DCEE3D2261AD2EE6BF12FFA06D98A0864D87602733EC86A64521F2B18177B200CBBE117577A615D6C\
              770988C0BAD946E208E24FA074E5AB3143DB5BFCE0FD108E4B82D120A93AD2CAFFFFFFFFFFFFFFFF"
-        .replace(' ', "");
+            .replace(' ', "");
     let above = n.replace("A93AD2CAFFFFFFFFFFFFFFFF", "A93AD2CBFFFFFFFFFFFFFFFF");
     let twice = "1FFFFFFFFFFFFFFFF921FB54442D18469898CC51701B839A252049C1114CF98E8";
     for (srp_a, text) in [
@@ -94,7 +94,8 @@ async fn a_public_value_that_would_give_the_key_away_is_refused() {
 async fn what_is_missing_is_named() {
     let pool = Fixture::new().await;
     pool.user("ada", &[]).await;
-    for missing in ["USERNAME", "PASSWORD_CLAIM_SECRET_BLOCK", "PASSWORD_CLAIM_SIGNATURE", "TIMESTAMP"]
+    for missing in
+        ["USERNAME", "PASSWORD_CLAIM_SECRET_BLOCK", "PASSWORD_CLAIM_SIGNATURE", "TIMESTAMP"]
     {
         let challenge = pool.start_srp(&pool.client_id, "ada", &[]).await.unwrap();
         let mut claim = pool.claim(&challenge, PASSWORD);
@@ -283,8 +284,7 @@ async fn from_the_second_step_on_the_secret_is_proved_for_the_name_in_the_challe
     pool.user("ada", &[("email", "a@example.com"), ("email_verified", "true")]).await;
     let (client, secret) = pool.confidential(false).await;
     let hash = |name: &str| secret_hash(&secret, name, &client);
-    let wrong =
-        format!("NotAuthorizedException: Unable to verify secret hash for client {client}");
+    let wrong = format!("NotAuthorizedException: Unable to verify secret hash for client {client}");
     assert_eq!(
         refusal(pool.start_srp(&client, "a@example.com", &[("SECRET_HASH", &hash("ada"))]).await),
         wrong
