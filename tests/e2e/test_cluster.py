@@ -165,21 +165,18 @@ def test_nothing_acknowledged_is_lost_when_all_nodes_are_killed(cluster, pool, f
 
 
 def test_a_rolling_restart_loses_nothing(cluster, pool, figures):
-    stops, starts = [], []
+    stops = []
     with Load(pool) as load:
         for node in cluster.nodes:
             acknowledged(load, 30, time.monotonic())
             stops.append(time.monotonic())
             assert node.stop() == 0
             stops[-1] = time.monotonic() - stops[-1]
-            starts.append(time.monotonic())
             node.start()
         acknowledged(load, 30, time.monotonic())
         last = time.monotonic()
-    figures(
-        f"stopping took {' '.join(f'{t:.2f}' for t in stops)} s, longest gap {load.longest_gap(load.started, last):.2f} s;"
-        f" {load.summary()}"
-    )
+    gap = load.longest_gap(load.started, last)
+    figures(f"stopping took {' '.join(f'{t:.2f}' for t in stops)} s, longest gap {gap:.2f} s; {load.summary()}")
     for failure in load.failures:
         figures(f"failed twice: {failure[1:]}")
     load.check()
@@ -451,7 +448,9 @@ def stranger_node(cluster, directory, tls):
 def test_a_node_of_another_cluster_is_refused(cluster, pool, tmp_path, certificate):
     """Its certificate is of our authority; in one case it is even that of our node 1."""
     user = pool.make_user()
-    tls = cluster.node(1).tls if certificate == "ours" else issue(cluster.pki, 1, unique("stranger"), cluster_id="other")
+    tls = cluster.node(1).tls
+    if certificate == "theirs":
+        tls = issue(cluster.pki, 1, unique("stranger"), cluster_id="other")
     node = stranger_node(cluster, tmp_path / "stranger", tls)
     terms = [n.readings("raft_term") for n in cluster.nodes]
 

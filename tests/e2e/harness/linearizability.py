@@ -1,8 +1,8 @@
 """Is there an order of the operations on one user that explains every answer?
 
 The user is a register: absent, or there under one `sub`. Operations are ordered between their call and their answer
-(Wing and Gong's search, with Lowe's memory of the configurations that have been seen). An operation without an answer may
-have been carried out at any later time, or never.
+(Wing and Gong's search, with Lowe's memory of the configurations that have been seen). An operation without an answer
+may have been carried out at any later time, or never.
 """
 
 import dataclasses
