@@ -2,8 +2,8 @@
 
     make test-seeded
 
-Each bug is a cargo feature. Its binary is built into the same target directory and copied away. Not part of the main run:
-it needs two builds more.
+Each bug is a cargo feature. Its binary is built into the same target directory and copied away. Not part of the main
+run, since it needs two builds more.
 """
 
 import os

@@ -201,7 +201,7 @@ def test_power_cuts_under_load_lose_nothing(disk, start_server):
 
 @pytest.mark.timeout(60 + 30 * ROUNDS)
 def test_power_cuts_while_syncs_are_slow_lose_nothing(disk, start_server, tmp_path):
-    """As above with syncs of 100 ms, so that nearly every cut comes while one is under way."""
+    """As above with syncs of 300 ms, so that nearly every cut comes while one is under way."""
     faults.require_strace()
     server = start_server()
     ledger = Ledger(server, boto_client(server))
@@ -221,8 +221,7 @@ def lose_again_and_again(server, ledger, end, strace_log=None):
     for _ in range(ROUNDS):
         with contextlib.ExitStack() as slow:
             if strace_log:
-                inject = f"{faults.BLOCKING_SYNC_CALLS}:delay_enter=100000"
-                slow.enter_context(faults.strace(server.process.pid, strace_log, inject))
+                slow.enter_context(faults.strace(server.process.pid, strace_log, SLOW))
             before = len(ledger.acknowledged)
             load = ledger.load()
             until(lambda: len(ledger.acknowledged) > before, 20, "writes go on")

@@ -85,10 +85,10 @@ def test_a_hidden_user_costs_as_much_time_as_a_wrong_password(pool):
     assert 0.5 < hidden / wrong < 2, f"{hidden * 1000:.1f} ms against {wrong * 1000:.1f} ms"
 
 
-def test_an_unconfirmed_user_learns_it_after_the_right_password(app):
+def test_an_unconfirmed_user_is_told_before_the_password_is_looked_at(app):
     username = unique("user")
     app.sign_up(username)
-    with refused("NotAuthorizedException", INCORRECT):
+    with refused("UserNotConfirmedException", "User is not confirmed."):
         app.tokens(username, "Wrong-horse-7")
     with refused("UserNotConfirmedException", "User is not confirmed."):
         app.tokens(username)

@@ -281,10 +281,10 @@ def test_a_temporary_password_leads_to_the_next_challenge(pool, app, cognito):
     assert sign_in(app, username, NEW_PASSWORD)["AuthenticationResult"]
 
 
-def test_an_unconfirmed_user_learns_it_after_the_right_password(app):
+def test_an_unconfirmed_user_is_told_before_the_password_is_looked_at(app):
     username = unique("user")
     app.sign_up(username)
-    with refused("NotAuthorizedException", INCORRECT):
+    with refused("UserNotConfirmedException", "User is not confirmed."):
         sign_in(app, username, "Wrong-horse-7")
     with refused("UserNotConfirmedException", "User is not confirmed."):
         sign_in(app, username)

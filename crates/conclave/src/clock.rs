@@ -9,12 +9,18 @@ pub struct SystemClock {
 
 impl SystemClock {
     /// Begins to count.
-    #[expect(clippy::disallowed_methods, reason = "the composition root reads the clock for everybody")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the composition root reads the clock for everybody"
+    )]
     pub fn start() -> Self {
         Self { started: Instant::now() }
     }
 
-    #[expect(clippy::disallowed_methods, reason = "the composition root reads the clock for everybody")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the composition root reads the clock for everybody"
+    )]
     fn wall_ms() -> i64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_millis()).unwrap_or(i64::MAX)

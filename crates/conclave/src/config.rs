@@ -107,7 +107,8 @@ fn default_management() -> SocketAddr {
 impl ServeConfig {
     /// Reads and checks the file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+        let text =
+            fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
         let config: Self =
             toml::from_str(&text).with_context(|| format!("{} cannot be used", path.display()))?;
         config.check().with_context(|| format!("{} cannot be used", path.display()))?;
@@ -130,7 +131,8 @@ pub fn check_public_url(url: &str) -> Result<()> {
     ensure!(!rest.is_empty() && !rest.starts_with('/'), "names no host");
     ensure!(!url.ends_with('/'), "ends with a slash");
     ensure!(
-        url.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'"' | b'\\')),
+        url.bytes()
+            .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'?' | b'#' | b'"' | b'\\')),
         "holds a character that a URL of a service cannot have"
     );
     Ok(())
@@ -142,7 +144,10 @@ impl Kek {
         let current = match (&self.file, &self.env) {
             (Some(file), None) => read_key(file)?,
             (None, Some(name)) => {
-                #[expect(clippy::disallowed_methods, reason = "the configuration names the variable")]
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the configuration names the variable"
+                )]
                 let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
                 SecretString::new(text)
             }
@@ -161,7 +166,8 @@ impl Kek {
 }
 
 fn read_key(path: &Path) -> Result<SecretString> {
-    let text = fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(SecretString::new(text))
 }
 

@@ -2,14 +2,7 @@
 //! cluster's node; what is for development is the fixed principal, the inbox, and that the key is kept
 //! beside the data.
 
-use std::{
-    fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::Path,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use conclave_api::ExceptionName;
@@ -76,8 +69,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         messenger: inbox.clone(),
         password_params: Params::DEFAULT,
     };
-    let process =
-        Process { clock, host, ports, inbox: Some(inbox), ready_within: READY_WITHIN };
+    let process = Process { clock, host, ports, inbox: Some(inbox), ready_within: READY_WITHIN };
     process
         .run(parts, async |world| {
             ensure_principal(&world).await?;
@@ -88,7 +80,8 @@ pub async fn run(args: DevArgs) -> Result<()> {
 
 /// The fixed principal, unless it is there.
 async fn ensure_principal(world: &World) -> Result<()> {
-    let exists = |error: &conclave_api::ApiError| error.code == ExceptionName::InvalidParameterException;
+    let exists =
+        |error: &conclave_api::ApiError| error.code == ExceptionName::InvalidParameterException;
     match directory::create_account(world, Some(ACCOUNT_ID), "dev").await {
         Err(error) if !exists(&error) => return Err(error).context("the account cannot be made"),
         _ => {}
@@ -108,7 +101,8 @@ async fn ensure_principal(world: &World) -> Result<()> {
 /// The key-encryption key, kept beside the data: good enough for data that is for development.
 fn open_kek(data_dir: &Path) -> Result<StaticKek> {
     let path = data_dir.join("kek");
-    fs::create_dir_all(data_dir).with_context(|| format!("cannot create {}", data_dir.display()))?;
+    fs::create_dir_all(data_dir)
+        .with_context(|| format!("cannot create {}", data_dir.display()))?;
     let text = match fs::read_to_string(&path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
@@ -116,7 +110,8 @@ fn open_kek(data_dir: &Path) -> Result<StaticKek> {
             // written whole under another name first: half a key would lock the data up
             let draft = data_dir.join("kek.new");
             let _ = fs::remove_file(&draft);
-            let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+            let mut file =
+                fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&draft, &path)?;

@@ -33,7 +33,9 @@ type Reading = (&'static str, &'static str, fn(&GroupStatus) -> u64);
 
 const GAUGES: [Reading; 4] = [
     ("raft_is_leader", "Whether this node leads the group", |group| u64::from(group.is_leader)),
-    ("raft_last_applied_index", "The last log entry that has been applied", |group| group.applied_index),
+    ("raft_last_applied_index", "The last log entry that has been applied", |group| {
+        group.applied_index
+    }),
     ("raft_last_log_index", "The last entry of the log", |group| group.last_log_index),
     ("raft_term", "The present term", |group| group.term),
 ];
@@ -45,7 +47,9 @@ const COUNTERS: [Reading; 6] = [
     ("store_commits_overloaded", "Commits refused because too many were in flight", |group| {
         group.commits_overloaded
     }),
-    ("store_commits_unknown", "Commits whose outcome is not known here", |group| group.commits_unknown),
+    ("store_commits_unknown", "Commits whose outcome is not known here", |group| {
+        group.commits_unknown
+    }),
     ("store_reads", "Linearizable reads answered", |group| group.reads),
 ];
 

@@ -34,7 +34,9 @@ impl Readiness for GroupsReady {
 
 /// Opens a port.
 pub async fn listen(address: SocketAddr, what: &str) -> Result<TcpListener> {
-    TcpListener::bind(address).await.with_context(|| format!("the {what} port {address} cannot be opened"))
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("the {what} port {address} cannot be opened"))
 }
 
 /// Serves health and metrics until `stopped` turns true. It starts first, so that a start can be watched.
@@ -104,7 +106,8 @@ pub fn serve_public(
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
         let drained =
-            server::serve(listener, None, gateway, server::Options::default(), metrics, until).await;
+            server::serve(listener, None, gateway, server::Options::default(), metrics, until)
+                .await;
         if drained.cut > 0 {
             tracing::warn!(connections = drained.cut, "requests did not end in time");
         }

@@ -52,10 +52,8 @@ pub fn issue(dir: &Path, name: &str, subject: &Subject<'_>, now_ms: i64) -> Resu
     let key = KeyPair::generate()?;
     let mut params = CertificateParams::new(subject.hosts.to_vec())?;
     params.distinguished_name.push(DnType::CommonName, name);
-    let identity = format!(
-        "conclave://{}/{}/{}",
-        subject.cluster_id, subject.role, subject.node_id
-    );
+    let identity =
+        format!("conclave://{}/{}/{}", subject.cluster_id, subject.role, subject.node_id);
     params.subject_alt_names.push(SanType::URI(identity.try_into()?));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     params.extended_key_usages =

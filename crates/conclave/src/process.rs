@@ -78,8 +78,7 @@ impl Process {
             }
         };
         if let Some((world, ready)) = opened {
-            let gateway =
-                compose::gateway(&world, &self.clock, &metrics, readiness, self.inbox)?;
+            let gateway = compose::gateway(&world, &self.clock, &metrics, readiness, self.inbox)?;
             let serving = node::serve_public(self.ports.public, gateway, metrics, stopping);
             opening.send_replace(true);
             output::line(&ready)?;

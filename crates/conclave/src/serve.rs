@@ -11,7 +11,7 @@ use conclave_crypto::{
 };
 use conclave_identity::{directory::NewCluster, world::World};
 use conclave_outbound::{Message, Messenger, SendError};
-use conclave_shard::{GroupHost, GroupHostOptions, Limits, Listen, Member, TlsFiles, Timing};
+use conclave_shard::{GroupHost, GroupHostOptions, Limits, Listen, Member, Timing, TlsFiles};
 use conclave_store::Store;
 
 use crate::{

@@ -14,6 +14,9 @@ use crate::{
     world::World,
 };
 
+/// No client has a longer id, and a key has to hold it. API reference, ClientIdType.
+const CLIENT_ID_BYTES_MAX: usize = 128;
+
 /// The id of the pool that `client_id` belongs to. An id that we have issued says so by itself and
 /// costs nothing; for others the directory is asked, once. Whether the client exists is seen in the pool.
 ///
@@ -23,6 +26,9 @@ use crate::{
 pub async fn client_pool(world: &World, client_id: &str) -> Result<String, ApiError> {
     if let Some(pool_id) = ids::client_pool(client_id, &world.hint_key) {
         return Ok(pool_id);
+    }
+    if client_id.len() > CLIENT_ID_BYTES_MAX {
+        return Err(errors::client_not_found(client_id));
     }
     if let Some(pool_id) = world.configs.pool_of_client(client_id) {
         return Ok(pool_id);

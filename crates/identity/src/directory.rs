@@ -59,7 +59,9 @@ pub enum OpenError {
     #[error("the directory is damaged: {0}")]
     Damaged(&'static str),
     /// This process is configured for another cluster.
-    #[error("the store belongs to cluster {found}, and this process is configured for {configured}")]
+    #[error(
+        "the store belongs to cluster {found}, and this process is configured for {configured}"
+    )]
     OtherCluster {
         /// In the directory.
         found: String,
@@ -93,7 +95,9 @@ pub async fn open(
                     .map_err(|_| OpenError::Damaged("the cluster's record cannot be decoded"))?;
                 return unlock(&record, kek, new);
             }
-            None if result.scope_exists => return Err(OpenError::Damaged("there is no cluster record")),
+            None if result.scope_exists => {
+                return Err(OpenError::Damaged("there is no cluster record"));
+            }
             None => create(store, kek, entropy, new, result.now_ms).await?,
         }
     }
@@ -206,7 +210,10 @@ impl AccessKey {
 ///
 /// # Errors
 /// The store's.
-pub async fn find_access_key(world: &World, access_key_id: &str) -> Result<Option<AccessKey>, ApiError> {
+pub async fn find_access_key(
+    world: &World,
+    access_key_id: &str,
+) -> Result<Option<AccessKey>, ApiError> {
     if access_key_id.is_empty() || access_key_id.len() > ACCESS_KEY_ID_LEN_MAX {
         return Ok(None);
     }
@@ -314,7 +321,8 @@ pub async fn create_access_key(world: &World, new: NewAccessKey) -> Result<Acces
         let id = format!("AKIA{}", ids::random_text(&*world.entropy, ID, 16));
         (id, SecretString::new(ids::alphanumeric(&*world.entropy, 40)))
     });
-    transact(world, &CreateAccessKey { new: &new, access_key_id: &access_key_id, secret: &secret }).await
+    transact(world, &CreateAccessKey { new: &new, access_key_id: &access_key_id, secret: &secret })
+        .await
 }
 
 struct CreateAccessKey<'a> {
@@ -412,7 +420,8 @@ async fn list<R: Message + Default>(world: &World, prefix: Vec<u8>) -> Result<Ve
     let mut records = Vec::new();
     let mut after = Vec::new();
     for _ in 0..PAGES_MAX {
-        let page = transact(world, &ScanDirectory { prefix: &prefix, after: &after, limit: PAGE }).await?;
+        let page =
+            transact(world, &ScanDirectory { prefix: &prefix, after: &after, limit: PAGE }).await?;
         for (_, value) in &page.rows {
             let record = R::decode(value.clone())
                 .map_err(|_| errors::internal("a stored record cannot be decoded"))?;

@@ -32,7 +32,10 @@ pub fn store(error: &StoreError) -> ApiError {
 
 /// 503: shed, or no quorum. The caller may try again.
 pub fn unavailable() -> ApiError {
-    ApiError::new(ExceptionName::ServiceUnavailable, "The service is temporarily unavailable, please try again.")
+    ApiError::new(
+        ExceptionName::ServiceUnavailable,
+        "The service is temporarily unavailable, please try again.",
+    )
 }
 
 /// Too many at once: SDKs back off on this name.
@@ -51,10 +54,7 @@ pub fn cpu(error: CpuError) -> ApiError {
 /// The message could not be sent. What was committed stays: the code can be asked for again.
 pub fn code_delivery(error: &SendError) -> ApiError {
     tracing::warn!(%error, "message not sent");
-    ApiError::new(
-        ExceptionName::CodeDeliveryFailureException,
-        "Unable to deliver message to user",
-    )
+    ApiError::new(ExceptionName::CodeDeliveryFailureException, "Unable to deliver message to user")
 }
 
 /// There is no such pool, or it belongs to another account: the two look alike.

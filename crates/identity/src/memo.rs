@@ -103,13 +103,21 @@ impl Memo {
     ///
     /// # Errors
     /// TooManyRequestsException when too much is waiting for the processor.
-    pub async fn hash_password(&self, world: &World, password: &SecretString) -> Result<String, ApiError> {
+    pub async fn hash_password(
+        &self,
+        world: &World,
+        password: &SecretString,
+    ) -> Result<String, ApiError> {
         let hash = self.password_hash.get_or_try_init(|| async {
             let passwords = Arc::clone(&world.passwords);
             let password = password.clone();
             let salt = entropy::bytes(&*world.entropy);
-            let hash = world.cpu.run_long(move || passwords.hash(password.expose().as_bytes(), &salt)).await;
-            hash.map_err(errors::cpu)?.map_err(|_| errors::internal("a password could not be hashed"))
+            let hash = world
+                .cpu
+                .run_long(move || passwords.hash(password.expose().as_bytes(), &salt))
+                .await;
+            hash.map_err(errors::cpu)?
+                .map_err(|_| errors::internal("a password could not be hashed"))
         });
         hash.await.cloned()
     }

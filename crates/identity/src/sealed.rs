@@ -30,7 +30,12 @@ impl Place<'_> {
 ///
 /// # Errors
 /// InternalErrorException when the keys cannot be used.
-pub fn seal(world: &World, keyring: &Keyring, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, ApiError> {
+pub fn seal(
+    world: &World,
+    keyring: &Keyring,
+    place: Place<'_>,
+    plain: &[u8],
+) -> Result<Vec<u8>, ApiError> {
     keyring
         .seal(Purpose::Record, &place.parts(), plain, &*world.entropy)
         .map_err(|_| errors::internal("a value could not be sealed"))

@@ -348,7 +348,9 @@ impl<'w> Tx<'w> {
     /// # Errors
     /// InternalErrorException when nothing was loaded in a pool scope: our fault.
     pub fn pool(&self) -> Result<Arc<PoolConfig>, ApiError> {
-        self.config.clone().ok_or_else(|| errors::internal("the pool's configuration is not loaded"))
+        self.config
+            .clone()
+            .ok_or_else(|| errors::internal("the pool's configuration is not loaded"))
     }
 
     /// The app client of the last load's query.
@@ -365,8 +367,9 @@ impl<'w> Tx<'w> {
             return Err(errors::internal("a row was used that was not loaded"));
         };
         let Some(value) = &row.value else { return Ok(None) };
-        let record = R::decode(value.clone())
-            .map_err(|error| errors::internal(&format!("a stored record cannot be decoded: {error}")))?;
+        let record = R::decode(value.clone()).map_err(|error| {
+            errors::internal(&format!("a stored record cannot be decoded: {error}"))
+        })?;
         Ok(Some(Stored { record, version: row.version }))
     }
 
@@ -430,7 +433,13 @@ impl<'w> Tx<'w> {
     }
 
     /// Adds to a counter; when that would take it above `max`, the transaction fails with `refusal`.
-    pub fn add(&mut self, key: Vec<u8>, delta: i64, max: Option<(i64, ApiError)>, expires_at_ms: Option<i64>) {
+    pub fn add(
+        &mut self,
+        key: Vec<u8>,
+        delta: i64,
+        max: Option<(i64, ApiError)>,
+        expires_at_ms: Option<i64>,
+    ) {
         let key = Bytes::from(key);
         let bound = max.as_ref().map(|(max, _)| *max);
         if let Some((_, refusal)) = max {
@@ -503,7 +512,10 @@ impl<'w> Tx<'w> {
 /// # Errors
 /// What the decision refuses; TooManyRequestsException after [`TRIES_MAX`] conflicts; what the
 /// store's errors mean to a caller.
-pub async fn transact<T: Transaction>(world: &World, transaction: &T) -> Result<T::Output, ApiError> {
+pub async fn transact<T: Transaction>(
+    world: &World,
+    transaction: &T,
+) -> Result<T::Output, ApiError> {
     let span = tracing::info_span!("transact", tries = Empty, outcome = Empty);
     let mut tries = 0;
     let result = run(world, transaction, &mut tries).instrument(span.clone()).await;
@@ -536,7 +548,9 @@ async fn run<T: Transaction>(
                 Settled::Again => continue,
                 Settled::OutOfBounds(key) => {
                     let refusal = tx.bounds.remove(&key);
-                    return Err(refusal.unwrap_or_else(|| errors::internal("a counter left its bounds")));
+                    return Err(
+                        refusal.unwrap_or_else(|| errors::internal("a counter left its bounds"))
+                    );
                 }
                 Settled::ScopeGone => return Err(transaction.scope_is_gone()),
             }
@@ -561,7 +575,10 @@ enum Settled {
 }
 
 /// Reads, in a span that says how much: never which rows.
-pub(crate) async fn read(world: &World, read: proto::Read) -> Result<proto::ReadResult, StoreError> {
+pub(crate) async fn read(
+    world: &World,
+    read: proto::Read,
+) -> Result<proto::ReadResult, StoreError> {
     let span = tracing::info_span!(
         "store.read",
         gets = read.gets.len(),

@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use conclave_crypto::{
-    entropy::Entropy, password::PasswordHasher, seal::Keyring, secret::Key256,
-};
+use conclave_crypto::{entropy::Entropy, password::PasswordHasher, seal::Keyring, secret::Key256};
 use conclave_outbound::Messenger;
 use conclave_store::Store;
 

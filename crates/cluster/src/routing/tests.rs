@@ -147,10 +147,8 @@ async fn a_connection_that_was_never_made_leaves_no_doubt() {
 
 #[tokio::test]
 async fn that_a_node_is_of_another_cluster_is_said_although_others_are_down() {
-    let script = commits([
-        Ok(refused(Reason::Misrouted)),
-        Err(Status::unavailable("tcp connect error")),
-    ]);
+    let script =
+        commits([Ok(refused(Reason::Misrouted)), Err(Status::unavailable("tcp connect error"))]);
     let answer = store(&script).commit(commit()).await;
     assert_eq!(answer, Err(StoreError::Unavailable { detail: "told".to_owned() }));
 }

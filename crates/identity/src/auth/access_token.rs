@@ -11,6 +11,7 @@ use crate::{
     config::TokenUse,
     errors, issuer,
     tx::{Failure, Query, Stored, Tx},
+    users::{lookup, status},
 };
 
 /// The scope that operations on one's own user ask for.
@@ -24,6 +25,7 @@ pub struct PresentedToken<'a> {
     sub: String,
     client_id: String,
     origin_jti: Option<String>,
+    username: Option<String>,
 }
 
 impl<'a> PresentedToken<'a> {
@@ -37,7 +39,8 @@ impl<'a> PresentedToken<'a> {
         if text("token_use") != Some("access") {
             return Err(invalid());
         }
-        let pool_id = text("iss").and_then(|issuer| issuer.rsplit_once('/')).map(|(_, pool_id)| pool_id);
+        let pool_id =
+            text("iss").and_then(|issuer| issuer.rsplit_once('/')).map(|(_, pool_id)| pool_id);
         // what is no pool is no scope to read in: the directory is one too
         let pool_id = pool_id.filter(|id| issuer::is_pool_id(id)).ok_or_else(invalid)?;
         let short = |name| text(name).filter(|text| text.len() <= 128).map(str::to_owned);
@@ -47,22 +50,33 @@ impl<'a> PresentedToken<'a> {
             sub: short("sub").ok_or_else(invalid)?,
             client_id: short("client_id").ok_or_else(invalid)?,
             origin_jti: short("origin_jti"),
+            username: text("username")
+                .filter(|name| name.len() <= lookup::NAME_BYTES_MAX)
+                .map(str::to_owned),
         })
     }
 
-    /// Loads the rows that decide about the token, in one read.
+    /// Loads the rows that decide about the token, in one read. When the user of a good token is gone,
+    /// a second one finds out who has the name now.
     ///
     /// # Errors
     /// NotAuthorizedException when the token's pool does not exist; the store's.
     pub async fn load(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
         match tx.load(self.query()).await {
-            Ok(_) => Ok(()),
             // a token names its pool before anybody has checked it: this says nothing of pools
-            Err(Failure::Refused(error)) if error.code == ExceptionName::ResourceNotFoundException => {
-                Err(invalid().into())
+            Err(Failure::Refused(error))
+                if error.code == ExceptionName::ResourceNotFoundException =>
+            {
+                return Err(invalid().into());
             }
-            Err(failure) => Err(failure),
+            result => drop(result?),
         }
+        let Some(name) = &self.username else { return Ok(()) };
+        if tx.get_bytes(&keys::user(&self.sub)).is_none() && self.verify(tx).is_ok() {
+            let query = Query::new().client(&self.client_id);
+            tx.load(query.follow(keys::username(name), &[keys::user_hop()])).await?;
+        }
+        Ok(())
     }
 
     fn query(&self) -> Query {
@@ -80,10 +94,7 @@ impl<'a> PresentedToken<'a> {
     /// NotAuthorizedException, ResourceNotFoundException (the client), UserNotFoundException.
     pub fn check(&self, tx: &Tx<'_>) -> Result<Stored<UserRecord>, Failure> {
         let config = tx.pool()?;
-        let unverified = UnverifiedToken::parse(self.token).map_err(|_| invalid())?;
-        let kid = unverified.kid().to_owned();
-        let key = config.verifying_key(TokenUse::Access, &kid).ok_or_else(bad_signature)?;
-        let claims = unverified.verify(key).map_err(|_| bad_signature())?;
+        let claims = self.verify(tx)?;
         let text = |name| claims.get(name).and_then(|value| value.as_str());
         if text("iss") != Some(config.issuer(tx.world()).as_str()) {
             return Err(invalid().into());
@@ -99,12 +110,35 @@ impl<'a> PresentedToken<'a> {
             return Err(errors::client_not_found(&self.client_id).into());
         }
         let user = tx.get::<UserRecord>(&keys::user(&self.sub))?;
-        let user = user.ok_or_else(errors::user_not_found)?;
+        let Some(user) = user else { return Err(self.without_user(tx)?.into()) };
         if !user.record.enabled {
             return Err(user_disabled().into());
         }
         self.check_session(tx, &user.record, &claims)?;
         Ok(user)
+    }
+
+    /// What the token says, once the pool's key has been found to have signed it.
+    fn verify(&self, tx: &Tx<'_>) -> Result<Claims, ApiError> {
+        let config = tx.pool()?;
+        let unverified = UnverifiedToken::parse(self.token).map_err(|_| invalid())?;
+        let kid = unverified.kid().to_owned();
+        let key = config.verifying_key(TokenUse::Access, &kid).ok_or_else(bad_signature)?;
+        unverified.verify(key).map_err(|_| bad_signature())
+    }
+
+    /// The refusal when the user is gone: Cognito looks at who has the name now.
+    fn without_user(&self, tx: &Tx<'_>) -> Result<ApiError, ApiError> {
+        let sub = self.username.as_deref().and_then(|name| tx.get_text(&keys::username(name)));
+        let Some(sub) = sub else { return Ok(errors::user_not_found()) };
+        Ok(match tx.get::<UserRecord>(&keys::user(&sub))? {
+            None => errors::user_not_found(),
+            Some(other) if other.record.status == status::UNCONFIRMED => {
+                ExceptionName::UserNotConfirmedException.because("User is not confirmed.")
+            }
+            // with a capital less and a stop more than the others
+            Some(_) => ApiError::not_authorized("Invalid access token."),
+        })
     }
 
     fn check_session(
@@ -120,7 +154,9 @@ impl<'a> PresentedToken<'a> {
                 session.ok_or_else(revoked)?.record.created_ms
             }
             // without revocation there is no session to look at, but a sign-out everywhere still counts
-            None => claims.get("auth_time").and_then(|time| time.as_i64()).unwrap_or(0) * 1_000 + 999,
+            None => {
+                claims.get("auth_time").and_then(|time| time.as_i64()).unwrap_or(0) * 1_000 + 999
+            }
         };
         if began_ms < user.sessions_valid_from_ms { Err(revoked()) } else { Ok(()) }
     }

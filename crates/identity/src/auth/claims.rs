@@ -24,7 +24,12 @@ pub struct Common<'a> {
 }
 
 /// The claims of an access token.
-pub fn access(common: &Common<'_>, user: &UserRecord, jti: &str, expires_at: i64) -> Map<String, Value> {
+pub fn access(
+    common: &Common<'_>,
+    user: &UserRecord,
+    jti: &str,
+    expires_at: i64,
+) -> Map<String, Value> {
     let mut claims = Map::new();
     claims.insert("sub".to_owned(), json!(user.sub));
     claims.insert("iss".to_owned(), json!(common.issuer));
@@ -101,7 +106,8 @@ fn in_java_map_order(claims: Vec<(&str, Value)>) -> Map<String, Value> {
 
 /// `String.hashCode` of the Java language.
 fn java_hash(text: &str) -> u32 {
-    text.encode_utf16().fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
+    text.encode_utf16()
+        .fold(0_u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
 }
 
 #[cfg(test)]
@@ -116,8 +122,17 @@ mod tests {
     #[test]
     fn id_token_claims_stand_in_cognitos_order() {
         let protocol = [
-            "sub", "aud", "event_id", "token_use", "auth_time", "iss", "cognito:username", "exp", "iat",
-            "origin_jti", "jti",
+            "sub",
+            "aud",
+            "event_id",
+            "token_use",
+            "auth_time",
+            "iss",
+            "cognito:username",
+            "exp",
+            "iat",
+            "origin_jti",
+            "jti",
         ];
         assert_eq!(
             order(&protocol).join(" "),
@@ -125,7 +140,14 @@ mod tests {
         );
         let with_attributes = [
             &protocol[..],
-            &["custom:team", "custom:tenant", "email", "email_verified", "family_name", "given_name"],
+            &[
+                "custom:team",
+                "custom:tenant",
+                "email",
+                "email_verified",
+                "family_name",
+                "given_name",
+            ],
         ]
         .concat();
         assert_eq!(

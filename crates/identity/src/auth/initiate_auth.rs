@@ -152,10 +152,7 @@ impl InitiateAuth<'_> {
     }
 }
 
-/// The longest name that is looked up, in bytes: no user name or alias is longer.
-const NAME_BYTES_MAX: usize = 512;
-
 /// Whether anybody can have this name.
 pub(super) fn within_limits(name: &str) -> bool {
-    !name.is_empty() && name.len() <= NAME_BYTES_MAX
+    !name.is_empty() && name.len() <= lookup::NAME_BYTES_MAX
 }

@@ -18,7 +18,9 @@ pub fn is_locked(attempts: &AttemptsRecord, now_ms: i64) -> bool {
 /// The record after one more failure, and the time at which it may be forgotten.
 pub fn after_failure(attempts: Option<&AttemptsRecord>, now_ms: i64) -> (AttemptsRecord, i64) {
     let failed = attempts
-        .filter(|attempts| now_ms - attempts.last_failed_ms < LOCK_MS_MAX + lock_ms(attempts.failed))
+        .filter(|attempts| {
+            now_ms - attempts.last_failed_ms < LOCK_MS_MAX + lock_ms(attempts.failed)
+        })
         .map_or(0, |attempts| attempts.failed)
         .saturating_add(1);
     let lock_ms = lock_ms(failed);

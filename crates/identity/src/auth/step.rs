@@ -35,12 +35,12 @@ impl Step {
     /// The answer of InitiateAuth.
     pub fn into_initiate_auth(self) -> Reply<types::InitiateAuthResponse> {
         match self {
-            Self::Tokens(tokens) => Reply::AfterCommit(tokens.finish(|result| {
-                types::InitiateAuthResponse {
+            Self::Tokens(tokens) => {
+                Reply::AfterCommit(tokens.finish(|result| types::InitiateAuthResponse {
                     authentication_result: Some(result),
                     ..Default::default()
-                }
-            })),
+                }))
+            }
             Self::Challenge { name, parameters, session } => types::InitiateAuthResponse {
                 challenge_name: Some(name.to_owned()),
                 challenge_parameters: parameters,
@@ -54,19 +54,21 @@ impl Step {
     /// The answer of RespondToAuthChallenge.
     pub fn into_respond_to_auth_challenge(self) -> Reply<types::RespondToAuthChallengeResponse> {
         match self {
-            Self::Tokens(tokens) => Reply::AfterCommit(tokens.finish(|result| {
-                types::RespondToAuthChallengeResponse {
+            Self::Tokens(tokens) => {
+                Reply::AfterCommit(tokens.finish(|result| types::RespondToAuthChallengeResponse {
                     authentication_result: Some(result),
                     ..Default::default()
-                }
-            })),
-            Self::Challenge { name, parameters, session } => types::RespondToAuthChallengeResponse {
-                challenge_name: Some(name.to_owned()),
-                challenge_parameters: parameters,
-                session,
-                ..Default::default()
+                }))
             }
-            .into(),
+            Self::Challenge { name, parameters, session } => {
+                types::RespondToAuthChallengeResponse {
+                    challenge_name: Some(name.to_owned()),
+                    challenge_parameters: parameters,
+                    session,
+                    ..Default::default()
+                }
+                .into()
+            }
         }
     }
 }
@@ -96,7 +98,9 @@ pub fn may_sign_in(user: &UserRecord) -> Result<(), ApiError> {
         return Err(super::access_token::user_disabled());
     }
     match user.status.as_str() {
-        "UNCONFIRMED" => Err(ExceptionName::UserNotConfirmedException.because("User is not confirmed.")),
+        "UNCONFIRMED" => {
+            Err(ExceptionName::UserNotConfirmedException.because("User is not confirmed."))
+        }
         "CONFIRMED" | "FORCE_CHANGE_PASSWORD" | "RESET_REQUIRED" => Ok(()),
         // a status of a later version, or one that has no password
         _ => Err(crate::errors::incorrect_username_or_password()),
@@ -162,7 +166,8 @@ fn new_password_required(
         ..Default::default()
     };
     let sealed = challenge_session::seal(tx.world(), &config, session, SESSION_BLOCK)?;
-    let readable = user.attributes.iter().filter(|attribute| attributes::is_readable(client, &attribute.name));
+    let readable =
+        user.attributes.iter().filter(|attribute| attributes::is_readable(client, &attribute.name));
     let attributes: Map<String, Value> = readable
         .map(|attribute| (attribute.name.clone(), Value::from(attribute.value.as_str())))
         .collect();

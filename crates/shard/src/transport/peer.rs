@@ -54,9 +54,9 @@ pub(crate) fn check_source(peer: Option<Peer>, source: u64) -> Result<(), Status
         // plain text on loopback
         None => Ok(()),
         Some(Peer::Node(node_id)) if node_id == source => Ok(()),
-        Some(_) => Err(Status::permission_denied(format!(
-            "the certificate is not that of node {source}"
-        ))),
+        Some(_) => {
+            Err(Status::permission_denied(format!("the certificate is not that of node {source}")))
+        }
     }
 }
 

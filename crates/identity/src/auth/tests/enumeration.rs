@@ -6,7 +6,11 @@ use conclave_crypto::ids;
 
 /// Pools in which users are called in different ways, with the names of a user who exists (as one signs
 /// in) and of nobody.
-async fn pools() -> Vec<(Fixture, &'static str, &'static str)> {
+fn pools() -> BoxFuture<'static, Vec<(Fixture, &'static str, &'static str)>> {
+    Box::pin(make_pools())
+}
+
+async fn make_pools() -> Vec<(Fixture, &'static str, &'static str)> {
     let plain = Fixture::new().await;
     plain.user("ada", &[]).await;
 

@@ -181,8 +181,30 @@ async fn who_has_a_deleted_user_s_name_is_somebody_else() {
     pool.user("ada", &[]).await;
     let tokens = pool.tokens("ada").await;
     delete_user(&pool.test, &pool.pool_id, "ada").await;
+    pool.store.take_trips();
+    assert_eq!(
+        refusal(pool.get_user(access(&tokens)).await),
+        "UserNotFoundException: User does not exist."
+    );
+    assert_eq!(pool.store.take_trips(), trips(2, 0));
+    pool.unconfirmed_user("ada").await;
+    assert_eq!(
+        refusal(pool.get_user(access(&tokens)).await),
+        "UserNotConfirmedException: User is not confirmed."
+    );
+    delete_user(&pool.test, &pool.pool_id, "ada").await;
     pool.user("ada", &[]).await;
-    assert!(pool.get_user(access(&tokens)).await.is_err());
+    assert_eq!(
+        refusal(pool.get_user(access(&tokens)).await),
+        "NotAuthorizedException: Invalid access token."
+    );
+    // nobody gets a second read for a token that is not genuine
+    let mut payload = Value::from(claims(access(&tokens)));
+    payload["sub"] = json!("00000000-0000-4000-8000-000000000000");
+    let forged = encoded(&Value::from(part(access(&tokens), 0)), &payload, "AAAA");
+    pool.store.take_trips();
+    assert_eq!(refusal(pool.get_user(&forged).await), UNVERIFIED);
+    assert_eq!(pool.store.take_trips(), trips(1, 0));
 }
 
 #[tokio::test]

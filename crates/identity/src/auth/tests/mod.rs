@@ -2,6 +2,7 @@
 //! requests, and a way to do something between the read and the commit of a request. Every refusal
 //! that comes by is checked to be one that the model declares for its operation.
 
+mod any_request;
 mod claims;
 mod enumeration;
 mod get_user;
