@@ -35,7 +35,7 @@ use crate::{
     log_writer::LogWriter,
     retention,
     service::ShardService,
-    state_db::SharedMemory,
+    state_db::{SharedMemory, sync_dir},
     status::HostStatus,
     sweeper,
     transport::{CheckPeer, GroupDirectory, Peers, RaftService, ReplicaHandles, Tls, TlsFiles},
@@ -535,6 +535,17 @@ async fn start_groups(
         let dir = options.data_dir.join(format!("group-{number}"));
         let group = Group::start(shared.clone(), number, &dir).await?;
         groups.insert(number, group);
+        sync_dir(&dir)?;
+    }
+    // the names of what is new, before anything is acknowledged
+    sync_dir(&options.data_dir)?;
+    let parent = options.data_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
+    match parent.map(sync_dir) {
+        // whoever may not open it has not made the directory in it either
+        Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => {
+            return Err(error.into());
+        }
+        _ => {}
     }
     let inner = Arc::new(HostInner { shared: shared.clone(), groups });
     for group in inner.groups.values() {
