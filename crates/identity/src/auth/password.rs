@@ -20,7 +20,7 @@ use crate::{
 /// must have been loaded.
 ///
 /// # Errors
-/// See [`step::may_sign_in`] and [`step::after_password`].
+/// See [`step::may_try`] and [`step::after_password`].
 pub async fn sign_in(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
@@ -32,7 +32,7 @@ pub async fn sign_in(
     let Some(found) = found else {
         return Err(unknown_user(tx, client, username, password).await);
     };
-    step::may_sign_in(&found.user.record)?;
+    step::may_try(client, &found.user.record)?;
     let counter = attempts::of_user(found.sub());
     attempts::check_lock(tx, &counter)?;
 

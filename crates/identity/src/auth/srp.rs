@@ -61,7 +61,7 @@ pub async fn challenge(
         }
         Some(found) => {
             let user = &found.user.record;
-            if !user.enabled {
+            if !user.enabled && !client.hides_users() {
                 return Err(super::access_token::user_disabled().into());
             }
             let stored = found.credentials.as_ref();
@@ -163,7 +163,7 @@ pub async fn verify(
     }
     let counter = match &found {
         Some(found) => {
-            step::may_sign_in(&found.user.record)?;
+            step::may_try(client, &found.user.record)?;
             attempts::of_user(found.sub())
         }
         None if is_answer_of_unknown(&config, session, username) => {

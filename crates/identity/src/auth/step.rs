@@ -107,6 +107,16 @@ pub fn may_sign_in(user: &UserRecord) -> Result<(), ApiError> {
     }
 }
 
+/// Whether a password of this user is looked at. Cognito tells that a user is disabled or not confirmed
+/// before it looks; a client that hides users is told only after the right password
+/// ([`after_password`]), or everybody could find out who exists.
+///
+/// # Errors
+/// As [`may_sign_in`].
+pub fn may_try(client: &ClientConfig, user: &UserRecord) -> Result<(), ApiError> {
+    if client.hides_users() { Ok(()) } else { may_sign_in(user) }
+}
+
 /// What follows when the password has been proved. Everything that it reveals waits for the commit.
 ///
 /// # Errors
@@ -122,6 +132,7 @@ pub fn after_password(
     attempts::succeeded(tx, attempts::of_user(&user.sub));
     tx.rely_on(&conclave_store::keys::user(&user.sub));
     tx.rely_on_config();
+    may_sign_in(user).map_err(Failure::RefusedAfterCommit)?;
     match user.status.as_str() {
         "RESET_REQUIRED" => {
             let error = ExceptionName::PasswordResetRequiredException

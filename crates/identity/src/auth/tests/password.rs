@@ -111,6 +111,27 @@ async fn the_state_of_a_user_is_told_before_the_password_is_looked_at() {
 }
 
 #[tokio::test]
+async fn a_client_that_hides_users_is_told_the_state_only_after_the_right_password() {
+    let pool = Fixture::new().await;
+    let client_id = pool.hiding().await;
+    let sub = pool.user("ada", &[]).await;
+    pool.disable(&sub).await;
+    pool.unconfirmed_user("eve").await;
+    for name in ["ada", "eve", "nobody"] {
+        assert_eq!(refusal(pool.sign_in(&client_id, name, WRONG).await), INCORRECT);
+        assert_eq!(refusal(pool.srp(&client_id, name, WRONG).await), INCORRECT);
+    }
+    let (disabled, unconfirmed) = (
+        "NotAuthorizedException: User is disabled.",
+        "UserNotConfirmedException: User is not confirmed.",
+    );
+    assert_eq!(refusal(pool.sign_in(&client_id, "ada", PASSWORD).await), disabled);
+    assert_eq!(refusal(pool.sign_in(&client_id, "eve", PASSWORD).await), unconfirmed);
+    assert_eq!(refusal(pool.srp(&client_id, "ada", PASSWORD).await), disabled);
+    assert_eq!(refusal(pool.srp(&client_id, "eve", PASSWORD).await), unconfirmed);
+}
+
+#[tokio::test]
 async fn a_status_of_a_later_version_gets_no_tokens() {
     let pool = Fixture::new().await;
     let sub = pool.user("ada", &[]).await;
