@@ -11,6 +11,7 @@ mod clock;
 mod compose;
 mod config;
 mod dev;
+mod exit;
 mod metrics;
 mod node;
 mod operations;
@@ -21,34 +22,29 @@ mod process;
 mod serve;
 mod telemetry;
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use clap::Parser;
 use conclave_store::Clock;
 
 use crate::cli::{Cli, Command, PkiCommand};
 
-fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // the causes, outermost first
-            let text = format!("{error:#}");
-            tracing::error!(error = text, "conclave ends");
-            let _ = std::io::Write::write_all(
-                &mut std::io::stderr(),
-                format!("conclave: {text}\n").as_bytes(),
-            );
-            ExitCode::FAILURE
-        }
+fn main() {
+    let result = run(Cli::parse());
+    if let Err(error) = &result {
+        // the causes, outermost first
+        let text = format!("{error:#}");
+        tracing::error!(error = text, "conclave ends");
+        let _ = std::io::Write::write_all(
+            &mut std::io::stderr(),
+            format!("conclave: {text}\n").as_bytes(),
+        );
     }
+    exit::now(result.is_ok())
 }
 
 fn run(cli: Cli) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(async {
+    let result = runtime.block_on(async {
         let _telemetry = telemetry::start(&telemetry::Options {
             filter: cli.log.log,
             json: cli.log.log_format == "json",
@@ -62,7 +58,10 @@ fn run(cli: Cli) -> Result<()> {
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Pki(command) => pki(command),
         }
-    })
+    });
+    // without waiting for threads that a hanging disk holds
+    runtime.shutdown_background();
+    result
 }
 
 fn pki(command: PkiCommand) -> Result<()> {
