@@ -5,7 +5,7 @@ import concurrent.futures
 import threading
 
 from harness import srp, wire
-from harness.cognito import NEW_PASSWORD, PASSWORD, newest_code, unique, wrong
+from harness.cognito import NEW_PASSWORD, PASSWORD, Pool, newest_code, unique, wrong
 
 MANY = 12
 
@@ -140,3 +140,21 @@ def test_many_people_sign_in_at_once(server, pool, app):
         return wire.call(server, "InitiateAuth", body)
 
     assert at_once(len(names), sign_in) == {"ok": len(names)}
+
+
+def test_one_alias_goes_to_one_user(server, cognito):
+    """A preferred user name that many take at once leads to one of them."""
+    pool = Pool(server, cognito, AliasAttributes=["preferred_username"])
+    names = [pool.user() for _ in range(16)]
+
+    def take(i):
+        body = {
+            "UserPoolId": pool.id,
+            "Username": names[i],
+            "UserAttributes": [{"Name": "preferred_username", "Value": "boss"}],
+        }
+        return wire.call(server, "AdminUpdateUserAttributes", body)
+
+    assert at_once(16, take) == {"ok": 1, "AliasExistsException": 15}
+    held = [name for name in names if any(a["Name"] == "preferred_username" for a in pool.get(name)["UserAttributes"])]
+    assert [pool.get("boss")["Username"]] == held

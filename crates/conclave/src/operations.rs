@@ -56,6 +56,10 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminGetUser => users::admin_get_user,
         AdminSetUserPassword => users::admin_set_user_password,
         AdminDeleteUser => users::admin_delete_user,
+        AdminUpdateUserAttributes => users::admin_update_user_attributes,
+        AdminDeleteUserAttributes => users::admin_delete_user_attributes,
+        AdminDisableUser => users::admin_disable_user,
+        AdminEnableUser => users::admin_enable_user,
         ListUsers => users::list_users,
         GetUser => users::get_user,
     }

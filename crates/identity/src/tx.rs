@@ -85,6 +85,17 @@ pub enum Failure {
     Store(StoreError),
 }
 
+impl Failure {
+    /// The same refusal, told only after the writes are committed.
+    #[must_use]
+    pub fn after_commit(self) -> Self {
+        match self {
+            Self::Refused(error) => Self::RefusedAfterCommit(error),
+            other => other,
+        }
+    }
+}
+
 impl From<ApiError> for Failure {
     fn from(error: ApiError) -> Self {
         Self::Refused(error)

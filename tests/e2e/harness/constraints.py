@@ -9,6 +9,7 @@ OPERATIONS = [
     "CreateUserPoolClient", "DescribeUserPoolClient", "ListUserPoolClients", "DeleteUserPoolClient",
     "SignUp", "ConfirmSignUp", "ResendConfirmationCode", "AdminConfirmSignUp",
     "AdminCreateUser", "AdminGetUser", "AdminSetUserPassword", "AdminDeleteUser", "ListUsers",
+    "AdminUpdateUserAttributes", "AdminDeleteUserAttributes", "AdminDisableUser", "AdminEnableUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
 ]  # fmt: skip
 

@@ -124,7 +124,7 @@ fn set_attributes(
     if values.is_empty() {
         return Ok(());
     }
-    attributes::check_permission(attributes::Writer::Client(client), &values)?;
+    attributes::check_permission(attributes::Writer::Client(client), values.keys())?;
     attributes::check_schema(&config.record, &mut values, false)?;
     username::check_preferred(config, &values)?;
     let mut added = UserRecord { sub: user.sub.clone(), ..Default::default() };
