@@ -10,6 +10,8 @@ OPERATIONS = [
     "SignUp", "ConfirmSignUp", "ResendConfirmationCode", "AdminConfirmSignUp",
     "AdminCreateUser", "AdminGetUser", "AdminSetUserPassword", "AdminDeleteUser", "ListUsers",
     "AdminUpdateUserAttributes", "AdminDeleteUserAttributes", "AdminDisableUser", "AdminEnableUser",
+    "CreateGroup", "GetGroup", "UpdateGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup",
+    "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
 ]  # fmt: skip
 

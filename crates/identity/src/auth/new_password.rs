@@ -96,7 +96,7 @@ pub async fn answer(
     attempts::succeeded(tx, attempts::of_user(&user.sub));
     credentials::set_password(tx, &changed, &password, 0).await?;
     index::write_user(tx, Some(user), &changed)?;
-    let tokens = tokens::begin_session(tx, client, &changed, &session.event_id)?;
+    let tokens = tokens::begin_session(tx, client, &changed, &session.event_id).await?;
     Ok(Step::Tokens(tokens))
 }
 

@@ -13,7 +13,7 @@ use conclave_store::{
 use prost::Message;
 
 use super::{aliases, attributes, lookup};
-use crate::{config::PoolConfig, errors, tx::Tx};
+use crate::{config::PoolConfig, errors, groups::membership, tx::Tx};
 
 /// The attributes that ListUsers finds users by.
 const ATTRIBUTES: [(IndexedAttribute, &str); 6] = [
@@ -104,12 +104,14 @@ fn check_size(user: &UserRecord) -> Result<(), ApiError> {
     )))
 }
 
-/// Deletes a user with everything that belongs to it.
+/// Deletes a user with everything that belongs to it, and from the groups. The row of
+/// [`membership::key`] must have been loaded.
 ///
 /// # Errors
-/// InternalErrorException when the pool was not loaded.
+/// InternalErrorException when it was not.
 pub fn delete_user(tx: &mut Tx<'_>, user: &UserRecord) -> Result<(), ApiError> {
     let config = tx.pool()?;
+    membership::leave_all(tx, &user.sub)?;
     tx.delete(keys::user(&user.sub));
     tx.delete_children(keys::user_children(&user.sub));
     for key in rows(&config, user).into_keys() {

@@ -13,7 +13,7 @@ mod admin_enable_user;
 mod admin_get_user;
 mod admin_set_user_password;
 mod admin_update_user_attributes;
-mod admin_user;
+pub mod admin_user;
 pub mod aliases;
 mod attribute_changes;
 pub mod attributes;
@@ -22,7 +22,7 @@ mod confirm_sign_up;
 pub mod contact;
 pub mod credentials;
 pub mod delivery;
-mod describe;
+pub mod describe;
 mod filter;
 mod get_user;
 pub mod index;
@@ -51,4 +51,4 @@ pub use resend_confirmation_code::resend_confirmation_code;
 pub use sign_up::sign_up;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
