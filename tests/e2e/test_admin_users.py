@@ -203,3 +203,40 @@ def test_users_of_two_pools_have_nothing_to_do_with_each_other(make_pool):
     with refused("NotAuthorizedException"):
         other.app_client().tokens(username)
     assert mine.app_client().tokens(username)
+
+
+def test_a_disabled_user_is_out_and_stays_out_of_old_sessions(pool, app, cognito, server):
+    username = pool.user()
+    tokens = app.tokens(username)
+    answer = wire.call(server, "AdminDisableUser", {"UserPoolId": pool.id, "Username": username})
+    assert (answer.status, answer.json) == (200, {})
+    assert pool.get(username)["Enabled"] is False
+    for attempt in (
+        lambda: app.tokens(username),
+        lambda: app.refresh(tokens["RefreshToken"]),
+        lambda: cognito.get_user(AccessToken=tokens["AccessToken"]),
+    ):
+        with refused("NotAuthorizedException", "User is disabled."):
+            attempt()
+    answer = wire.call(server, "AdminEnableUser", {"UserPoolId": pool.id, "Username": username})
+    assert (answer.status, answer.json) == (200, {})
+    assert pool.get(username)["Enabled"] is True
+    with refused("NotAuthorizedException", "Refresh Token has been revoked"):
+        app.refresh(tokens["RefreshToken"])
+    with refused("NotAuthorizedException", "Access Token has been revoked"):
+        cognito.get_user(AccessToken=tokens["AccessToken"])
+    assert cognito.get_user(AccessToken=app.tokens(username)["AccessToken"])
+
+
+def test_disabling_twice_is_no_mistake(pool, cognito):
+    username = pool.user()
+    for enabled, act in ((False, cognito.admin_disable_user), (True, cognito.admin_enable_user)):
+        act(UserPoolId=pool.id, Username=username)
+        act(UserPoolId=pool.id, Username=username)
+        assert pool.get(username)["Enabled"] is enabled
+
+
+def test_nobody_is_neither_disabled_nor_enabled(pool, cognito):
+    for act in (cognito.admin_disable_user, cognito.admin_enable_user):
+        with refused("UserNotFoundException", NO_USER):
+            act(UserPoolId=pool.id, Username="nobody")

@@ -1,4 +1,4 @@
-"""Every constraint of the twenty inputs, broken one at a time: the exception and its text."""
+"""Every constraint of the inputs that are built, broken one at a time: the exception and its text."""
 
 import re
 

@@ -5,7 +5,7 @@ import concurrent.futures
 import threading
 
 from harness import srp, wire
-from harness.cognito import NEW_PASSWORD, PASSWORD, newest_code, unique, wrong
+from harness.cognito import NEW_PASSWORD, PASSWORD, Pool, newest_code, unique, wrong
 
 MANY = 12
 
@@ -140,3 +140,49 @@ def test_many_people_sign_in_at_once(server, pool, app):
         return wire.call(server, "InitiateAuth", body)
 
     assert at_once(len(names), sign_in) == {"ok": len(names)}
+
+
+def test_one_alias_goes_to_one_user(server, cognito):
+    """A preferred user name that many take at once leads to one of them."""
+    pool = Pool(server, cognito, AliasAttributes=["preferred_username"])
+    names = [pool.user() for _ in range(16)]
+
+    def take(i):
+        body = {
+            "UserPoolId": pool.id,
+            "Username": names[i],
+            "UserAttributes": [{"Name": "preferred_username", "Value": "boss"}],
+        }
+        return wire.call(server, "AdminUpdateUserAttributes", body)
+
+    assert at_once(16, take) == {"ok": 1, "AliasExistsException": 15}
+    held = [name for name in names if any(a["Name"] == "preferred_username" for a in pool.get(name)["UserAttributes"])]
+    assert [pool.get("boss")["Username"]] == held
+
+
+def test_users_are_added_to_a_group_while_it_is_deleted(server, cognito):
+    """One deletion wins, and nobody is in the next group of that name."""
+    pool = Pool(server, cognito)
+    names = [pool.user() for _ in range(14)]
+    for _ in range(3):
+        cognito.create_group(UserPoolId=pool.id, GroupName="staff")
+
+        def act(i):
+            body = {"UserPoolId": pool.id, "GroupName": "staff"}
+            if i < 2:
+                return wire.call(server, "DeleteGroup", body)
+            return wire.call(server, "AdminAddUserToGroup", {**body, "Username": names[i - 2]})
+
+        outcomes = at_once(16, act)
+        assert outcomes["ResourceNotFoundException"] >= 1
+        assert outcomes["ok"] + outcomes["ResourceNotFoundException"] == 16, outcomes
+        cognito.create_group(UserPoolId=pool.id, GroupName="staff")
+        assert cognito.list_users_in_group(UserPoolId=pool.id, GroupName="staff")["Users"] == []
+        for name in names:
+            assert cognito.admin_list_groups_for_user(UserPoolId=pool.id, Username=name)["Groups"] == []
+        cognito.delete_group(UserPoolId=pool.id, GroupName="staff")
+
+
+def test_one_group_name_is_given_once(server, pool):
+    body = {"UserPoolId": pool.id, "GroupName": unique("group")}
+    assert at_once(16, lambda i: wire.call(server, "CreateGroup", body)) == {"ok": 1, "GroupExistsException": 15}

@@ -9,7 +9,7 @@ use conclave_gateway::{
 };
 use conclave_identity::{
     call::{Call, CallPrincipal},
-    clients, pools, users,
+    clients, groups, pools, users,
     world::World,
 };
 
@@ -56,7 +56,20 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminGetUser => users::admin_get_user,
         AdminSetUserPassword => users::admin_set_user_password,
         AdminDeleteUser => users::admin_delete_user,
+        AdminUpdateUserAttributes => users::admin_update_user_attributes,
+        AdminDeleteUserAttributes => users::admin_delete_user_attributes,
+        AdminDisableUser => users::admin_disable_user,
+        AdminEnableUser => users::admin_enable_user,
         ListUsers => users::list_users,
+        CreateGroup => groups::create_group,
+        GetGroup => groups::get_group,
+        UpdateGroup => groups::update_group,
+        DeleteGroup => groups::delete_group,
+        ListGroups => groups::list_groups,
+        AdminAddUserToGroup => groups::admin_add_user_to_group,
+        AdminRemoveUserFromGroup => groups::admin_remove_user_from_group,
+        AdminListGroupsForUser => groups::admin_list_groups_for_user,
+        ListUsersInGroup => groups::list_users_in_group,
         GetUser => users::get_user,
     }
     counted! {

@@ -13,7 +13,8 @@ use conclave_crypto::{
 use conclave_store::{
     keys, proto,
     records::{
-        ClientRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord, signing_key_record::State,
+        ClientRecord, GroupRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord,
+        signing_key_record::State,
     },
 };
 use parking_lot::RwLock;
@@ -29,6 +30,8 @@ use crate::{
 const SIGNING_KEYS_MAX: u32 = 32;
 /// App clients of one pool that are kept decoded.
 const CLIENTS_KEPT_MAX: usize = 1_000;
+/// Groups of one pool that are kept decoded, or known to be gone.
+const GROUPS_KEPT_MAX: usize = 1_000;
 
 /// What a token key signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +64,7 @@ pub struct PoolConfig {
     pub fake_users: FakeUsers,
     signing: Vec<TokenKey>,
     clients: RwLock<HashMap<String, Arc<ClientConfig>>>,
+    groups: RwLock<HashMap<String, Option<Arc<GroupRecord>>>>,
 }
 
 /// One signing key of a pool.
@@ -137,6 +141,7 @@ impl PoolConfig {
             fake_users: FakeUsers::new(Key256::new(secret)),
             signing,
             clients: RwLock::default(),
+            groups: RwLock::default(),
         })
     }
 
@@ -185,6 +190,26 @@ impl PoolConfig {
         let mut keys = self.signing.iter().filter(|key| key.token_use == token_use && key.active);
         keys.find_map(|key| key.signing.clone())
             .ok_or_else(|| errors::internal("a pool has no active signing key"))
+    }
+
+    /// A group, once [`Self::learn_group`] has been told what there is.
+    pub(crate) fn group(&self, group_id: &str) -> Option<Option<Arc<GroupRecord>>> {
+        self.groups.read().get(group_id).cloned()
+    }
+
+    /// Keeps what was read of a group at this epoch: every change of a group begins another one.
+    pub(crate) fn learn_group(
+        &self,
+        group_id: &str,
+        group: Option<GroupRecord>,
+    ) -> Option<Arc<GroupRecord>> {
+        let group = group.map(Arc::new);
+        let mut groups = self.groups.write();
+        if groups.len() >= GROUPS_KEPT_MAX {
+            groups.clear();
+        }
+        groups.insert(group_id.to_owned(), group.clone());
+        group
     }
 
     pub(crate) fn client(&self, client_id: &str) -> Option<Arc<ClientConfig>> {

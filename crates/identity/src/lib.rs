@@ -16,6 +16,7 @@ pub mod config_cache;
 pub mod cpu;
 pub mod directory;
 pub mod errors;
+pub mod groups;
 pub mod issuer;
 pub mod memo;
 pub mod page_token;

@@ -1,7 +1,10 @@
 //! What is computed once for a request, however often it is decided: a conflict must not make a
 //! password be hashed again.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use conclave_api::ApiError;
 use conclave_crypto::{
@@ -23,7 +26,7 @@ pub struct Memo {
     claim_verdict: parking_lot::Mutex<Option<(bool, bool)>>,
     sub: OnceLock<String>,
     origin_jti: OnceLock<String>,
-    code: OnceLock<SecretString>,
+    codes: parking_lot::Mutex<BTreeMap<&'static [u8], SecretString>>,
     temporary_password: OnceLock<SecretString>,
 }
 
@@ -49,10 +52,11 @@ impl Memo {
         *self.claim_verdict.lock() = Some((with_verifier, verdict));
     }
 
-    /// The confirmation code that this request sends: six digits.
-    pub fn code(&self, world: &World) -> &SecretString {
+    /// The confirmation code that this request sends for `purpose`: six digits.
+    pub fn code(&self, world: &World, purpose: &'static [u8]) -> SecretString {
         const DIGITS: u32 = 6;
-        self.code.get_or_init(|| SecretString::new(ids::numeric_code(&*world.entropy, DIGITS)))
+        let draw = || SecretString::new(ids::numeric_code(&*world.entropy, DIGITS));
+        self.codes.lock().entry(purpose).or_insert_with(draw).clone()
     }
 
     /// The temporary password that this request draws.

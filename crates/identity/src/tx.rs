@@ -81,8 +81,21 @@ pub enum Failure {
     /// Refused, and the refusal is told only after the writes are committed: a failed attempt counts
     /// before anybody learns that it failed.
     RefusedAfterCommit(ApiError),
+    /// What was read at different times does not agree: it is decided again.
+    Again,
     /// The store gave no answer.
     Store(StoreError),
+}
+
+impl Failure {
+    /// The same refusal, told only after the writes are committed.
+    #[must_use]
+    pub fn after_commit(self) -> Self {
+        match self {
+            Self::Refused(error) => Self::RefusedAfterCommit(error),
+            other => other,
+        }
+    }
 }
 
 impl From<ApiError> for Failure {
@@ -139,6 +152,12 @@ impl Query {
             .collect();
         self.follows.push(proto::Follow { index: index.into(), hops });
         self
+    }
+
+    /// Under the id of every [`Self::follow`] so far, also the row `before ++ id ++ after`.
+    #[must_use]
+    pub fn of_each_follow(self, hop: (Vec<u8>, Vec<u8>)) -> Self {
+        self.under_each_follow(hop.0, hop.1, 0)
     }
 
     /// Under the id of every [`Self::follow`] so far, also the first `limit` rows whose keys begin with
@@ -225,7 +244,8 @@ impl<'w> Tx<'w> {
     /// cached). Answers the pages of the query's scans, in order.
     ///
     /// # Errors
-    /// The store's, and in a pool scope ResourceNotFoundException when there is no such pool.
+    /// The store's, and in a pool scope ResourceNotFoundException when there is no such pool. When the
+    /// configuration has changed since an earlier load of this decision, it is decided again.
     pub async fn load(&mut self, query: Query) -> Result<Vec<Page>, Failure> {
         if self.scope == conclave_store::DIRECTORY_SCOPE {
             let result = read(self.world, self.request(&query, false)).await?;
@@ -249,6 +269,9 @@ impl<'w> Tx<'w> {
             if !result.scope_exists {
                 self.world.configs.remove(self.scope);
                 return Err(errors::user_pool_not_found(self.scope).into());
+            }
+            if self.config.as_ref().is_some_and(|config| config.epoch != result.epoch) {
+                return Err(Failure::Again);
             }
             let current = known.take().filter(|config| config.epoch == result.epoch);
             match current {
@@ -540,6 +563,7 @@ async fn run<T: Transaction>(
             Ok(reply) => Ok(reply),
             Err(Failure::RefusedAfterCommit(error)) => Err(error),
             Err(Failure::Refused(error)) => return Err(error),
+            Err(Failure::Again) => continue,
             Err(Failure::Store(error)) => return Err(errors::store(&error)),
         };
         if let Some(commit) = tx.commit() {

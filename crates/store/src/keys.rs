@@ -104,6 +104,8 @@ pub enum Tag {
     UserCount = 0x13,
     /// How many app clients the pool has: a counter.
     ClientCount = 0x14,
+    /// How many groups the pool has: a counter.
+    GroupCount = 0x15,
     /// Users by sub: `UserRecord`, the root of what is in [`Tag::UserChild`].
     User = 0x20,
     /// What belongs to a user, by sub and [`UserChild`].
@@ -118,6 +120,12 @@ pub enum Tag {
     UnknownAttempts = 0x25,
     /// One-time things that have been used: empty, with an expiry.
     Used = 0x26,
+    /// Groups by id: `GroupRecord`, the root of what is in [`Tag::GroupMember`].
+    Group = 0x27,
+    /// Folded names of groups: the group's id.
+    GroupName = 0x28,
+    /// The members of a group, by the group's id and the user's sub: empty.
+    GroupMember = 0x29,
     /// Accounts by id: `AccountRecord`.
     Account = 0x30,
     /// Access keys by id: `AccessKeyRecord`.
@@ -148,6 +156,8 @@ pub enum UserChild {
     Code = 4,
     /// How often something was done in the present hour, by purpose: a counter with an expiry.
     Rate = 5,
+    /// The groups that the user is in: `MembershipsRecord`.
+    Groups = 6,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -294,6 +304,51 @@ pub fn index_value(value: &str) -> &str {
     value.get(..value.floor_char_boundary(BYTES_MAX)).unwrap_or(value)
 }
 
+/// The counter of the pool's groups.
+pub fn group_count() -> Vec<u8> {
+    vec![Tag::GroupCount as u8]
+}
+
+/// `GroupRecord` of a group.
+pub fn group(group_id: &str) -> Vec<u8> {
+    tagged(Tag::Group, &[group_id.as_bytes()])
+}
+
+/// The prefix of every [`group`].
+pub fn groups() -> Vec<u8> {
+    vec![Tag::Group as u8]
+}
+
+/// The part before the id of a [`group`] key, for a `Follow`.
+pub fn group_hop() -> (Vec<u8>, Vec<u8>) {
+    (vec![Tag::Group as u8], Vec::new())
+}
+
+/// The id of the group with a folded name.
+pub fn group_name(folded: &str) -> Vec<u8> {
+    tagged(Tag::GroupName, &[folded.as_bytes()])
+}
+
+/// A member of a group.
+pub fn group_member(group_id: &str, sub: &str) -> Vec<u8> {
+    tagged(Tag::GroupMember, &[group_id.as_bytes(), sub.as_bytes()])
+}
+
+/// The prefix of every [`group_member`] of a group. An id has a fixed length.
+pub fn group_members(group_id: &str) -> Vec<u8> {
+    tagged(Tag::GroupMember, &[group_id.as_bytes()])
+}
+
+/// The part before the id of a [`group_member`] key, for a `Follow`.
+pub fn group_member_hop() -> (Vec<u8>, Vec<u8>) {
+    (vec![Tag::GroupMember as u8], Vec::new())
+}
+
+/// The sub at the end of a [`group_member`] key.
+pub fn group_member_sub(key: &[u8]) -> Option<&str> {
+    user_attribute_sub(key)
+}
+
 /// `AttemptsRecord` of a name that no user has.
 pub fn unknown_attempts(name_mac: &[u8]) -> Vec<u8> {
     tagged(Tag::UnknownAttempts, &[name_mac])
@@ -408,6 +463,10 @@ mod tests {
         assert_eq!(user_attribute(IndexedAttribute::Status, "v", "s"), [0x24, 9, b'v', 0, 1, b's']);
         assert_eq!(account_pool("1", "r", "p"), [0x32, b'1', b'r', 0, 1, b'p']);
         assert_eq!(client("c"), [0x12, b'c']);
+        assert_eq!(user_child("s", UserChild::Groups, &[]), [0x21, b's', 6]);
+        assert_eq!(group("g"), [0x27, b'g']);
+        assert_eq!(group_name("n"), [0x28, b'n']);
+        assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);
         assert_eq!(access_key("k"), [0x31, b'k']);
     }
 }

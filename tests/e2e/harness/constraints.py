@@ -9,6 +9,9 @@ OPERATIONS = [
     "CreateUserPoolClient", "DescribeUserPoolClient", "ListUserPoolClients", "DeleteUserPoolClient",
     "SignUp", "ConfirmSignUp", "ResendConfirmationCode", "AdminConfirmSignUp",
     "AdminCreateUser", "AdminGetUser", "AdminSetUserPassword", "AdminDeleteUser", "ListUsers",
+    "AdminUpdateUserAttributes", "AdminDeleteUserAttributes", "AdminDisableUser", "AdminEnableUser",
+    "CreateGroup", "GetGroup", "UpdateGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup",
+    "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
 ]  # fmt: skip
 

@@ -1,13 +1,15 @@
 //! The claims of tokens, in the order in which Cognito writes them. Nothing may depend on the order,
 //! but people compare tokens side by side.
 
-use conclave_store::records::UserRecord;
+use std::sync::Arc;
+
+use conclave_store::records::{GroupRecord, UserRecord};
 use serde_json::{Map, Value, json};
 
-use crate::{config::ClientConfig, users::attributes};
+use crate::{config::ClientConfig, groups::claims as groups, users::attributes};
 
 /// What both tokens of a session say.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Common<'a> {
     /// `iss`
     pub issuer: &'a str,
@@ -21,6 +23,8 @@ pub struct Common<'a> {
     pub auth_time: i64,
     /// Seconds since 1970.
     pub issued_at: i64,
+    /// The user's groups, those that take precedence first.
+    pub groups: &'a [Arc<GroupRecord>],
 }
 
 /// The claims of an access token.
@@ -32,6 +36,9 @@ pub fn access(
 ) -> Map<String, Value> {
     let mut claims = Map::new();
     claims.insert("sub".to_owned(), json!(user.sub));
+    if !common.groups.is_empty() {
+        claims.insert("cognito:groups".to_owned(), json!(groups::names(common.groups)));
+    }
     claims.insert("iss".to_owned(), json!(common.issuer));
     claims.insert("client_id".to_owned(), json!(common.client_id));
     if let Some(origin_jti) = common.origin_jti {
@@ -57,6 +64,16 @@ pub fn id(
     expires_at: i64,
 ) -> Map<String, Value> {
     let mut claims = vec![("sub", json!(user.sub))];
+    if !common.groups.is_empty() {
+        claims.push(("cognito:groups", json!(groups::names(common.groups))));
+    }
+    let roles = groups::roles(common.groups);
+    if !roles.is_empty() {
+        claims.push(("cognito:roles", json!(roles)));
+    }
+    if let Some(role) = groups::preferred_role(common.groups) {
+        claims.push(("cognito:preferred_role", json!(role)));
+    }
     claims.push(("aud", json!(common.client_id)));
     claims.push(("event_id", json!(common.event_id)));
     claims.push(("token_use", json!("id")));

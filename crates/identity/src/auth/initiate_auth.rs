@@ -63,7 +63,7 @@ impl Transaction for InitiateAuth<'_> {
             AuthFlowType::UserPasswordAuth => self.by_password(tx, &client).await?,
             AuthFlowType::UserSrpAuth => self.by_srp(tx, &client).await?,
             AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
-                self.by_refresh_token(tx, &client)?
+                self.by_refresh_token(tx, &client).await?
             }
             AuthFlowType::CustomAuth => {
                 return Err(ApiError::invalid_parameter(
@@ -133,13 +133,17 @@ impl InitiateAuth<'_> {
         srp::challenge(tx, client, username, srp_a, found, &self.call.request_id).await
     }
 
-    fn by_refresh_token(&self, tx: &Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+    async fn by_refresh_token(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+    ) -> Result<Step, Failure> {
         let parameters = &self.input.auth_parameters;
         let token = required(parameters, "REFRESH_TOKEN")?;
         let secret_hash = parameters.get("SECRET_HASH").map(String::as_str);
         secret_hash::check_presence(client, secret_hash)?;
         let token = refresh::parse(token, &self.pool_id)?;
-        refresh::refresh(tx, client, &token, secret_hash)
+        refresh::refresh(tx, client, &token, secret_hash).await
     }
 
     fn check_secret(&self, client: &ClientConfig, username: &str) -> Result<(), ApiError> {

@@ -96,7 +96,7 @@ pub async fn answer(
     attempts::succeeded(tx, attempts::of_user(&user.sub));
     credentials::set_password(tx, &changed, &password, 0).await?;
     index::write_user(tx, Some(user), &changed)?;
-    let tokens = tokens::begin_session(tx, client, &changed, &session.event_id)?;
+    let tokens = tokens::begin_session(tx, client, &changed, &session.event_id).await?;
     Ok(Step::Tokens(tokens))
 }
 
@@ -124,7 +124,7 @@ fn set_attributes(
     if values.is_empty() {
         return Ok(());
     }
-    attributes::check_permission(attributes::Writer::Client(client), &values)?;
+    attributes::check_permission(attributes::Writer::Client(client), values.keys())?;
     attributes::check_schema(&config.record, &mut values, false)?;
     username::check_preferred(config, &values)?;
     let mut added = UserRecord { sub: user.sub.clone(), ..Default::default() };

@@ -46,7 +46,7 @@ pub async fn sign_in(
         return Err(attempts::failed(tx, counter));
     }
     rely_on_credentials(tx, &found);
-    step::after_password(tx, client, &found, event_id)
+    step::after_password(tx, client, &found, event_id).await
 }
 
 /// A password that is changed while it is checked must not sign in.

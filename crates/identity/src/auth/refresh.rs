@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     config::ClientConfig,
+    groups::membership,
     tx::{Failure, Query, Tx},
     users::secret_hash,
 };
@@ -29,15 +30,18 @@ pub fn parse(token: &str, pool_id: &str) -> Result<RefreshToken, ApiError> {
 /// Adds the rows that decide about a refresh token.
 #[must_use]
 pub fn query(query: Query, token: &RefreshToken) -> Query {
-    query.get(keys::user(&token.sub)).get(session_key(&token.sub, &token.origin_jti))
+    query
+        .get(keys::user(&token.sub))
+        .get(session_key(&token.sub, &token.origin_jti))
+        .get(membership::key(&token.sub))
 }
 
 /// New tokens for the session of `token`. [`query`] must have been loaded.
 ///
 /// # Errors
 /// NotAuthorizedException.
-pub fn refresh(
-    tx: &Tx<'_>,
+pub async fn refresh(
+    tx: &mut Tx<'_>,
     client: &ClientConfig,
     token: &RefreshToken,
     secret_hash: Option<&str>,
@@ -67,7 +71,7 @@ pub fn refresh(
     if tx.now_ms() >= session.expires_ms {
         return Err(ApiError::not_authorized("Refresh Token has expired").into());
     }
-    Ok(Step::Tokens(tokens::renew(tx, client, &user, &session)?))
+    Ok(Step::Tokens(tokens::renew(tx, client, &user, &session).await?))
 }
 
 fn invalid() -> ApiError {

@@ -185,7 +185,7 @@ pub async fn verify(
     match found {
         Some(found) if proved => {
             tx.rely_on(&credentials::key(found.sub()));
-            step::after_password(tx, client, &found, &session.event_id)
+            step::after_password(tx, client, &found, &session.event_id).await
         }
         _ => Err(attempts::failed(tx, counter)),
     }

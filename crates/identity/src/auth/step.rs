@@ -121,7 +121,7 @@ pub fn may_try(client: &ClientConfig, user: &UserRecord) -> Result<(), ApiError>
 ///
 /// # Errors
 /// PasswordResetRequiredException; NotAuthorizedException when a temporary password has expired.
-pub fn after_password(
+pub async fn after_password(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     found: &FoundUser,
@@ -149,7 +149,7 @@ pub fn after_password(
             let version = credentials.map_or(0, |stored| stored.version);
             Ok(new_password_required(tx, client, user, version, event_id)?)
         }
-        _ => Ok(Step::Tokens(tokens::begin_session(tx, client, user, event_id)?)),
+        _ => Ok(Step::Tokens(tokens::begin_session(tx, client, user, event_id).await?)),
     }
 }
 

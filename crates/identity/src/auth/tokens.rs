@@ -5,7 +5,7 @@ use conclave_api::{ApiError, types};
 use conclave_crypto::{ids, refresh::RefreshToken};
 use conclave_store::{
     keys::{self, UserChild},
-    records::{SessionRecord, UserRecord},
+    records::{GroupRecord, SessionRecord, UserRecord},
 };
 use prost::Message;
 use serde_json::{Map, Value};
@@ -16,7 +16,8 @@ use crate::{
     clients::validity,
     config::{ClientConfig, PoolConfig, TokenUse},
     errors,
-    tx::{Finish, Query, Tx},
+    groups::membership,
+    tx::{Failure, Finish, Query, Tx},
     world::World,
 };
 
@@ -34,12 +35,13 @@ const BUCKET_DIGITS: usize = 2;
 /// More than a bucket can hold, but for sign-ins at the same moment.
 const BUCKET_ROWS_READ: u32 = 64;
 
-/// Adds to `query`, for every user that it looks for, the sessions beside the one that may begin.
+/// Adds to `query`, for every user that it looks for, the groups, and the sessions beside the one that
+/// may begin.
 #[must_use]
 pub fn query(query: Query, tx: &Tx<'_>) -> Query {
     let bucket = bucket(tx.memo().origin_jti(tx.world()));
     let (before, after) = keys::user_child_hop(UserChild::Session, bucket);
-    query.under_each_follow(before, after, BUCKET_ROWS_READ)
+    query.under_each_follow(before, after, BUCKET_ROWS_READ).of_each_follow(membership::hop())
 }
 
 fn bucket(origin_jti: &str) -> &[u8] {
@@ -73,17 +75,19 @@ pub struct UnsignedTokens {
     expires_in: i64,
 }
 
-/// Begins a session and states what its tokens say. Checks that nothing of the configuration has
-/// changed when the commit takes effect.
+/// Begins a session and states what its tokens say. Checks that nothing of the configuration, nor the
+/// user's groups, has changed when the commit takes effect. [`query`] must have been loaded.
 ///
 /// # Errors
-/// InternalErrorException when a token cannot be made.
-pub fn begin_session(
+/// InternalErrorException when a token cannot be made; the store's.
+pub async fn begin_session(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
     event_id: &str,
-) -> Result<UnsignedTokens, ApiError> {
+) -> Result<UnsignedTokens, Failure> {
+    let groups = membership::groups(tx, &user.sub).await?;
+    tx.rely_on(&membership::key(&user.sub));
     let config = tx.pool()?;
     let world = tx.world();
     let now_ms = tx.now_ms();
@@ -105,27 +109,29 @@ pub fn begin_session(
     make_room(tx, &user.sub, &origin_jti);
     tx.put_expiring(key, &session, session.expires_ms + SESSION_KEPT_MS);
     let refresh = Some(refresh.encode().expose().clone());
-    Ok(unsigned(world, &config, client, user, &session, refresh, now_ms))
+    Ok(unsigned(world, &config, client, (user, &groups), &session, refresh, now_ms))
 }
 
-/// States what new tokens of a session say.
+/// States what new tokens of a session say. The row of [`membership::key`] must have been loaded.
 ///
 /// # Errors
-/// InternalErrorException when the pool is not loaded.
-pub fn renew(
-    tx: &Tx<'_>,
+/// InternalErrorException when it was not; the store's.
+pub async fn renew(
+    tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
     session: &SessionRecord,
-) -> Result<UnsignedTokens, ApiError> {
-    Ok(unsigned(tx.world(), &tx.pool()?, client, user, session, None, tx.now_ms()))
+) -> Result<UnsignedTokens, Failure> {
+    let groups = membership::groups(tx, &user.sub).await?;
+    let (world, config) = (tx.world(), tx.pool()?);
+    Ok(unsigned(world, &config, client, (user, &groups), session, None, tx.now_ms()))
 }
 
 fn unsigned(
     world: &World,
     config: &Arc<PoolConfig>,
     client: &ClientConfig,
-    user: &UserRecord,
+    (user, groups): (&UserRecord, &[Arc<GroupRecord>]),
     session: &SessionRecord,
     refresh: Option<String>,
     now_ms: i64,
@@ -140,6 +146,7 @@ fn unsigned(
         event_id: &session.event_id,
         auth_time: session.auth_time_ms.div_euclid(1_000),
         issued_at,
+        groups,
     };
     let validity = validity::of(&client.record);
     let jti = || ids::uuid(&*world.entropy);

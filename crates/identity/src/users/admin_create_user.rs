@@ -108,7 +108,7 @@ impl Transaction for AdminCreateUser<'_> {
 impl AdminCreateUser<'_> {
     async fn create(&self, tx: &mut Tx<'_>, pool: &PoolConfig) -> Result<UserRecord, Failure> {
         let mut values = self.values.clone();
-        attributes::check_permission(Writer::Admin, &values)?;
+        attributes::check_permission(Writer::Admin, values.keys())?;
         let sub = tx.memo().sub(tx.world()).to_owned();
         let username = username::of_new_user(pool, &self.username, &sub, &mut values)?;
         let password = self.temporary_password(tx, pool)?;
@@ -129,16 +129,13 @@ impl AdminCreateUser<'_> {
                 ExceptionName::UsernameExistsException.because("User account already exists");
             return Err(refusal.into());
         }
-        let mut moved = Vec::new();
-        for taken in aliases::taken(tx, pool, &user)? {
-            if !pool.record.username_attributes.is_empty() {
-                return Err(taken.username_refusal().into());
-            }
-            match self.force_alias_creation.then(|| taken.moved(pool, tx.now_ms())).flatten() {
-                Some((owner, without)) => moved.push((owner, without)),
-                None => return Err(taken.refusal().into()),
-            }
+        let taken = aliases::taken(tx, pool, &user)?;
+        if !pool.record.username_attributes.is_empty()
+            && let Some(taken) = taken.first()
+        {
+            return Err(taken.username_refusal().into());
         }
+        let moved = aliases::moved(pool, &taken, self.force_alias_creation, tx.now_ms())?;
         let mut changes = vec![(None, &user)];
         changes.extend(moved.iter().map(|(owner, without)| (Some(owner), without)));
         self.set_password_and_invite(tx, pool, &user, &password).await?;

@@ -6,6 +6,7 @@ use conclave_api::{ApiError, types};
 use super::{admin_user, index};
 use crate::{
     call::Call,
+    groups::membership,
     tx::{Decision, Transaction, Tx, transact},
     world::World,
 };
@@ -42,7 +43,8 @@ impl Transaction for AdminDeleteUser<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let user = admin_user::load(tx, self.call, &self.username).await?;
+        let with = [membership::WITH];
+        let user = admin_user::load_with(tx, self.call, &self.username, &with).await?;
         index::delete_user(tx, &user)?;
         Ok(types::AdminDeleteUserResponse::default().into())
     }

@@ -15,7 +15,20 @@ use crate::{
 /// # Errors
 /// ResourceNotFoundException when the pool is not the caller's; UserNotFoundException.
 pub async fn load(tx: &mut Tx<'_>, call: &Call, username: &str) -> Result<UserRecord, Failure> {
-    tx.load(lookup::admin_query(Query::new(), username, &[With::Nothing])).await?;
+    load_with(tx, call, username, &[With::Nothing]).await
+}
+
+/// [`load`], with more of what belongs to the user.
+///
+/// # Errors
+/// As [`load`].
+pub async fn load_with(
+    tx: &mut Tx<'_>,
+    call: &Call,
+    username: &str,
+    with: &[With<'_>],
+) -> Result<UserRecord, Failure> {
+    tx.load(lookup::admin_query(Query::new(), username, with)).await?;
     Ok(find(tx, call, username)?)
 }
 

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     config::PoolConfig,
-    tx::{Query, Stored, Tx},
+    tx::{Failure, Query, Stored, Tx},
 };
 
 /// A name that a user signs in by, beside the user name.
@@ -82,18 +82,12 @@ pub struct Taken {
 }
 
 impl Taken {
-    /// What ForceAliasCreation makes of the other user: as it is, and without the alias. The address
-    /// stays, and counts as unverified. `None` for a name, which is not taken from anybody.
-    pub fn moved(&self, config: &PoolConfig, now_ms: i64) -> Option<(UserRecord, UserRecord)> {
+    /// Who has to give the alias up, and the flag that says so; `None` for a name, which is not taken
+    /// from anybody.
+    fn giver(&self, config: &PoolConfig) -> Option<(&UserRecord, &'static str)> {
         let flag = attributes::verified_flag(self.alias.attribute)?;
         let owner = &self.owner.as_ref()?.record;
-        if !config.record.username_attributes.is_empty() {
-            return None;
-        }
-        let mut without = owner.clone();
-        attributes::set(&mut without, flag, "false");
-        without.modified_ms = now_ms;
-        Some((owner.clone(), without))
+        config.record.username_attributes.is_empty().then_some((owner, flag))
     }
 
     /// The refusal where a user is to be created, or an address confirmed.
@@ -118,6 +112,63 @@ impl Taken {
     fn text(&self) -> String {
         format!("An account with the given {} already exists.", self.alias.attribute)
     }
+}
+
+/// The users from whom aliases move: as they are, and without. The address stays theirs, and counts as
+/// unverified.
+///
+/// # Errors
+/// AliasExistsException without `force`, and where the name of a user would have to move.
+pub fn moved(
+    config: &PoolConfig,
+    taken: &[Taken],
+    force: bool,
+    now_ms: i64,
+) -> Result<Vec<(UserRecord, UserRecord)>, ApiError> {
+    let mut moved: Vec<(UserRecord, UserRecord)> = Vec::new();
+    for taken in taken {
+        let giver = if force { taken.giver(config) } else { None };
+        let (owner, flag) = giver.ok_or_else(|| taken.refusal())?;
+        let known = moved.iter().position(|(known, _)| known.sub == owner.sub);
+        let (_, mut without) = match known {
+            Some(known) => moved.remove(known),
+            None => (owner.clone(), owner.clone()),
+        };
+        attributes::set(&mut without, flag, "false");
+        without.modified_ms = now_ms;
+        moved.push((owner.clone(), without));
+    }
+    Ok(moved)
+}
+
+/// Gives `new` the aliases that `old`, the same user before, does not have. Answers what [`moved`] does.
+/// Of the values in `loaded`, [`query`] has been loaded; others take a read more.
+///
+/// # Errors
+/// As [`moved`]; the store's.
+pub async fn take(
+    tx: &mut Tx<'_>,
+    config: &PoolConfig,
+    (old, new): (&UserRecord, &UserRecord),
+    loaded: &Values,
+    force: bool,
+) -> Result<Vec<(UserRecord, UserRecord)>, Failure> {
+    let before = held(config, old);
+    let mut wanted = Values::new();
+    for alias in held(config, new) {
+        if !before.contains(&alias) {
+            let value = attributes::value(new, alias.attribute).unwrap_or_default();
+            wanted.insert(alias.attribute.to_owned(), value.to_owned());
+        }
+    }
+    if wanted.iter().any(|(name, value)| loaded.get(name) != Some(value)) {
+        tx.load(query(Query::new(), &wanted)).await?;
+    }
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let taken = taken(tx, config, new)?;
+    Ok(moved(config, &taken, force, tx.now_ms())?)
 }
 
 /// The aliases of `user` that others have. The rows of [`query`] must have been loaded. The commit

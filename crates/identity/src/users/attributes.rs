@@ -17,7 +17,7 @@ use crate::{
 pub type Values = BTreeMap<String, String>;
 
 /// The attributes that say whether another one has been verified, and that other one.
-const VERIFIED_FLAGS: [(&str, &str); 2] =
+pub const VERIFIED_FLAGS: [(&str, &str); 2] =
     [("email", "email_verified"), ("phone_number", "phone_number_verified")];
 
 /// What nobody sets but the service itself.
@@ -117,16 +117,20 @@ pub fn collect(given: &[AttributeType]) -> Result<Values, ApiError> {
     Ok(values)
 }
 
-/// Checks that `writer` may write these attributes at all, whatever their values.
+/// Checks that `writer` may write these attributes at all, whatever their values: they are given their
+/// first value, or a client changes or removes them.
 ///
 /// # Errors
 /// InvalidParameterException for what only the service sets; NotAuthorizedException for what the app
 /// client may not write.
-pub fn check_permission(writer: Writer<'_>, values: &Values) -> Result<(), ApiError> {
-    for name in values.keys() {
+pub fn check_permission<'n>(
+    writer: Writer<'_>,
+    names: impl Iterator<Item = &'n String> + Clone,
+) -> Result<(), ApiError> {
+    for name in names.clone() {
         let reserved = match writer {
-            Writer::Client(_) => name == SUB || is_verified_flag(name),
-            Writer::Admin => name == SUB,
+            Writer::Client(_) => *name == SUB || is_verified_flag(name),
+            Writer::Admin => *name == SUB,
         };
         if reserved {
             return Err(errors::invalid_parameter(format!(
@@ -135,7 +139,7 @@ pub fn check_permission(writer: Writer<'_>, values: &Values) -> Result<(), ApiEr
         }
     }
     let Writer::Client(client) = writer else { return Ok(()) };
-    if values.keys().all(|name| is_writable(client, name)) {
+    if names.into_iter().all(|name| is_writable(client, name)) {
         return Ok(());
     }
     Err(ApiError::not_authorized("A client attempted to write unauthorized attribute"))
@@ -161,8 +165,8 @@ pub fn is_readable(client: &ClientConfig, name: &str) -> bool {
             && (listed.is_empty() || listed.iter().any(|readable| readable == name)))
 }
 
-/// Checks a new user's attributes against the schema, and brings the values of flags into their
-/// stored form. Required attributes are asked of those who sign up, not of administrators.
+/// Checks values of attributes against the schema, and brings the values of flags into their stored
+/// form. Required attributes are asked of those who sign up, not of administrators.
 ///
 /// # Errors
 /// InvalidParameterException.
@@ -178,11 +182,8 @@ pub fn check_schema(
         return Err(errors::invalid_parameter("Invalid phone number format."));
     }
     let mut violations = Vec::new();
-    for attribute in in_validated_order(record) {
-        if required && !values.contains_key(&attribute.name) {
-            let name = schema_name(&attribute.name);
-            violations.push(format!("{name}: The attribute {name} is required"));
-        }
+    if required {
+        violations.extend(missing(record, |name| !values.contains_key(name)));
     }
     for (name, value) in values.iter_mut() {
         match schema::find(record, name) {
@@ -192,6 +193,30 @@ pub fn check_schema(
             Some(attribute) => violations.extend(check_value(attribute, value)),
         }
     }
+    conforms(&violations)
+}
+
+/// Checks that no required attribute is among those that a user loses.
+///
+/// # Errors
+/// InvalidParameterException.
+pub fn check_removable(
+    record: &PoolRecord,
+    is_removed: impl Fn(&str) -> bool,
+) -> Result<(), ApiError> {
+    conforms(&missing(record, is_removed))
+}
+
+fn missing(record: &PoolRecord, is_missing: impl Fn(&str) -> bool) -> Vec<String> {
+    let required = in_validated_order(record).into_iter();
+    let missing = required.filter(|attribute| is_missing(&attribute.name)).map(|attribute| {
+        let name = schema_name(&attribute.name);
+        format!("{name}: The attribute {name} is required")
+    });
+    missing.collect()
+}
+
+fn conforms(violations: &[String]) -> Result<(), ApiError> {
     if violations.is_empty() {
         return Ok(());
     }
@@ -298,6 +323,11 @@ pub fn set(user: &mut UserRecord, name: &str, value: &str) {
         .attributes
         .partition_point(|present| described_rank(&present.name) < described_rank(name));
     user.attributes.insert(position, attribute);
+}
+
+/// Removes an attribute.
+pub fn remove(user: &mut UserRecord, name: &str) {
+    user.attributes.retain(|attribute| attribute.name != name);
 }
 
 /// Attributes in the order in which they are described.

@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use conclave_api::{ApiError, ExceptionName};
 use conclave_crypto::{mac, seal::Purpose, secret::SecretString};
+use conclave_outbound::Channel;
 use conclave_store::{
     keys::{self, UserChild},
     records::{CodeRecord, UserRecord},
@@ -21,6 +22,10 @@ const UNKNOWN_COUNTERS_LOG2: u32 = 20;
 pub enum CodePurpose {
     /// Confirming a sign-up.
     SignUp,
+    /// Verifying the e-mail address.
+    VerifyEmail,
+    /// Verifying the phone number.
+    VerifyPhoneNumber,
 }
 
 impl CodePurpose {
@@ -28,13 +33,23 @@ impl CodePurpose {
     pub const fn row(self) -> &'static [u8] {
         match self {
             Self::SignUp => b"sign_up",
+            Self::VerifyEmail => b"verify_email",
+            Self::VerifyPhoneNumber => b"verify_phone_number",
+        }
+    }
+
+    /// Verifying an address of this channel.
+    pub const fn verify(channel: Channel) -> Self {
+        match channel {
+            Channel::Email => Self::VerifyEmail,
+            Channel::Sms => Self::VerifyPhoneNumber,
         }
     }
 
     /// How long a code is good, in milliseconds. Source: developer guide, "Quotas in Amazon Cognito".
     const fn validity_ms(self) -> i64 {
         match self {
-            Self::SignUp => 24 * HOUR_MS,
+            Self::SignUp | Self::VerifyEmail | Self::VerifyPhoneNumber => 24 * HOUR_MS,
         }
     }
 }
@@ -77,7 +92,7 @@ pub fn issue(
     destination: &Destination,
 ) -> Result<SecretString, ApiError> {
     let config = tx.pool()?;
-    let code = tx.memo().code(tx.world()).clone();
+    let code = tx.memo().code(tx.world(), purpose.row());
     let expires_ms = tx.now_ms() + purpose.validity_ms();
     let mut record = CodeRecord {
         code_mac: Bytes::new(),

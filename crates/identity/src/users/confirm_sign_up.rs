@@ -19,7 +19,6 @@ use super::{
 use crate::{
     call::Call,
     client_pool::{self, Loaded, client_pool},
-    config::PoolConfig,
     tx::{Decision, Failure, Query, Stored, Transaction, Tx, transact},
     world::World,
 };
@@ -90,45 +89,16 @@ impl Transaction for ConfirmSignUp {
             .map_err(Failure::RefusedAfterCommit)?;
 
         let confirmed = confirmed(&user, &sent.attribute, tx.now_ms());
-        let taken = self.take_aliases(tx, &pool, &user, &confirmed).await?;
+        // the code was right, and stays good for another attempt with ForceAliasCreation
+        let change = (&user, &confirmed);
+        let taken = aliases::take(tx, &pool, change, &Values::new(), self.force_alias_creation)
+            .await
+            .map_err(Failure::after_commit)?;
         let mut changes = vec![(Some(&user), &confirmed)];
         changes.extend(taken.iter().map(|(owner, without)| (Some(owner), without)));
         index::write_users(tx, &changes)?;
         tx.delete(codes::key(&user.sub, CodePurpose::SignUp));
         Ok(types::ConfirmSignUpResponse::default().into())
-    }
-}
-
-impl ConfirmSignUp {
-    /// The users from whom an alias moves: as they are, and without it.
-    async fn take_aliases(
-        &self,
-        tx: &mut Tx<'_>,
-        pool: &PoolConfig,
-        user: &UserRecord,
-        confirmed: &UserRecord,
-    ) -> Result<Vec<(UserRecord, UserRecord)>, Failure> {
-        let held = aliases::held(pool, user);
-        let mut values = Values::new();
-        for alias in aliases::held(pool, confirmed) {
-            if !held.contains(&alias) {
-                let value = attributes::value(confirmed, alias.attribute).unwrap_or_default();
-                values.insert(alias.attribute.to_owned(), value.to_owned());
-            }
-        }
-        if values.is_empty() {
-            return Ok(Vec::new());
-        }
-        tx.load(aliases::query(Query::new(), &values)).await?;
-        let mut moved = Vec::new();
-        for taken in aliases::taken(tx, pool, confirmed)? {
-            match self.force_alias_creation.then(|| taken.moved(pool, tx.now_ms())).flatten() {
-                Some(change) => moved.push(change),
-                // the code was right, and stays good for another attempt with ForceAliasCreation
-                None => return Err(Failure::RefusedAfterCommit(taken.refusal())),
-            }
-        }
-        Ok(moved)
     }
 }
 

@@ -45,6 +45,22 @@ pub fn of_sign_up(config: &PoolConfig, user: &UserRecord) -> Option<Destination>
         .find_map(|channel| to(user, channel))
 }
 
+/// Where codes go after a change of addresses: to those that the pool verifies by itself and that are
+/// new and not verified.
+pub fn of_change(config: &PoolConfig, old: &UserRecord, new: &UserRecord) -> Vec<Destination> {
+    let verified = |name: &str| config.record.auto_verified_attributes.iter().any(|v| v == name);
+    [Channel::Sms, Channel::Email]
+        .into_iter()
+        .filter(|channel| {
+            let attribute = attribute_of(*channel);
+            verified(attribute)
+                && attributes::value(old, attribute) != attributes::value(new, attribute)
+                && !attributes::is_verified(new, attribute)
+        })
+        .filter_map(|channel| to(new, channel))
+        .collect()
+}
+
 /// Where a message of `channel` goes; `None` when the user has no such address.
 pub fn to(user: &UserRecord, channel: Channel) -> Option<Destination> {
     let attribute = attribute_of(channel);

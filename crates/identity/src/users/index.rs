@@ -7,11 +7,13 @@ use bytes::Bytes;
 use conclave_api::ApiError;
 use conclave_store::{
     keys::{self, IndexedAttribute},
+    limits,
     records::UserRecord,
 };
+use prost::Message;
 
 use super::{aliases, attributes, lookup};
-use crate::{config::PoolConfig, tx::Tx};
+use crate::{config::PoolConfig, errors, groups::membership, tx::Tx};
 
 /// The attributes that ListUsers finds users by.
 const ATTRIBUTES: [(IndexedAttribute, &str); 6] = [
@@ -35,7 +37,8 @@ pub fn status_text(enabled: bool) -> &'static str {
 /// decides again then finds that out.
 ///
 /// # Errors
-/// InternalErrorException when the pool was not loaded.
+/// InvalidParameterException when a record would be too large; InternalErrorException when the pool was
+/// not loaded.
 pub fn write_user(
     tx: &mut Tx<'_>,
     old: Option<&UserRecord>,
@@ -47,12 +50,15 @@ pub fn write_user(
 /// [`write_user`] for users between whom a name moves.
 ///
 /// # Errors
-/// InternalErrorException when the pool was not loaded.
+/// As [`write_user`].
 pub fn write_users(
     tx: &mut Tx<'_>,
     changes: &[(Option<&UserRecord>, &UserRecord)],
 ) -> Result<(), ApiError> {
     let config = tx.pool()?;
+    for (_, new) in changes {
+        check_size(new)?;
+    }
     let mut removed = BTreeMap::new();
     let mut added = BTreeMap::new();
     for (old, new) in changes {
@@ -87,12 +93,25 @@ pub fn write_users(
     Ok(())
 }
 
-/// Deletes a user with everything that belongs to it.
+/// Every attribute keeps its own limit, and fifty custom ones can still be more than a row holds.
+fn check_size(user: &UserRecord) -> Result<(), ApiError> {
+    if user.encoded_len() <= limits::VALUE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(errors::invalid_parameter(format!(
+        "The attributes of a user can have {} bytes together.",
+        limits::VALUE_BYTES_MAX
+    )))
+}
+
+/// Deletes a user with everything that belongs to it, and from the groups. The row of
+/// [`membership::key`] must have been loaded.
 ///
 /// # Errors
-/// InternalErrorException when the pool was not loaded.
+/// InternalErrorException when it was not.
 pub fn delete_user(tx: &mut Tx<'_>, user: &UserRecord) -> Result<(), ApiError> {
     let config = tx.pool()?;
+    membership::leave_all(tx, &user.sub)?;
     tx.delete(keys::user(&user.sub));
     tx.delete_children(keys::user_children(&user.sub));
     for key in rows(&config, user).into_keys() {

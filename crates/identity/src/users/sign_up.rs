@@ -70,7 +70,7 @@ impl Transaction for SignUp {
         check_sign_up_allowed(&pool)?;
 
         let mut values = self.values.clone();
-        attributes::check_permission(Writer::Client(&client), &values)?;
+        attributes::check_permission(Writer::Client(&client), values.keys())?;
         let sub = tx.memo().sub(tx.world()).to_owned();
         let username = username::of_new_user(&pool, &self.username, &sub, &mut values)?;
         let policy = password_policy::of(&pool);

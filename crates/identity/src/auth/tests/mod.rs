@@ -6,6 +6,7 @@ mod any_request;
 mod claims;
 mod enumeration;
 mod get_user;
+mod groups;
 mod lockout;
 mod new_password;
 mod password;
