@@ -17,6 +17,7 @@ pub mod cpu;
 pub mod directory;
 pub mod errors;
 pub mod issuer;
+pub mod limits;
 pub mod memo;
 pub mod page_token;
 pub mod pool_access;

@@ -10,6 +10,8 @@ OPERATIONS = [
     "SignUp", "ConfirmSignUp", "ResendConfirmationCode", "AdminConfirmSignUp",
     "AdminCreateUser", "AdminGetUser", "AdminSetUserPassword", "AdminDeleteUser", "ListUsers",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
+    "UpdateUserPool", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
+    "UpdateUserPoolClient", "AddUserPoolClientSecret", "DeleteUserPoolClientSecret", "ListUserPoolClientSecrets",
 ]  # fmt: skip
 
 # A text that does not match, for every pattern of these inputs. A new pattern in the model needs a new line here.
