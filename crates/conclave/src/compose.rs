@@ -25,6 +25,7 @@ use conclave_identity::{
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
+    limits::Limits,
     world::{Settings, World},
 };
 use conclave_outbound::{Messenger, inbox::DevInbox};
@@ -94,6 +95,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
             pool_groups: directory.pool_groups,
             pools_per_account_max: 1_000,
             clients_per_pool_max: 1_000,
+            limits: Limits::default(),
         },
     }))
 }

@@ -18,6 +18,7 @@ pub mod directory;
 pub mod errors;
 pub mod groups;
 pub mod issuer;
+pub mod limits;
 pub mod memo;
 pub mod page_token;
 pub mod pool_access;

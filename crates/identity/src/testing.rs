@@ -32,6 +32,7 @@ use crate::{
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
+    limits::Limits,
     pools::create_user_pool,
     world::{Settings, World},
 };
@@ -91,6 +92,7 @@ pub(crate) async fn test_world() -> TestWorld {
             pool_groups: directory.pool_groups,
             pools_per_account_max: 1_000,
             clients_per_pool_max: 1_000,
+            limits: Limits::default(),
         },
     };
     TestWorld { world, store, clock, outbox }

@@ -6,7 +6,7 @@ use conclave_crypto::{entropy::Entropy, password::PasswordHasher, seal::Keyring,
 use conclave_outbound::Messenger;
 use conclave_store::Store;
 
-use crate::{config_cache::ConfigCache, cpu::CpuPool};
+use crate::{config_cache::ConfigCache, cpu::CpuPool, limits::Limits};
 
 /// The services behind every operation. Cheap to clone by `Arc`.
 pub struct World {
@@ -41,4 +41,6 @@ pub struct Settings {
     pub pools_per_account_max: i64,
     /// App clients of one pool, at most. AWS: 1,000 by default.
     pub clients_per_pool_max: i64,
+    /// How much of everything else there may be.
+    pub limits: Limits,
 }

@@ -13,6 +13,8 @@ OPERATIONS = [
     "CreateGroup", "GetGroup", "UpdateGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup",
     "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
+    "UpdateUserPool", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
+    "UpdateUserPoolClient", "AddUserPoolClientSecret", "DeleteUserPoolClientSecret", "ListUserPoolClientSecrets",
 ]  # fmt: skip
 
 # A text that does not match, for every pattern of these inputs. A new pattern in the model needs a new line here.

@@ -7,17 +7,13 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use conclave_api::{ApiError, ExceptionName, types};
 use conclave_crypto::{ids, secret::SecretString};
-use conclave_store::{
-    DIRECTORY_SCOPE, keys,
-    records::{ClientRecord, ClientSecret},
-};
+use conclave_store::{DIRECTORY_SCOPE, keys, records::ClientRecord};
 use prost::Message;
 
-use super::{describe, settings};
+use super::{describe, secrets, settings};
 use crate::{
     call::Call,
     pool_access::owned_pool,
-    sealed::{self, Place},
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -131,14 +127,7 @@ impl Transaction for Make<'_> {
         record.modified_ms = tx.now_ms();
         let row = keys::client(self.client_id);
         if let Some(secret) = self.secret {
-            let id = ids::uuid(&*world.entropy);
-            let place = Place { scope: self.pool_id, key: &row, field: &id };
-            let sealed = sealed::seal(world, &pool.keyring, place, secret.expose().as_bytes())?;
-            record.secrets.push(ClientSecret {
-                id,
-                sealed: sealed.into(),
-                created_ms: tx.now_ms(),
-            });
+            record.secrets.push(secrets::new_secret(tx, &pool, self.client_id, secret)?);
         }
         let max = world.settings.clients_per_pool_max;
         tx.put_new(row, record.encode_to_vec().into(), None);

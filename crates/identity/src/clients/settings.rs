@@ -2,7 +2,7 @@
 //! with the pool. Limits of single members are checked before, and members whose effect is not built
 //! are refused before (`proto/model/refusals.toml`).
 //!
-//! Sources: API reference, `CreateUserPoolClient`; texts are Cognito's.
+//! Sources: API reference, `CreateUserPoolClient` and `UpdateUserPoolClient`; texts are Cognito's.
 
 use conclave_api::{ApiError, types};
 use conclave_store::records::{ClientRecord, PoolRecord};
@@ -27,6 +27,62 @@ pub(super) fn new_client(
             "Only one of GenerateSecret or ClientSecret can be set.",
         ));
     }
+    settings(pool, request, has_secret, "creating")
+}
+
+/// The record of a client after UpdateUserPoolClient: what the request leaves out is as in a new client,
+/// except for the name.
+///
+/// # Errors
+/// As for [`new_client`].
+pub(super) fn updated_client(
+    pool: &PoolRecord,
+    present: &ClientRecord,
+    request: types::UpdateUserPoolClientRequest,
+) -> Result<ClientRecord, ApiError> {
+    let as_new = types::CreateUserPoolClientRequest {
+        user_pool_id: request.user_pool_id,
+        client_name: request.client_name.or_else(|| Some(present.name.clone())),
+        // a client keeps its secrets, or its having none
+        generate_secret: None,
+        client_secret: None,
+        refresh_token_validity: request.refresh_token_validity,
+        access_token_validity: request.access_token_validity,
+        id_token_validity: request.id_token_validity,
+        token_validity_units: request.token_validity_units,
+        read_attributes: request.read_attributes,
+        write_attributes: request.write_attributes,
+        explicit_auth_flows: request.explicit_auth_flows,
+        supported_identity_providers: request.supported_identity_providers,
+        callback_urls: request.callback_urls,
+        logout_urls: request.logout_urls,
+        default_redirect_uri: request.default_redirect_uri,
+        allowed_oauth_flows: request.allowed_oauth_flows,
+        allowed_oauth_scopes: request.allowed_oauth_scopes,
+        allowed_oauth_flows_user_pool_client: request.allowed_oauth_flows_user_pool_client,
+        analytics_configuration: request.analytics_configuration,
+        prevent_user_existence_errors: request.prevent_user_existence_errors,
+        enable_token_revocation: request.enable_token_revocation,
+        enable_propagate_additional_user_context_data: request
+            .enable_propagate_additional_user_context_data,
+        auth_session_validity: request.auth_session_validity,
+        refresh_token_rotation: request.refresh_token_rotation,
+    };
+    Ok(ClientRecord {
+        client_id: present.client_id.clone(),
+        secrets: present.secrets.clone(),
+        created_ms: present.created_ms,
+        ..settings(pool, &as_new, !present.secrets.is_empty(), "updating")?
+    })
+}
+
+/// `doing` is how the texts call the operation.
+fn settings(
+    pool: &PoolRecord,
+    request: &types::CreateUserPoolClientRequest,
+    has_secret: bool,
+    doing: &str,
+) -> Result<ClientRecord, ApiError> {
     let propagates = request.enable_propagate_additional_user_context_data == Some(true);
     if propagates && !has_secret {
         return Err(errors::invalid_parameter(
@@ -34,8 +90,8 @@ pub(super) fn new_client(
         ));
     }
     check_providers(pool, &request.supported_identity_providers)?;
-    check_read_attributes(pool, &request.read_attributes)?;
-    check_write_attributes(pool, &request.write_attributes)?;
+    check_read_attributes(pool, &request.read_attributes, doing)?;
+    check_write_attributes(pool, &request.write_attributes, doing)?;
     let units = request.token_validity_units.as_ref();
     let number = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok());
     let refresh_token_validity = number(request.refresh_token_validity).filter(|value| *value > 0);
@@ -74,17 +130,23 @@ fn check_providers(pool: &PoolRecord, providers: &[String]) -> Result<(), ApiErr
     }
 }
 
-fn check_read_attributes(pool: &PoolRecord, names: &[String]) -> Result<(), ApiError> {
+fn check_read_attributes(pool: &PoolRecord, names: &[String], doing: &str) -> Result<(), ApiError> {
     let known = |name: &String| schema::find(pool, name).is_some() || name == "identities";
     if names.iter().all(known) {
         return Ok(());
     }
-    Err(errors::invalid_parameter("Invalid read attributes specified while creating a client"))
+    Err(errors::invalid_parameter(format!(
+        "Invalid read attributes specified while {doing} a client"
+    )))
 }
 
 /// A client that may write some attributes may write all that a user must have, and none that only
 /// the service or an administrator writes.
-fn check_write_attributes(pool: &PoolRecord, names: &[String]) -> Result<(), ApiError> {
+fn check_write_attributes(
+    pool: &PoolRecord,
+    names: &[String],
+    doing: &str,
+) -> Result<(), ApiError> {
     let writable = |name: &String| {
         let reserved = matches!(name.as_str(), "sub" | "email_verified" | "phone_number_verified");
         !reserved && schema::find(pool, name).is_some_and(|attribute| !attribute.developer_only)
@@ -93,7 +155,9 @@ fn check_write_attributes(pool: &PoolRecord, names: &[String]) -> Result<(), Api
     if names.is_empty() || (names.iter().all(writable) && complete()) {
         return Ok(());
     }
-    Err(errors::invalid_parameter("Invalid write attributes specified while creating a client"))
+    Err(errors::invalid_parameter(format!(
+        "Invalid write attributes specified while {doing} a client"
+    )))
 }
 
 /// The flows, once each, in the order in which Cognito answers them.

@@ -59,6 +59,8 @@ impl Transaction for Reserve<'_> {
             name: self.name.to_owned(),
             created_ms,
             modified_ms: created_ms,
+            // Make takes the pool to its first epoch
+            pool_epoch: 1,
         };
         let max = world.settings.pools_per_account_max;
         tx.put_new(keys::pool_location(&pool_id), location.encode_to_vec().into(), None);

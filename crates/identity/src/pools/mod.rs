@@ -1,17 +1,29 @@
 //! User pools: one file for each operation, and what several of them share.
 
+mod add_custom_attributes;
+mod change;
 mod create_user_pool;
 mod delete_user_pool;
 mod describe;
 mod describe_user_pool;
 mod directory_rows;
+mod list_tags_for_resource;
 mod list_user_pools;
 pub mod schema;
 mod settings;
 mod signing_keys;
+mod tag_resource;
+mod tags;
+mod untag_resource;
+mod update_user_pool;
 
+pub use add_custom_attributes::add_custom_attributes;
 pub use create_user_pool::create_user_pool;
 pub use delete_user_pool::delete_user_pool;
 pub use describe::{Shown, describe};
 pub use describe_user_pool::describe_user_pool;
+pub use list_tags_for_resource::list_tags_for_resource;
 pub use list_user_pools::list_user_pools;
+pub use tag_resource::tag_resource;
+pub use untag_resource::untag_resource;
+pub use update_user_pool::update_user_pool;

@@ -160,6 +160,35 @@ pub fn new_schema(
     Ok(schema)
 }
 
+/// Adds custom attributes to a pool's schema, in the request's order.
+///
+/// # Errors
+/// InvalidParameterException for what a custom attribute may not say, for a name that is taken, and when
+/// there would be more than `max`.
+pub(super) fn add_custom(
+    schema: &mut Vec<SchemaAttribute>,
+    requested: &[types::SchemaAttributeType],
+    max: usize,
+) -> Result<(), ApiError> {
+    for request in requested {
+        let attribute = custom_attribute(request)?;
+        let name = &attribute.name;
+        if schema.iter().any(|other| other.name == *name) {
+            return Err(errors::invalid_parameter(format!(
+                "{name}: Existing attribute already has name {name}."
+            )));
+        }
+        schema.push(attribute);
+    }
+    let custom = schema.iter().filter(|attribute| !is_standard(&attribute.name)).count();
+    if custom > max {
+        return Err(errors::invalid_parameter(format!(
+            "A user pool cannot have more than {max} custom attributes."
+        )));
+    }
+    Ok(())
+}
+
 fn standard_attribute(name: &str) -> SchemaAttribute {
     let attribute = SchemaAttribute {
         name: name.to_owned(),

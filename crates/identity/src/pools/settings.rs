@@ -2,17 +2,17 @@
 //! Limits of single members are checked before, and members whose effect is not built are refused
 //! before (`proto/model/refusals.toml`).
 //!
-//! Sources: API reference, `CreateUserPool`; texts are Cognito's.
+//! Sources: API reference, `CreateUserPool` and `UpdateUserPool`; texts are Cognito's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use conclave_api::{ApiError, ExceptionName, types};
+use conclave_api::{ApiError, types};
 use conclave_store::records::{
     AdminCreateUserConfig, PasswordPolicy, PoolRecord, RecoveryMechanism, SmsConfiguration,
     VerificationTemplate,
 };
 
-use super::schema;
+use super::{schema, tags};
 use crate::errors;
 
 /// API reference, `PasswordPolicyType`: also what 0 means.
@@ -23,8 +23,6 @@ const PASSWORD_LENGTH_MIN: u32 = 8;
 const TIER: &str = "ESSENTIALS";
 /// API reference, `VerificationMessageTemplateType`.
 const CONFIRM_WITH_CODE: &str = "CONFIRM_WITH_CODE";
-/// AWS General Reference, "Tag naming limits and requirements".
-const TAGS_MAX: usize = 50;
 
 /// The record of a new pool; ids and times are still to be filled in.
 ///
@@ -51,7 +49,7 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
         email_verification_message: template.email_message.clone(),
         email_verification_subject: template.email_subject.clone(),
         verification_template: Some(template),
-        tags: tags(&request.user_pool_tags)?,
+        tags: tags::new_tags(&request.user_pool_tags)?,
         admin_create_user: Some(admin_create_user(request)?),
         schema: schema::new_schema(requested_schema)?,
         case_sensitive: request
@@ -71,6 +69,60 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
             .as_ref()
             .and_then(|add_ons| add_ons.advanced_security_mode.clone()),
         ..Default::default()
+    })
+}
+
+/// The record of a pool after UpdateUserPool: what the request leaves out is as in a new pool, except for
+/// the tier and the name, and for what a pool keeps for good.
+///
+/// # Errors
+/// As for [`new_pool`].
+pub(super) fn updated_pool(
+    present: &PoolRecord,
+    request: types::UpdateUserPoolRequest,
+) -> Result<PoolRecord, ApiError> {
+    let tier = request.user_pool_tier.unwrap_or_else(|| present.tier.clone());
+    let as_new = types::CreateUserPoolRequest {
+        pool_name: request.pool_name.or_else(|| Some(present.name.clone())),
+        policies: request.policies,
+        deletion_protection: request.deletion_protection,
+        lambda_config: request.lambda_config,
+        auto_verified_attributes: request.auto_verified_attributes,
+        sms_verification_message: request.sms_verification_message,
+        email_verification_message: request.email_verification_message,
+        email_verification_subject: request.email_verification_subject,
+        verification_message_template: request.verification_message_template,
+        sms_authentication_message: request.sms_authentication_message,
+        mfa_configuration: request.mfa_configuration,
+        user_attribute_update_settings: request.user_attribute_update_settings,
+        device_configuration: request.device_configuration,
+        email_configuration: request.email_configuration,
+        sms_configuration: request.sms_configuration,
+        user_pool_tags: request.user_pool_tags,
+        admin_create_user_config: request.admin_create_user_config,
+        user_pool_add_ons: request.user_pool_add_ons,
+        dcr_configuration: request.dcr_configuration,
+        account_recovery_setting: request.account_recovery_setting,
+        user_pool_tier: Some(tier),
+        key_configuration: request.key_configuration,
+        issuer_configuration: request.issuer_configuration,
+        acr_configuration: request.acr_configuration,
+        // for good; taken over from the present record
+        alias_attributes: Vec::new(),
+        username_attributes: Vec::new(),
+        schema: None,
+        username_configuration: None,
+    };
+    Ok(PoolRecord {
+        pool_id: present.pool_id.clone(),
+        account_id: present.account_id.clone(),
+        region: present.region.clone(),
+        created_ms: present.created_ms,
+        alias_attributes: present.alias_attributes.clone(),
+        username_attributes: present.username_attributes.clone(),
+        schema: present.schema.clone(),
+        case_sensitive: present.case_sensitive,
+        ..new_pool(&as_new)?
     })
 }
 
@@ -252,21 +304,6 @@ fn sms_configuration(given: &types::SmsConfigurationType) -> SmsConfiguration {
         external_id: given.external_id.clone(),
         sns_region: given.sns_region.clone(),
     }
-}
-
-fn tags(
-    given: &BTreeMap<String, String>,
-) -> Result<std::collections::HashMap<String, String>, ApiError> {
-    let refusal = |text: String| ApiError::new(ExceptionName::UserPoolTaggingException, text);
-    if given.len() > TAGS_MAX {
-        return Err(refusal(format!("The number of tags exceeds the limit of {TAGS_MAX}.")));
-    }
-    if given.keys().any(|key| key.to_lowercase().starts_with("aws:")) {
-        return Err(refusal(
-            "aws: prefixed tag key names are not allowed for external use.".to_owned(),
-        ));
-    }
-    Ok(given.iter().map(|(key, value)| (key.clone(), value.clone())).collect())
 }
 
 fn without_repetitions(names: &[String]) -> Vec<String> {
