@@ -215,6 +215,7 @@ pub struct Tx<'w> {
     writes: BTreeMap<Bytes, Action>,
     bounds: BTreeMap<Bytes, ApiError>,
     relies_on_epoch: bool,
+    relies_on_unloaded: bool,
     messages: Vec<OutboundMessage>,
 }
 
@@ -234,6 +235,7 @@ impl<'w> Tx<'w> {
             writes: BTreeMap::new(),
             bounds: BTreeMap::new(),
             relies_on_epoch: false,
+            relies_on_unloaded: false,
             messages: Vec::new(),
         }
     }
@@ -472,8 +474,10 @@ impl<'w> Tx<'w> {
         self.writes.insert(key, Action::Add(add));
     }
 
-    /// The commit fails if this loaded row has changed since.
+    /// The commit fails if this loaded row has changed since; a row that was not loaded is our fault,
+    /// and fails the operation rather than being relied on without a check.
     pub fn rely_on(&mut self, key: &[u8]) {
+        self.relies_on_unloaded |= !self.rows.contains_key(key);
         self.rely_on_loaded(&Bytes::copy_from_slice(key));
     }
 
@@ -566,6 +570,9 @@ async fn run<T: Transaction>(
             Err(Failure::Again) => continue,
             Err(Failure::Store(error)) => return Err(errors::store(&error)),
         };
+        if tx.relies_on_unloaded {
+            return Err(errors::internal("a decision relies on a row that was not loaded"));
+        }
         if let Some(commit) = tx.commit() {
             match settle(world, commit).await? {
                 Settled::Committed => {}

@@ -154,25 +154,22 @@ pub async fn take(
     force: bool,
 ) -> Result<Vec<(UserRecord, UserRecord)>, Failure> {
     let before = held(config, old);
+    let mut gained = held(config, new);
+    gained.retain(|alias| !before.contains(alias));
     let mut wanted = Values::new();
-    for alias in held(config, new) {
-        if !before.contains(&alias) {
-            let value = attributes::value(new, alias.attribute).unwrap_or_default();
-            wanted.insert(alias.attribute.to_owned(), value.to_owned());
-        }
+    for alias in &gained {
+        let value = attributes::value(new, alias.attribute).unwrap_or_default();
+        wanted.insert(alias.attribute.to_owned(), value.to_owned());
     }
     if wanted.iter().any(|(name, value)| loaded.get(name) != Some(value)) {
         tx.load(query(Query::new(), &wanted)).await?;
     }
-    if wanted.is_empty() {
-        return Ok(Vec::new());
-    }
-    let taken = taken(tx, config, new)?;
+    let taken = taken_of(tx, new, gained)?;
     Ok(moved(config, &taken, force, tx.now_ms())?)
 }
 
-/// The aliases of `user` that others have. The rows of [`query`] must have been loaded. The commit
-/// fails when what is found here has changed by then.
+/// The aliases of `user`, who is new, that others have. The rows of [`query`] must have been loaded. The
+/// commit fails when what is found here has changed by then.
 ///
 /// # Errors
 /// InternalErrorException when a row cannot be decoded.
@@ -181,8 +178,16 @@ pub fn taken(
     config: &PoolConfig,
     user: &UserRecord,
 ) -> Result<Vec<Taken>, ApiError> {
+    taken_of(tx, user, held(config, user))
+}
+
+fn taken_of(
+    tx: &mut Tx<'_>,
+    user: &UserRecord,
+    aliases: Vec<Alias>,
+) -> Result<Vec<Taken>, ApiError> {
     let mut taken = Vec::new();
-    for alias in held(config, user) {
+    for alias in aliases {
         if alias.indexed == IndexedAttribute::PreferredUsername {
             // the other name space: somebody's user name
             let key = keys::username(&alias.folded);
