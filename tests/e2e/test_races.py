@@ -186,3 +186,23 @@ def test_users_are_added_to_a_group_while_it_is_deleted(server, cognito):
 def test_one_group_name_is_given_once(server, pool):
     body = {"UserPoolId": pool.id, "GroupName": unique("group")}
     assert at_once(16, lambda i: wire.call(server, "CreateGroup", body)) == {"ok": 1, "GroupExistsException": 15}
+
+
+def test_one_reset_code_sets_one_password(server, mail_pool, mail_app):
+    username = unique("user")
+    to = f"{username}@example.com"
+    mail_pool.user(username, email=to, email_verified="true")
+    mail_pool.cognito.forgot_password(ClientId=mail_app.id, Username=username)
+    code = newest_code(server, to)
+
+    def reset(i):
+        body = {
+            "ClientId": mail_app.id,
+            "Username": username,
+            "ConfirmationCode": code,
+            "Password": f"{NEW_PASSWORD}-{i}",
+        }
+        return wire.call(server, "ConfirmForgotPassword", body)
+
+    outcomes = at_once(16, reset)
+    assert outcomes["ok"] == 1, outcomes

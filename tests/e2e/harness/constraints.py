@@ -12,6 +12,7 @@ OPERATIONS = [
     "AdminUpdateUserAttributes", "AdminDeleteUserAttributes", "AdminDisableUser", "AdminEnableUser",
     "CreateGroup", "GetGroup", "UpdateGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup",
     "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
+    "ChangePassword", "ForgotPassword", "ConfirmForgotPassword", "AdminResetUserPassword",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
     "UpdateUserPool", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
     "UpdateUserPoolClient", "AddUserPoolClientSecret", "DeleteUserPoolClientSecret", "ListUserPoolClientSecrets",

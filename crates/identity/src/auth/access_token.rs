@@ -62,7 +62,15 @@ impl<'a> PresentedToken<'a> {
     /// # Errors
     /// NotAuthorizedException when the token's pool does not exist; the store's.
     pub async fn load(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        match tx.load(self.query()).await {
+        self.load_with(tx, Query::new()).await
+    }
+
+    /// [`Self::load`], with more of what belongs to the user whom the token names.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub async fn load_with(&self, tx: &mut Tx<'_>, more: Query) -> Result<(), Failure> {
+        match tx.load(self.query(more)).await {
             // a token names its pool before anybody has checked it: this says nothing of pools
             Err(Failure::Refused(error))
                 if error.code == ExceptionName::ResourceNotFoundException =>
@@ -79,8 +87,13 @@ impl<'a> PresentedToken<'a> {
         Ok(())
     }
 
-    fn query(&self) -> Query {
-        let query = Query::new().client(&self.client_id).get(keys::user(&self.sub));
+    /// The user whom the token names, before anybody has checked it.
+    pub fn sub(&self) -> &str {
+        &self.sub
+    }
+
+    fn query(&self, more: Query) -> Query {
+        let query = more.client(&self.client_id).get(keys::user(&self.sub));
         match &self.origin_jti {
             Some(origin_jti) => query.get(session_key(&self.sub, origin_jti)),
             None => query,

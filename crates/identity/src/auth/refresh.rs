@@ -16,7 +16,7 @@ use crate::{
     config::ClientConfig,
     groups::membership,
     tx::{Failure, Query, Tx},
-    users::secret_hash,
+    users::{secret_hash, status},
 };
 
 /// Takes a refresh token apart.
@@ -65,6 +65,7 @@ pub async fn refresh(
     }
     secret_hash::check(client, &user.username, secret_hash)?;
     step::may_sign_in(&user)?;
+    status::check_acts(&user.status)?;
     if session.created_ms < user.sessions_valid_from_ms {
         return Err(ApiError::not_authorized("Refresh Token has been revoked").into());
     }

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::ClientConfig,
     tx::{Failure, Reply, Tx},
-    users::{attributes, lookup::FoundUser},
+    users::{attributes, lookup::FoundUser, status},
 };
 
 /// See the module.
@@ -134,11 +134,7 @@ pub async fn after_password(
     tx.rely_on_config();
     may_sign_in(user).map_err(Failure::RefusedAfterCommit)?;
     match user.status.as_str() {
-        "RESET_REQUIRED" => {
-            let error = ExceptionName::PasswordResetRequiredException
-                .because("Password reset required for the user");
-            Err(Failure::RefusedAfterCommit(error))
-        }
+        "RESET_REQUIRED" => Err(Failure::RefusedAfterCommit(status::password_reset_required())),
         "FORCE_CHANGE_PASSWORD" => {
             let until_ms = credentials.map_or(0, |stored| stored.record.temporary_until_ms);
             if until_ms != 0 && tx.now_ms() >= until_ms {

@@ -11,7 +11,7 @@ use conclave_store::{
 };
 
 use super::{attributes, delivery::Destination, lookup};
-use crate::{config::PoolConfig, errors, tx::Tx};
+use crate::{config::PoolConfig, errors, tx::Tx, world::World};
 
 const HOUR_MS: i64 = 60 * 60 * 1_000;
 /// Counters of names that no user has share this many rows in a pool: an attacker cannot fill the store.
@@ -26,6 +26,8 @@ pub enum CodePurpose {
     VerifyEmail,
     /// Verifying the phone number.
     VerifyPhoneNumber,
+    /// Setting a new password.
+    ResetPassword,
 }
 
 impl CodePurpose {
@@ -35,6 +37,7 @@ impl CodePurpose {
             Self::SignUp => b"sign_up",
             Self::VerifyEmail => b"verify_email",
             Self::VerifyPhoneNumber => b"verify_phone_number",
+            Self::ResetPassword => b"reset_password",
         }
     }
 
@@ -50,6 +53,7 @@ impl CodePurpose {
     const fn validity_ms(self) -> i64 {
         match self {
             Self::SignUp | Self::VerifyEmail | Self::VerifyPhoneNumber => 24 * HOUR_MS,
+            Self::ResetPassword => HOUR_MS,
         }
     }
 }
@@ -61,6 +65,12 @@ pub enum Limited {
     ConfirmSignUp,
     /// ResendConfirmationCode.
     ResendConfirmationCode,
+    /// ForgotPassword.
+    ForgotPassword,
+    /// ConfirmForgotPassword.
+    ConfirmForgotPassword,
+    /// ChangePassword.
+    ChangePassword,
 }
 
 impl Limited {
@@ -69,14 +79,17 @@ impl Limited {
         match self {
             Self::ConfirmSignUp => 1,
             Self::ResendConfirmationCode => 2,
+            Self::ForgotPassword => 3,
+            Self::ConfirmForgotPassword => 4,
+            Self::ChangePassword => 5,
         }
     }
 
-    /// Times in an hour.
+    /// Times in an hour. For password resets the service says 5 to 20, by risk.
     const fn max(self) -> i64 {
         match self {
-            Self::ConfirmSignUp => 15,
-            Self::ResendConfirmationCode => 5,
+            Self::ConfirmSignUp | Self::ConfirmForgotPassword => 15,
+            Self::ResendConfirmationCode | Self::ForgotPassword | Self::ChangePassword => 5,
         }
     }
 }
@@ -135,8 +148,13 @@ pub fn check(
     if config.keyring.verify_mac(Purpose::CodeHmac, &fields, &record.code_mac) {
         return Ok(());
     }
-    Err(ExceptionName::CodeMismatchException
-        .because("Invalid verification code provided, please try again."))
+    Err(mismatch())
+}
+
+/// The code is another.
+pub fn mismatch() -> ApiError {
+    ExceptionName::CodeMismatchException
+        .because("Invalid verification code provided, please try again.")
 }
 
 /// There is no code, or it is no longer good.
@@ -182,6 +200,26 @@ pub fn count_unknown(tx: &mut Tx<'_>, config: &PoolConfig, name: &str, what: Lim
     // longer than the keys of failed sign-ins, so that the two do not meet
     let row = [&[what.row()][..], &number.to_be_bytes()].concat();
     add(tx, keys::unknown_attempts(&row), what);
+}
+
+/// The row that remembers that a password reset was asked for under a name that no user has, or none who
+/// may reset, so that what follows looks like that of a user. Names share 2^20 of them in a pool.
+pub fn simulated_reset_key(world: &World, pool_id: &str, folded: &str) -> Vec<u8> {
+    // apart from the rows of the counters, which begin with the number of what is limited
+    const ROW: u8 = 0xc0;
+    let key = mac::derive_key(&world.hint_key, "simulated resets", &[pool_id.as_bytes()]);
+    let [a, b, c, d, ..] = mac::hmac_sha256(key.expose(), &[folded.as_bytes()]);
+    let number = u32::from_be_bytes([a, b, c, d]) >> (32 - UNKNOWN_COUNTERS_LOG2);
+    keys::unknown_attempts(&[&[ROW][..], &number.to_be_bytes()].concat())
+}
+
+/// Remembers a simulated reset for as long as a code would be good.
+pub fn remember_simulated_reset(tx: &mut Tx<'_>, config: &PoolConfig, name: &str) {
+    let folded = lookup::folded(config, name);
+    let key = simulated_reset_key(tx.world(), config.id(), &folded);
+    let until_ms = tx.now_ms() + CodePurpose::ResetPassword.validity_ms();
+    // with a value: whoever looks sees whether the row is there by it
+    tx.put_bytes(key, Bytes::from_static(b"1"), Some(until_ms));
 }
 
 fn add(tx: &mut Tx<'_>, key: Vec<u8>, what: Limited) {

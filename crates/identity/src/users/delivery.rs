@@ -75,18 +75,64 @@ fn attribute_of(channel: Channel) -> &'static str {
     }
 }
 
-/// What is told of a user who does not exist: the same for a name at all times, and like what a user
-/// of this pool would be told. The pool verifies something.
+/// Where the code that resets a password goes: to the first verified address that the pool lets recover
+/// an account. Source: API reference, AccountRecoverySettingType.
+pub fn of_recovery(config: &PoolConfig, user: &UserRecord) -> Option<Destination> {
+    recovery_channels(config)
+        .into_iter()
+        .filter(|channel| attributes::is_verified(user, attribute_of(*channel)))
+        .find_map(|channel| to(user, channel))
+}
+
+/// The channels by which an account of this pool can be recovered, the first choice first; none where
+/// that is left to administrators.
+pub fn recovery_channels(config: &PoolConfig) -> Vec<Channel> {
+    let mut mechanisms: Vec<_> = config.record.recovery_mechanisms.iter().collect();
+    mechanisms.sort_by_key(|mechanism| mechanism.priority);
+    let channel = |name: &str| match name {
+        "verified_email" => Some(Channel::Email),
+        "verified_phone_number" => Some(Channel::Sms),
+        _ => None,
+    };
+    mechanisms.into_iter().filter_map(|mechanism| channel(&mechanism.name)).collect()
+}
+
+/// What is told of a user who does not exist, where a code confirms a sign-up: the same for a name at all
+/// times, and like what a user of this pool would be told. The pool verifies something.
 pub fn simulated(config: &PoolConfig, name: &str) -> CodeDeliveryDetailsType {
     let verifies_email = config.record.auto_verified_attributes.iter().any(|v| v == "email");
-    if contact::is_email(name) && verifies_email {
+    let by_name = if contact::is_phone_number(name) { Some(Channel::Sms) } else { None };
+    let default = if verifies_email { Channel::Email } else { Channel::Sms };
+    let channel = if contact::is_email(name) { default } else { by_name.unwrap_or(default) };
+    simulated_by(config, name, channel)
+}
+
+/// As [`simulated`], where a code resets the password: by what the name looks like, else by what the pool
+/// verifies by itself, else by its first choice. The pool lets accounts be recovered.
+pub fn simulated_recovery(config: &PoolConfig, name: &str) -> CodeDeliveryDetailsType {
+    let channels = recovery_channels(config);
+    let verified = |channel: &Channel| {
+        let attribute = attribute_of(*channel);
+        config.record.auto_verified_attributes.iter().any(|v| v == attribute)
+    };
+    let looks_like = |channel: &Channel| match channel {
+        Channel::Email => contact::is_email(name),
+        Channel::Sms => contact::is_phone_number(name),
+    };
+    let find = |wanted: &dyn Fn(&Channel) -> bool| channels.iter().copied().find(wanted);
+    let channel = find(&looks_like).or_else(|| find(&verified)).or(channels.first().copied());
+    simulated_by(config, name, channel.unwrap_or(Channel::Email))
+}
+
+fn simulated_by(config: &PoolConfig, name: &str, channel: Channel) -> CodeDeliveryDetailsType {
+    if channel == Channel::Email && contact::is_email(name) {
         return details("email", Channel::Email, contact::mask_email(name));
     }
-    if contact::is_phone_number(name) {
+    if channel == Channel::Sms && contact::is_phone_number(name) {
         return details("phone_number", Channel::Sms, contact::mask_phone_number(name));
     }
     let [local, domain, a, b, c, d, ..]: [u8; 8] = config.fake_users.bytes("destination", name);
-    if verifies_email {
+    if channel == Channel::Email {
         const LOCAL: &[u8] = b"aaabbcccdddeeffgghhijjjjkklllmmmmnnoopprrrsssttuvwxyz";
         const DOMAIN: &[u8] = b"ggggggggggggoooyyyhhiaecmpt";
         let pick = |letters: &[u8], number: u8| {
@@ -117,8 +163,30 @@ pub fn verification(
     code: &SecretString,
 ) -> Message {
     const EMAIL: &str = "Your confirmation code is {####}";
-    const SUBJECT: &str = "Your verification code";
     const SMS: &str = "Your verification code is {####}";
+    with_code(config, user, destination, code, (EMAIL, SMS))
+}
+
+/// The message with the code that resets a password: in the same words where the pool has its own.
+pub fn password_reset(
+    config: &PoolConfig,
+    user: &UserRecord,
+    destination: &Destination,
+    code: &SecretString,
+) -> Message {
+    const EMAIL: &str = "Your password reset code is {####}";
+    const SMS: &str = "Your password reset code is {####}";
+    with_code(config, user, destination, code, (EMAIL, SMS))
+}
+
+fn with_code(
+    config: &PoolConfig,
+    user: &UserRecord,
+    destination: &Destination,
+    code: &SecretString,
+    (email, sms): (&str, &str),
+) -> Message {
+    const SUBJECT: &str = "Your verification code";
     let record = &config.record;
     let template = record.verification_template.as_ref();
     let (text, subject) = match destination.channel {
@@ -126,7 +194,7 @@ pub fn verification(
             template
                 .and_then(|template| template.email_message.as_deref())
                 .or(record.email_verification_message.as_deref())
-                .unwrap_or(EMAIL),
+                .unwrap_or(email),
             Some(
                 template
                     .and_then(|template| template.email_subject.as_deref())
@@ -138,7 +206,7 @@ pub fn verification(
             template
                 .and_then(|template| template.sms_message.as_deref())
                 .or(record.sms_verification_message.as_deref())
-                .unwrap_or(SMS),
+                .unwrap_or(sms),
             None,
         ),
     };

@@ -19,6 +19,7 @@ use super::{
     sign_up,
 };
 use crate::{
+    auth::initiate_auth,
     client_pool,
     testing::{TestWorld, new_client_with, new_pool_with, signed_call, test_world, unsigned_call},
     tx::{Decision, Query, Transaction, Tx, transact},
@@ -73,7 +74,11 @@ pub(crate) async fn email_name_pool() -> TestPool {
 pub(crate) async fn pool(request: types::CreateUserPoolRequest) -> TestPool {
     let world = test_world().await;
     let id = new_pool_with(&world, request).await;
-    let client = new_client_with(&world, &id, types::CreateUserPoolClientRequest::default()).await;
+    let request = types::CreateUserPoolClientRequest {
+        explicit_auth_flows: strings(&["ALLOW_USER_PASSWORD_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"]),
+        ..Default::default()
+    };
+    let client = new_client_with(&world, &id, request).await;
     let client_id = client.client_id.unwrap();
     let pool = TestPool { world, id, client_id };
     // the configuration is cached, and round trips are counted from here
@@ -217,6 +222,48 @@ impl TestPool {
         let code = self.code();
         self.confirm(username, &code).await.expect("confirms");
         response.user_sub.unwrap()
+    }
+
+    /// Signs in by the password.
+    pub async fn sign_in(
+        &self,
+        username: &str,
+        password: &str,
+    ) -> Result<types::AuthenticationResultType, ApiError> {
+        let parameters = [("USERNAME", username), ("PASSWORD", password)];
+        self.initiate("USER_PASSWORD_AUTH", &parameters).await
+    }
+
+    /// Refreshes tokens.
+    pub async fn refresh(
+        &self,
+        tokens: &types::AuthenticationResultType,
+    ) -> Result<types::AuthenticationResultType, ApiError> {
+        let token = tokens.refresh_token.as_deref().expect("a refresh token");
+        self.initiate("REFRESH_TOKEN_AUTH", &[("REFRESH_TOKEN", token)]).await
+    }
+
+    async fn initiate(
+        &self,
+        flow: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<types::AuthenticationResultType, ApiError> {
+        let pairs = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+        let request = types::InitiateAuthRequest {
+            client_id: Some(self.client_id.clone()),
+            auth_flow: Some(flow.to_owned()),
+            auth_parameters: pairs.collect(),
+            ..Default::default()
+        };
+        let response = initiate_auth(&self.world, &unsigned_call(), request).await?;
+        self.store.take_trips();
+        Ok(response.authentication_result.expect("answers tokens"))
+    }
+
+    /// An access token of a user with the usual password.
+    pub async fn token(&self, username: &str) -> String {
+        let tokens = self.sign_in(username, PASSWORD).await.expect("signs in");
+        tokens.access_token.expect("an access token")
     }
 
     pub async fn user(&self, username: &str) -> Result<types::AdminGetUserResponse, ApiError> {

@@ -2,14 +2,14 @@
 //! <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_GetUser.html>
 
 use async_trait::async_trait;
-use conclave_api::{ApiError, ExceptionName, types};
+use conclave_api::{ApiError, types};
 
 use crate::{
     auth::access_token::PresentedToken,
     call::Call,
     errors,
-    tx::{Decision, Failure, Transaction, Tx, transact},
-    users::attributes,
+    tx::{Decision, Transaction, Tx, transact},
+    users::{attributes, status},
     world::World,
 };
 
@@ -41,11 +41,7 @@ impl Transaction for GetUser<'_> {
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         self.token.load(tx).await?;
         let user = self.token.check(tx)?.record;
-        if user.status == "UNCONFIRMED" {
-            return Err(Failure::from(
-                ExceptionName::UserNotConfirmedException.because("User is not confirmed."),
-            ));
-        }
+        status::check_acts(&user.status)?;
         let client = tx.client().ok_or_else(|| errors::internal("the client is not loaded"))?;
         let response = types::GetUserResponse {
             user_attributes: attributes::described_to(&client, &user),

@@ -1,0 +1,100 @@
+//! ForgotPassword: a person who cannot sign in asks for a code that sets a new password.
+
+use async_trait::async_trait;
+use conclave_api::{ApiError, types};
+use conclave_store::records::UserRecord;
+
+use super::{
+    codes::{self, CodePurpose, Limited},
+    confirm_sign_up::combination_not_found,
+    delivery::{self, Destination},
+    lookup::{self, With},
+    secret_hash, status,
+};
+use crate::{
+    call::Call,
+    client_pool::{self, Loaded, client_pool},
+    config::PoolConfig,
+    tx::{Decision, Query, Transaction, Tx, transact},
+    world::World,
+};
+
+/// Sends a code to a verified address of the user. One read and one commit; for users who do not exist,
+/// or cannot reset their password, as well, where the client hides who exists.
+///
+/// # Errors
+/// Those of the API reference.
+pub async fn forgot_password(
+    world: &World,
+    _call: &Call,
+    input: types::ForgotPasswordRequest,
+) -> Result<types::ForgotPasswordResponse, ApiError> {
+    let client_id = input.client_id.unwrap_or_default();
+    let forgot = ForgotPassword {
+        pool_id: client_pool(world, &client_id).await?,
+        client_id,
+        secret_hash: input.secret_hash,
+        username: input.username.unwrap_or_default(),
+    };
+    transact(world, &forgot).await
+}
+
+struct ForgotPassword {
+    pool_id: String,
+    client_id: String,
+    secret_hash: Option<String>,
+    username: String,
+}
+
+#[async_trait]
+impl Transaction for ForgotPassword {
+    type Output = types::ForgotPasswordResponse;
+
+    fn scope(&self) -> &str {
+        &self.pool_id
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
+        let query = lookup::query(Query::new(), &self.username, &[With::Nothing]);
+        let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
+        secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
+        // before the user is looked at, so that it does not tell who exists
+        if delivery::recovery_channels(&pool).is_empty() {
+            return Err(ApiError::not_authorized("Contact administrator to reset password.").into());
+        }
+        let found = lookup::find(tx, &pool, &self.username)?;
+        let recoverable = match &found {
+            None => Err(combination_not_found()),
+            Some(found) => destination(&pool, &found.user.record),
+        };
+        let details = match (recoverable, found) {
+            (Ok(destination), Some(found)) => {
+                let user = found.user.record;
+                codes::count(tx, &user.sub, Limited::ForgotPassword);
+                let code = codes::issue(tx, &user, CodePurpose::ResetPassword, &destination)?;
+                tx.send(delivery::password_reset(&pool, &user, &destination, &code));
+                destination.details()
+            }
+            (Err(refusal), _) if !client.hides_users() => return Err(refusal.into()),
+            _ => {
+                codes::count_unknown(tx, &pool, &self.username, Limited::ForgotPassword);
+                codes::remember_simulated_reset(tx, &pool, &self.username);
+                delivery::simulated_recovery(&pool, &self.username)
+            }
+        };
+        Ok(types::ForgotPasswordResponse { code_delivery_details: Some(details) }.into())
+    }
+}
+
+/// Where the code for this user goes.
+///
+/// # Errors
+/// NotAuthorizedException for users who are disabled or have yet to replace a temporary password;
+/// InvalidParameterException for those without a verified address.
+pub(super) fn destination(pool: &PoolConfig, user: &UserRecord) -> Result<Destination, ApiError> {
+    status::check_enabled(user.enabled)?;
+    if user.status == status::FORCE_CHANGE_PASSWORD {
+        return Err(status::cannot_be_reset());
+    }
+    delivery::of_recovery(pool, user).ok_or_else(status::no_recovery_address)
+}
