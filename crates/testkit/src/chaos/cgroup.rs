@@ -50,6 +50,19 @@ impl Cgroup {
         Ok(fs::write(self.path.join("cgroup.procs"), pid.to_string())?)
     }
 
+    /// The process goes back to where groups begin; one that is gone already may be given.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn release(&self, pid: Option<u32>) -> Result<()> {
+        if let (Some(pid), Some(parent)) = (pid, self.path.parent())
+            && Path::new("/proc").join(pid.to_string()).exists()
+        {
+            fs::write(parent.join("cgroup.procs"), pid.to_string())?;
+        }
+        Ok(())
+    }
+
     /// Those in the group get so many in 100 of one core together; `None`: no limit.
     ///
     /// # Errors

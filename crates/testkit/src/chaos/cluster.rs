@@ -21,6 +21,7 @@ use super::{
     network::Network,
     node::{Launch, Node, Reading},
     proxy::Proxy,
+    watcher::Targets,
 };
 use crate::request::AccessKey;
 
@@ -46,6 +47,8 @@ pub struct Cluster {
     pub pool_groups: u32,
     /// Calls for an administrator are signed with it.
     pub access_key: AccessKey,
+    /// Where each node can be asked, and which process it is.
+    pub targets: Targets,
     binary: PathBuf,
 }
 
@@ -92,6 +95,7 @@ impl Cluster {
                 secret: String::new(),
                 region: REGION.to_owned(),
             },
+            targets: Targets::default(),
             binary: binary.clone(),
         };
         for id in 1..=nodes {
@@ -184,6 +188,8 @@ impl Cluster {
     pub fn start_node(&mut self, id: u32) -> Result<()> {
         let pid = self.node_mut(id).start()?;
         self.proxy.learn(pid, id);
+        let management = self.node(id).management;
+        self.targets.lock().insert(id, (management, Some(pid)));
         Ok(())
     }
 

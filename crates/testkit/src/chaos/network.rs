@@ -6,11 +6,13 @@
 //! Without namespaces there is loopback, and ports tell nodes apart.
 
 use std::{
+    collections::BTreeSet,
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
 };
 
 use anyhow::{Context, Result};
+use parking_lot::Mutex;
 
 use super::command::run;
 
@@ -42,6 +44,7 @@ pub struct Network {
     run: u32,
     /// Addresses by node, the first is node 1.
     pub addresses: Vec<Addresses>,
+    blackholes: Mutex<BTreeSet<(u32, u32)>>,
 }
 
 fn known(node: u32) -> Ipv4Addr {
@@ -65,7 +68,7 @@ impl Network {
     pub fn create(namespaces: bool, nodes: u32) -> Result<Self> {
         let run = std::process::id();
         let addresses = if namespaces { in_namespaces(nodes, run)? } else { on_loopback(nodes)? };
-        Ok(Self { namespaces, nodes, run, addresses })
+        Ok(Self { namespaces, nodes, run, addresses, blackholes: Mutex::default() })
     }
 
     /// The namespace of a node.
@@ -96,6 +99,13 @@ impl Network {
     /// # Errors
     /// What `ip` says.
     pub fn blackhole(&self, from: u32, to: u32, on: bool) -> Result<()> {
+        let mut blackholes = self.blackholes.lock();
+        let changes =
+            if on { blackholes.insert((from, to)) } else { blackholes.remove(&(from, to)) };
+        drop(blackholes);
+        if !changes {
+            return Ok(());
+        }
         let namespace = self.namespace(from);
         let verb = if on { "add" } else { "del" };
         for address in [known(to), shown(to)] {
@@ -103,6 +113,16 @@ impl Network {
             run("ip", &["-n", &namespace, "route", verb, "blackhole", &route])?;
         }
         Ok(())
+    }
+}
+
+impl Network {
+    /// The kernel passes everything on again.
+    pub fn heal(&self) {
+        let left: Vec<_> = self.blackholes.lock().iter().copied().collect();
+        for (from, to) in left {
+            let _ = self.blackhole(from, to, false);
+        }
     }
 }
 

@@ -188,26 +188,12 @@ impl Node {
 
     /// Whether it says that it is ready.
     pub async fn is_ready(&self) -> bool {
-        matches!(self.ask("/readyz").await, Ok((200, _)))
+        matches!(ask(self.management, "/readyz").await, Ok((200, _)))
     }
 
     /// What it says of its groups; `None` when it does not answer.
     pub async fn reading(&self) -> Option<Reading> {
-        match self.ask("/metrics").await {
-            Ok((200, text)) => Some(Reading::parse(&text)),
-            _ => None,
-        }
-    }
-
-    async fn ask(&self, path: &str) -> Result<(u16, String)> {
-        let authority = self.management.to_string();
-        let answer = timeout(ASK_WITHIN, async {
-            let mut connection = Connection::open(&authority).await?;
-            let request = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
-            connection.send(request.as_bytes()).await
-        });
-        let answer = answer.await.context("no answer in time")??;
-        Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
+        read(self.management).await
     }
 
     /// The end of its log.
@@ -234,6 +220,25 @@ impl Node {
     pub fn log_length(&self) -> u64 {
         fs::metadata(&self.launch.log).map_or(0, |metadata| metadata.len())
     }
+}
+
+/// What the node at a management port says of its groups; `None` when it does not answer.
+pub async fn read(management: SocketAddr) -> Option<Reading> {
+    match ask(management, "/metrics").await {
+        Ok((200, text)) => Some(Reading::parse(&text)),
+        _ => None,
+    }
+}
+
+async fn ask(management: SocketAddr, path: &str) -> Result<(u16, String)> {
+    let authority = management.to_string();
+    let answer = timeout(ASK_WITHIN, async {
+        let mut connection = Connection::open(&authority).await?;
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+        connection.send(request.as_bytes()).await
+    });
+    let answer = answer.await.context("no answer in time")??;
+    Ok((answer.status, String::from_utf8_lossy(&answer.body).into_owned()))
 }
 
 impl Drop for Node {

@@ -9,8 +9,14 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{acks::Tally, objects::Judged, rows::Evidence, sandbox::Tools};
-use crate::chaos::acks::Class;
+use super::{
+    acks::{Class, Tally},
+    lab::Lab,
+    objects::Judged,
+    rows::Evidence,
+    sandbox::Tools,
+    watcher::Seen,
+};
 
 /// One fault and what came of it.
 #[derive(Debug, Clone, Default)]
@@ -23,7 +29,7 @@ pub struct Round {
     pub at_s: f64,
     /// What the fault says.
     pub evidence: Evidence,
-    /// The longest gap of each class of operations, in ms.
+    /// The longest gap of each class of operations that never rests, in ms.
     pub gaps_ms: BTreeMap<String, u64>,
     /// Operations that certainly had no effect.
     pub failed: u64,
@@ -45,7 +51,9 @@ impl Round {
     /// Takes what the clients have seen during the fault.
     pub fn take(&mut self, tallies: &BTreeMap<Class, Tally>) {
         for (class, tally) in tallies {
-            self.gaps_ms.insert(format!("{} g{}", class.kind, class.group), ms(tally.gap));
+            if Lab::is_steady(class) {
+                self.gaps_ms.insert(format!("{} g{}", class.kind, class.group), ms(tally.gap));
+            }
             self.failed += tally.failed;
             self.unknown += tally.unknown;
             self.acknowledged += tally.acknowledged;
@@ -116,6 +124,14 @@ pub struct Report {
     pub skipped: Vec<(String, String)>,
     /// Registers.
     pub objects: Counted,
+    /// Users as registers.
+    pub names: Counted,
+    /// Users from beginning to end, by what was counted.
+    pub people: BTreeMap<&'static str, u64>,
+    /// Why users were left alone before their end.
+    pub left: BTreeMap<String, u64>,
+    /// What the nodes said and used.
+    pub seen: Seen,
     /// What went wrong apart from rounds.
     pub errors: Vec<String>,
     /// Whether a figure beyond its limit fails the run.
@@ -179,7 +195,9 @@ impl Report {
     pub fn passed_and_failed(&self) -> (usize, usize) {
         let passed = self.rounds.iter().filter(|round| round.passed(self.strict)).count();
         let mut failed = self.rounds.len() - passed + self.errors.len();
-        failed += self.objects.bad as usize + usize::from(self.objects.too_many_unknown());
+        for counted in [&self.objects, &self.names] {
+            failed += counted.bad as usize + usize::from(counted.too_many_unknown());
+        }
         (passed, failed)
     }
 
@@ -191,6 +209,9 @@ impl Report {
             "namespaces": self.tools.namespaces, "disk_images": self.tools.disks,
             "strace": self.tools.strace, "cgroup": self.tools.cgroup, "faketime": self.tools.faketime,
             "passed": passed, "failed": failed, "registers": self.objects.json(),
+            "users_as_registers": self.names.json(), "users": self.people, "users_left_alone": self.left,
+            "memory_mb": self.seen.memory_mb.values().collect::<Vec<_>>(),
+            "open_files_max": self.seen.files_max, "log_not_applied_max": self.seen.lag_max,
             "operations_per_second": self.per_second(), "rows": self.rows_json(),
             "rounds": self.rounds.iter().map(Round::json).collect::<Vec<_>>(),
             "skipped": self.skipped, "errors": self.errors,
@@ -198,7 +219,8 @@ impl Report {
     }
 
     fn per_second(&self) -> f64 {
-        self.objects.operations as f64 / self.took.as_secs_f64().max(0.001)
+        (self.objects.operations + self.names.operations) as f64
+            / self.took.as_secs_f64().max(0.001)
     }
 
     /// Rounds by row.
@@ -250,22 +272,32 @@ impl Report {
                 all(|r| r.converged_ms).text(),
             );
         }
-        let counted = &self.objects;
+        let _ = writeln!(text, "{:.0} operations a second", self.per_second());
+        for (what, counted) in [("registers", &self.objects), ("users as registers", &self.names)] {
+            let _ = writeln!(
+                text,
+                "{what}: {} operations, {} histories of at most {} operations: {} linearizable, {} \
+                 unknown, {} not",
+                counted.operations,
+                counted.histories,
+                counted.longest,
+                counted.good,
+                counted.unknown,
+                counted.bad
+            );
+            for violation in &counted.violations {
+                let _ = writeln!(text, "{violation}");
+            }
+        }
+        let people: Vec<String> =
+            self.people.iter().map(|(n, count)| format!("{count} {n}")).collect();
+        let _ = writeln!(text, "users: {}", people.join(", "));
+        let most = self.seen.memory_mb.values().map(|(_, last)| *last).fold(0.0, f64::max);
+        let (files, lag) = (self.seen.files_max, self.seen.lag_max);
         let _ = writeln!(
             text,
-            "registers: {} operations ({:.0} a second), {} histories of at most {} operations: {} \
-             linearizable, {} unknown, {} not",
-            counted.operations,
-            self.per_second(),
-            counted.histories,
-            counted.longest,
-            counted.good,
-            counted.unknown,
-            counted.bad
+            "at most {most:.0} MB and {files} open files a process, {lag} entries not applied"
         );
-        for violation in &counted.violations {
-            let _ = writeln!(text, "{violation}");
-        }
         for error in &self.errors {
             let _ = writeln!(text, "error: {error}");
         }

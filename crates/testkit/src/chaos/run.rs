@@ -1,6 +1,10 @@
 //! Schedules: which fault comes when, and what is asked of every one.
 
-use std::{io::Write, sync::atomic::Ordering, time::Duration};
+use std::{
+    io::Write,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use anyhow::Result;
 use tokio::time::{Instant, sleep, timeout};
@@ -71,7 +75,7 @@ pub async fn run(options: LabOptions, plan: &Plan) -> Result<Report> {
         if plan.operations.is_some_and(|wanted| done >= wanted) {
             break;
         }
-        lab.dice = Dice::new(seed, 1_000 + number);
+        (lab.dice, lab.round) = (Dice::new(seed, 1_000 + number), number);
         let row = if plan.in_turn {
             rows[number as usize % rows.len()]
         } else {
@@ -90,11 +94,18 @@ pub async fn run(options: LabOptions, plan: &Plan) -> Result<Report> {
             break;
         }
     }
-    let objects = std::sync::Arc::clone(&lab.objects);
+    let (objects, names) = (Arc::clone(&lab.objects), Arc::clone(&lab.names));
+    let people = Arc::clone(&lab.people);
+    lab.watcher.seen(|seen| report.seen = std::mem::take(seen));
     if let Err(error) = lab.finish().await {
         report.errors.push(format!("{error:#}"));
     }
     report.objects = Counted::of(&objects.judged, &objects.begun);
+    report.names = Counted::of(&names.judged, &names.begun);
+    report.people = people.counts.figures();
+    report.left = std::mem::take(&mut people.left.lock());
+    report.errors.append(&mut people.violations.lock());
+    report.errors.extend(report.seen.violations.iter().cloned());
     report.took = began.elapsed();
     Ok(report)
 }
@@ -115,13 +126,13 @@ async fn round(lab: &mut Lab, row: &Row, number: u64, began: Instant, plan: &Pla
     }
     round.violations.append(&mut round.evidence.violations);
     round.slow.append(&mut round.evidence.slow);
-    lab.cluster.proxy.heal();
+    lab.heal();
     match lab.recover().await {
         Ok(recovery) => {
             round.first_ack_ms = ms(recovery.first_ack);
             round.take(&lab.acks.tallies());
             match lab.settle(false).await {
-                Ok(took) => round.converged_ms = ms(took),
+                Ok(at) => round.converged_ms = ms(at.duration_since(recovery.healed)),
                 Err(error) => round.violations.push(format!("{BROKEN}: {error:#}")),
             }
         }
@@ -130,16 +141,15 @@ async fn round(lab: &mut Lab, row: &Row, number: u64, began: Instant, plan: &Pla
             round.violations.push(format!("{BROKEN}: {error:#}"));
         }
     }
-    let mut limit = |what: &str, took: u64, most: Duration| {
-        if took > ms(most * plan.patience) {
+    let limits = [
+        ("first acknowledgement after", round.first_ack_ms, Some(FIRST_ACK_MAX)),
+        ("replicas the same after", round.converged_ms, Some(CONVERGED_MAX)),
+        ("gap of", round.gap_ms(), row.gap_max),
+    ];
+    for (what, took, most) in limits {
+        if let Some(most) = most.filter(|most| took > ms(*most * plan.patience)) {
             round.slow.push(format!("{what} {took} ms, at most {} ms", ms(most)));
         }
-    };
-    limit("first acknowledgement after", round.first_ack_ms, FIRST_ACK_MAX);
-    limit("replicas the same after", round.converged_ms, CONVERGED_MAX);
-    if let Some(most) = row.gap_max {
-        let gap = round.gaps_ms.values().copied().max().unwrap_or(0);
-        limit("gap of", gap, most);
     }
     round
 }

@@ -61,6 +61,9 @@ struct Common {
     /// A figure beyond its limit does not fail the run.
     #[arg(long)]
     lenient: bool,
+    /// Faults that have a length last as long as the matrix says, instead of a part of it.
+    #[arg(long)]
+    long_holds: bool,
     /// Plain directories and loopback, even where more is possible.
     #[arg(long)]
     plain: bool,
@@ -99,7 +102,7 @@ struct LongArgs {
     minutes: u64,
 }
 
-const SMOKE: [&str; 1] = ["F01"];
+const SMOKE: [&str; 5] = ["F01", "F05", "F11", "F17", "F28"];
 
 impl Command {
     fn common(&self) -> Option<&Common> {
@@ -241,6 +244,8 @@ async fn drive(command: &Command, common: &Common, in_namespaces: bool) -> Resul
         nodes: 3,
         pool_groups: common.pool_groups,
         tools,
+        patience: common.patience,
+        long_holds: common.long_holds,
     };
     let report = run::run(options, &plan).await?;
     if let Some(path) = &common.json {
