@@ -5,7 +5,8 @@
 //! instead of five seconds, and a file that is renamed over another is not written for that.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, OpenOptions},
+    io::Write,
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -115,15 +116,21 @@ impl Disk {
         self.mount()
     }
 
-    /// Fills it up but for `left` bytes. Returns how much it took.
+    /// Fills it up. Returns how much it took.
     ///
     /// # Errors
     /// The disk's.
-    pub fn fill(&self, left: u64) -> Result<u64> {
-        let free = self.free()?;
-        let take = free.saturating_sub(left);
-        run("fallocate", &["-l", &take.to_string(), text(&self.ballast())?])?;
-        Ok(take)
+    pub fn fill(&self) -> Result<u64> {
+        // the last bytes are taken one block at a time: how many there are depends on what the file system needs for itself
+        const ROUGHLY: u64 = 4 << 20;
+        const BLOCK: [u8; 4096] = [0x5a; 4096];
+        let (free, path) = (self.free()?, self.ballast());
+        if free > ROUGHLY {
+            run("fallocate", &["-l", &(free - ROUGHLY).to_string(), text(&path)?])?;
+        }
+        let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
+        while file.write_all(&BLOCK).and_then(|()| file.sync_data()).is_ok() {}
+        Ok(free)
     }
 
     /// Gives the space back.

@@ -337,6 +337,47 @@ impl Objects {
         true
     }
 
+    /// Writes large values to a group for `duration`, to fill what is left of disks. Returns how many were acknowledged.
+    pub async fn fill(self: &Arc<Self>, group: u32, duration: Duration) -> u64 {
+        const WRITERS: u64 = 4;
+        let until = Instant::now() + duration;
+        let mut writers = JoinSet::new();
+        for writer in 0..WRITERS {
+            let objects = Arc::clone(self);
+            writers.spawn(async move {
+                let mut acknowledged = 0;
+                while Instant::now() < until {
+                    if objects.write_large(group, writer).await {
+                        acknowledged += 1;
+                    } else {
+                        sleep(AFTER_FAILURE).await;
+                    }
+                }
+                acknowledged
+            });
+        }
+        writers.join_all().await.into_iter().sum()
+    }
+
+    async fn write_large(&self, group: u32, writer: u64) -> bool {
+        const BYTES: usize = 60_000;
+        let Some(store) = self.stores.get(writer as usize % self.stores.len()) else {
+            return false;
+        };
+        let scope = scope_of(group);
+        let Ok(read) = store.read(read_in(&scope, &[])).await else { return false };
+        let value = "x".repeat(BYTES);
+        let commit = proto::Commit {
+            id: id(&self.dice),
+            scope,
+            decided_ms: read.now_ms,
+            epoch: None,
+            checks: Vec::new(),
+            writes: vec![write_of(&format!("large.{writer}"), Some(&value))],
+        };
+        store.commit(commit).await.is_ok()
+    }
+
     /// Reads the objects that were put aside (with `all`, the others too) once more, and judges their
     /// histories. Called while the cluster is healthy; operations of other objects may go on.
     ///

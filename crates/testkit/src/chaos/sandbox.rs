@@ -55,9 +55,12 @@ pub fn faketime_library() -> Option<PathBuf> {
 const NAMESPACES: [&str; 6] =
     ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
 
-/// Whether this process may make namespaces.
+/// Whether this process may make namespaces, and links in them.
 pub fn can_unshare() -> bool {
-    works("unshare", &[&NAMESPACES[..], &["true"]].concat())
+    works(
+        "unshare",
+        &[&NAMESPACES[..], &["ip", "link", "add", "probe0", "type", "bridge"]].concat(),
+    )
 }
 
 /// Runs this program again in namespaces of its own. Whoever ends the child ends all that runs in them.
