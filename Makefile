@@ -60,6 +60,26 @@ bench: deps-build ## measure an optimised build beside the machine's limits; BEN
 bench-smoke: build ## the same in two minutes with the unoptimised build: shows that it works, not how fast
 	$(TARGET_DIR)/debug/conclave-bench --quick --conclave $(TARGET_DIR)/debug/conclave --dir $(TARGET_DIR) $(BENCH)
 
+# What the schedule of faults is made from, how long faults begin, and other options of conclave-chaos run.
+SEED    ?= 1
+MINUTES ?= 10
+CHAOS   ?=
+
+.PHONY: chaos
+chaos: build ## hurt a cluster at random and judge what its clients saw; SEED= MINUTES= CHAOS='--only F01,F05'
+	$(TARGET_DIR)/debug/conclave-chaos run --seed $(SEED) --minutes $(MINUTES) \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos.json $(CHAOS)
+
+.PHONY: chaos-smoke
+chaos-smoke: build ## the same in at most five minutes; part of `make test`
+	$(TARGET_DIR)/debug/conclave-chaos smoke --seed $(SEED) \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-smoke.json $(CHAOS)
+
+.PHONY: chaos-long
+chaos-long: build ## the same until a million operations are done, at most 20 minutes
+	$(TARGET_DIR)/debug/conclave-chaos long --operations 1000000 --seed $(SEED) \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-long.json $(CHAOS)
+
 .PHONY: test-seeded
 test-seeded: deps build ## show that the durability tests catch bugs put in on purpose; not part of `make test`, it builds the binary twice more
 	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python seeded_bugs.py

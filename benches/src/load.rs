@@ -14,10 +14,11 @@ use tokio::{
     time::{self, Instant},
 };
 
+use conclave_testkit::{http::Connection, request};
+
 use crate::{
-    http::Connection,
     limits::Limit,
-    proc, request, stats,
+    proc, stats,
     workload::{Operation, Target},
 };
 

@@ -3,12 +3,10 @@
 //! ratios. `docs/performance.md` says how to read them.
 
 mod floor;
-mod http;
 mod limits;
 mod load;
 mod proc;
 mod report;
-mod request;
 mod servers;
 mod stats;
 mod workload;

@@ -12,9 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use conclave_crypto::entropy::{SystemEntropy, bytes};
+use conclave_testkit::{http::Connection, request::AccessKey};
 use tokio::time::{Instant, sleep};
-
-use crate::{http::Connection, request::AccessKey};
 
 const CLUSTER: &str = "bench";
 const REGION: &str = "us-east-1";

@@ -13,14 +13,14 @@ use conclave_crypto::srp::{
     self,
     client::{Challenge, Session},
 };
+use conclave_testkit::{
+    http::Connection,
+    request::{self, AccessKey},
+};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::{
-    http::Connection,
-    request::{self, AccessKey},
-    servers::Servers,
-};
+use crate::servers::Servers;
 
 const PASSWORD: &str = "Correct-horse-7";
 /// A client's private value costs the client time in proportion to its length, and the server none:

@@ -192,6 +192,15 @@ impl Pending {
         self.end(Fate::Answered(answer));
     }
 
+    /// The answer has arrived, and shows that the operation was this one: an interface may tell that something is there
+    /// without telling what.
+    pub fn answered_as(self, call: Call, answer: Answer) {
+        if let Some(operation) = self.recorder.0.lock().operations.get_mut(self.number) {
+            operation.call = call;
+        }
+        self.end(Fate::Answered(answer));
+    }
+
     /// The operation certainly had no effect, and never will.
     pub fn failed(self) {
         self.end(Fate::Failed);

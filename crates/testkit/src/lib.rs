@@ -12,12 +12,17 @@
 //! | [`registers`] | clients that read and write registers in transactions, and record what they saw |
 //! | [`history`] | what clients saw, and when |
 //! | [`linearizability`] | whether a history has an explanation |
+//! | [`chaos`] | faults on a real cluster, under a load that is recorded and judged |
+//! | [`request`], [`http`] | requests of the public API, and a client for them that costs little |
 
+pub mod chaos;
 pub mod clock;
 pub mod dice;
 pub mod faulty;
 pub mod history;
+pub mod http;
 pub mod linearizability;
 pub mod registers;
+pub mod request;
 pub mod schedule;
 pub mod stale;

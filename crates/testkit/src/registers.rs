@@ -45,11 +45,20 @@ impl Default for Workload {
 /// # Errors
 /// The store's.
 pub async fn create_scope(store: &impl Store) -> Result<(), StoreError> {
-    let decided_ms = store.read(read_of(&[])).await?.now_ms;
+    create_scope_named(store, SCOPE, Bytes::from_static(b"create registers")).await
+}
+
+/// The same for a scope of another name, with the id of the commit: 16 bytes.
+pub(crate) async fn create_scope_named(
+    store: &(impl Store + ?Sized),
+    scope: &str,
+    id: Bytes,
+) -> Result<(), StoreError> {
+    let decided_ms = store.read(read_in(scope, &[])).await?.now_ms;
     let root = Action::Put(proto::Put::default());
     let commit = proto::Commit {
-        id: Bytes::from_static(b"create registers"),
-        scope: SCOPE.to_owned(),
+        id,
+        scope: scope.to_owned(),
         decided_ms,
         epoch: None,
         checks: Vec::new(),
@@ -203,11 +212,17 @@ fn key_of(name: &str) -> Bytes {
 }
 
 fn read_of(names: &[String]) -> proto::Read {
-    let gets = names.iter().map(|name| key_of(name)).collect();
-    proto::Read { scope: SCOPE.to_owned(), gets, ..Default::default() }
+    read_in(SCOPE, names)
 }
 
-fn observed(rows: &[proto::Row]) -> Vec<Observed> {
+/// A read of registers of a scope.
+pub(crate) fn read_in(scope: &str, names: &[String]) -> proto::Read {
+    let gets = names.iter().map(|name| key_of(name)).collect();
+    proto::Read { scope: scope.to_owned(), gets, ..Default::default() }
+}
+
+/// Registers as rows of an answer show them.
+pub(crate) fn observed(rows: &[proto::Row]) -> Vec<Observed> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     rows.iter()
         .map(|row| Observed {
@@ -218,7 +233,8 @@ fn observed(rows: &[proto::Row]) -> Vec<Observed> {
         .collect()
 }
 
-fn check_of(name: &str, check: Check) -> proto::Check {
+/// A check of a commit.
+pub(crate) fn check_of(name: &str, check: Check) -> proto::Check {
     let expect = match check {
         Check::AtVersion(version) => Expect::AtVersion(version),
         Check::Exists => Expect::Exists(true),
@@ -227,7 +243,8 @@ fn check_of(name: &str, check: Check) -> proto::Check {
     proto::Check { key: key_of(name), expect: Some(expect) }
 }
 
-fn write_of(name: &str, value: Option<&str>) -> proto::Write {
+/// A write of a commit.
+pub(crate) fn write_of(name: &str, value: Option<&str>) -> proto::Write {
     let action = match value {
         Some(value) => Action::Put(proto::Put {
             value: Bytes::copy_from_slice(value.as_bytes()),
