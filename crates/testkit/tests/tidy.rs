@@ -12,13 +12,14 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("bench", &["crypto"]),
-    ("cluster", &["store"]),
+    ("cluster", &["fault", "store"]),
     (
         "conclave",
         &[
             "api",
             "cluster",
             "crypto",
+            "fault",
             "federation",
             "gateway",
             "identity",
@@ -28,15 +29,26 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("crypto", &[]),
-    ("federation", &["crypto", "store"]),
-    ("gateway", &["api", "crypto", "federation", "identity", "outbound", "store"]),
-    ("identity", &["api", "crypto", "outbound", "store"]),
+    ("fault", &[]),
+    ("federation", &["crypto", "fault", "store"]),
+    ("gateway", &["api", "crypto", "fault", "federation", "identity", "outbound", "store"]),
+    ("identity", &["api", "crypto", "fault", "outbound", "store"]),
     ("outbound", &[]),
-    ("shard", &["store"]),
-    ("store", &[]),
+    ("shard", &["fault", "store"]),
+    ("store", &["fault"]),
     (
         "testkit",
-        &["api", "cluster", "crypto", "federation", "gateway", "identity", "outbound", "store"],
+        &[
+            "api",
+            "cluster",
+            "crypto",
+            "fault",
+            "federation",
+            "gateway",
+            "identity",
+            "outbound",
+            "store",
+        ],
     ),
 ];
 
