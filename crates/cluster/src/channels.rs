@@ -1,10 +1,14 @@
 //! Connections to shard nodes, one for each address.
 
-use std::{collections::HashMap, fs, io, net::IpAddr, path::PathBuf, time::Duration};
+use std::{collections::HashMap, fs, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use conclave_store::proto::shard_client::ShardClient;
+use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+use tower::{Service, service_fn};
 
 /// Addresses that are known at a time; a cluster has fewer.
 const ADDRESSES_MAX: usize = 256;
@@ -43,17 +47,34 @@ impl TlsFiles {
     }
 }
 
+/// A connection that a [`Connect`] has made.
+pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+
+/// Makes the connections instead of TCP: the network of a simulation.
+#[async_trait]
+pub trait Connect: Send + Sync + 'static {
+    /// # Errors
+    /// There is nobody at `address`, a `host:port`.
+    async fn connect(&self, address: &str) -> io::Result<Box<dyn Connection>>;
+}
+
 pub(crate) struct Channels {
     tls: Option<ClientTlsConfig>,
+    connect: Option<Arc<dyn Connect>>,
     open: Mutex<HashMap<String, Channel>>,
 }
 
 impl Channels {
     /// # Errors
     /// A certificate file cannot be read.
-    pub(crate) fn new(tls: Option<&TlsFiles>) -> io::Result<Self> {
+    pub(crate) fn new(
+        tls: Option<&TlsFiles>,
+        connect: Option<Arc<dyn Connect>>,
+    ) -> io::Result<Self> {
         let tls = tls.map(TlsFiles::load).transpose()?;
-        Ok(Self { tls, open: Mutex::default() })
+        Ok(Self { tls, connect, open: Mutex::default() })
     }
 
     /// A client for the node at `address`. The connection is made when it is first used.
@@ -79,7 +100,7 @@ impl Channels {
     }
 
     fn connect_lazily(&self, address: &str) -> io::Result<Channel> {
-        if self.tls.is_none() && !is_loopback(address) {
+        if self.tls.is_none() && self.connect.is_none() && !is_loopback(address) {
             return Err(io::Error::other(format!("plain text to {address}: only to this machine")));
         }
         let scheme = if self.tls.is_some() { "https" } else { "http" };
@@ -95,8 +116,24 @@ impl Channels {
         if let Some(tls) = &self.tls {
             endpoint = endpoint.tls_config(tls.clone()).map_err(io::Error::other)?;
         }
-        Ok(endpoint.connect_lazy())
+        Ok(match self.connect.clone() {
+            Some(connect) => endpoint.connect_with_connector_lazy(connector(connect)),
+            None => endpoint.connect_lazy(),
+        })
     }
+}
+
+/// In the form that tonic takes.
+fn connector(
+    connect: Arc<dyn Connect>,
+) -> impl Service<Uri, Response = TokioIo<Box<dyn Connection>>, Error = io::Error, Future: Send> {
+    service_fn(move |uri: Uri| {
+        let connect = connect.clone();
+        async move {
+            let address = uri.authority().map_or("", |authority| authority.as_str());
+            connect.connect(address).await.map(TokioIo::new)
+        }
+    })
 }
 
 /// Whether `host:port` is this machine: the only place where plain text may go.

@@ -10,5 +10,5 @@ mod location;
 mod routing;
 mod trace_context;
 
-pub use channels::TlsFiles;
+pub use channels::{Connect, Connection, TlsFiles};
 pub use routing::{RoutingLimits, RoutingOptions, RoutingStore};

@@ -25,7 +25,7 @@ use tonic::{Code, Request, Status};
 use tracing::{Instrument as _, field::Empty};
 
 use crate::{
-    channels::{Channels, TlsFiles},
+    channels::{Channels, Connect, TlsFiles},
     location::{Locations, question},
     trace_context,
 };
@@ -129,10 +129,22 @@ impl RoutingStore {
     /// # Errors
     /// There is no node to ask, or a certificate file cannot be read.
     pub fn new(options: RoutingOptions) -> io::Result<Self> {
+        Self::open(options, None)
+    }
+
+    /// [`RoutingStore::new`], over a network of the caller's.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn with_network(options: RoutingOptions, connect: Arc<dyn Connect>) -> io::Result<Self> {
+        Self::open(options, Some(connect))
+    }
+
+    fn open(options: RoutingOptions, connect: Option<Arc<dyn Connect>>) -> io::Result<Self> {
         if options.seeds.is_empty() && options.local.is_none() {
             return Err(io::Error::other("neither a seed nor a shard in this process"));
         }
-        let channels = Channels::new(options.tls.as_ref())?;
+        let channels = Channels::new(options.tls.as_ref(), connect)?;
         Ok(Self {
             options,
             channels,

@@ -36,6 +36,9 @@ pub struct ServeConfig {
     pub kek: Kek,
     /// Certificates of the internal port.
     pub internal_tls: Option<Tls>,
+    /// Snapshots, and what of the log is kept.
+    #[serde(default)]
+    pub snapshots: Snapshots,
 }
 
 /// A node, as others reach it.
@@ -61,6 +64,32 @@ pub struct Listen {
     /// Health and metrics.
     #[serde(default = "default_management")]
     pub management: SocketAddr,
+}
+
+/// When a group's state is written out, and how much of the log is kept behind it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Snapshots {
+    /// After so many entries,
+    pub entries: u64,
+    /// or after so many mebibytes of log.
+    pub mebibytes: u64,
+    /// Entries that are kept for followers that are behind,
+    pub keep_entries: u64,
+    /// and for how many seconds all are kept.
+    pub keep_seconds: u64,
+}
+
+impl Default for Snapshots {
+    fn default() -> Self {
+        let retention = conclave_shard::Retention::default();
+        Self {
+            entries: retention.snapshot_entries,
+            mebibytes: retention.snapshot_bytes >> 20,
+            keep_entries: retention.keep_entries,
+            keep_seconds: retention.keep_for.as_secs(),
+        }
+    }
 }
 
 /// Where the key-encryption key is: 64 hexadecimal digits, or base64 of 32 bytes.
@@ -120,6 +149,11 @@ impl ServeConfig {
         ensure!(self.node_id != 0, "node_id is 0");
         ensure!((1..=62).contains(&self.pool_groups), "pool_groups is not between 1 and 62");
         ensure!(!self.members.is_empty(), "members is empty");
+        ensure!(self.snapshots.entries > 0, "snapshots.entries is 0");
+        ensure!(
+            (1..=1 << 20).contains(&self.snapshots.mebibytes),
+            "snapshots.mebibytes is not between 1 and 1048576"
+        );
         check_public_url(&self.public_url).context("public_url")
     }
 }

@@ -51,6 +51,9 @@ fn run(cli: Cli) -> Result<()> {
             otlp_endpoint: cli.log.otlp_endpoint,
             instance: std::process::id().to_string(),
         })?;
+        if let Some(faults) = conclave_fault::active().map_err(anyhow::Error::msg)? {
+            tracing::warn!(faults, "this build makes faults on purpose; it must not hold data");
+        }
         match cli.command {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(&args.config).await,

@@ -31,12 +31,23 @@ impl fmt::Debug for Groups {
 /// One number of every group.
 type Reading = (&'static str, &'static str, fn(&GroupStatus) -> u64);
 
-const GAUGES: [Reading; 4] = [
+const GAUGES: [Reading; 7] = [
     ("raft_is_leader", "Whether this node leads the group", |group| u64::from(group.is_leader)),
     ("raft_last_applied_index", "The last log entry that has been applied", |group| {
         group.applied_index
     }),
+    (
+        "raft_history",
+        "A checksum over everything that has been applied: with the same last applied index it is the same on all nodes",
+        |group| u64::from(group.history),
+    ),
     ("raft_last_log_index", "The last entry of the log", |group| group.last_log_index),
+    ("raft_purged_index", "The last entry that was removed from the log", |group| {
+        group.purged_index
+    }),
+    ("raft_snapshot_index", "The last entry that the newest snapshot holds", |group| {
+        group.snapshot_index
+    }),
     ("raft_term", "The present term", |group| group.term),
 ];
 

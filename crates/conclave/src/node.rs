@@ -13,25 +13,13 @@ use conclave_gateway::{
 use conclave_shard::GroupHost;
 use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinHandle};
 
-/// Ready when every group of this node has recovered and knows a leader, and its clock can be trusted.
+/// Ready when every group of this node has recovered and knows a leader, and its clock and disk can be used.
 pub struct GroupsReady(pub Arc<GroupHost>);
 
 #[async_trait]
 impl Readiness for GroupsReady {
     async fn check(&self) -> Result<(), String> {
-        let status = self.0.status();
-        if status.clock_is_off {
-            return Err("the clock is off that of most other nodes".to_owned());
-        }
-        for group in &status.groups {
-            if !group.healthy {
-                return Err(format!("group {} has not recovered", group.group));
-            }
-            if group.leader.is_none() {
-                return Err(format!("group {} has no leader", group.group));
-            }
-        }
-        Ok(())
+        self.0.status().why_not_ready().map_or(Ok(()), Err)
     }
 }
 

@@ -11,13 +11,15 @@ use conclave_crypto::{
 };
 use conclave_identity::{directory::NewCluster, world::World};
 use conclave_outbound::{Message, Messenger, SendError};
-use conclave_shard::{GroupHost, GroupHostOptions, Limits, Listen, Member, Timing, TlsFiles};
+use conclave_shard::{
+    GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Timing, TlsFiles,
+};
 use conclave_store::Store;
 
 use crate::{
     clock::SystemClock,
     compose::{self, Parts},
-    config::{ServeConfig, Tls},
+    config::{ServeConfig, Snapshots, Tls},
     node,
     placement::HintPlacement,
     process::{Ports, Process},
@@ -73,8 +75,18 @@ fn host_options(config: &ServeConfig) -> GroupHostOptions {
         listen: Some(Listen::Address(config.listen.internal)),
         tls: config.internal_tls.as_ref().map(tls_files),
         incarnation: entropy::bytes(&SystemEntropy),
-        limits: Limits::default(),
+        limits: Limits { retention: retention(config.snapshots), ..Limits::default() },
         timing: Timing::default(),
+    }
+}
+
+fn retention(snapshots: Snapshots) -> Retention {
+    Retention {
+        snapshot_entries: snapshots.entries,
+        snapshot_bytes: snapshots.mebibytes << 20,
+        keep_entries: snapshots.keep_entries,
+        keep_for: Duration::from_secs(snapshots.keep_seconds),
+        ..Retention::default()
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use conclave_fault as fault;
 use conclave_store::{Clock, limits, proto as store};
 use openraft::{
     BasicNode, Config, Raft,
@@ -25,6 +26,7 @@ use tokio::{
 use tracing::Instrument as _;
 
 use crate::{
+    disk::DiskWatch,
     host::Limits,
     log_store::LogStore,
     log_writer::LogWriter,
@@ -73,6 +75,7 @@ pub(crate) struct Shared {
     pub peers: Arc<Peers>,
     pub log: Arc<LogWriter>,
     pub memory: SharedMemory,
+    pub disk: DiskWatch,
     /// Those who vote when the cluster is made; empty on a node that joins later.
     pub members: BTreeMap<u64, BasicNode>,
     /// Where openraft runs.
@@ -132,6 +135,7 @@ impl Group {
     pub(crate) async fn start(shared: Arc<Shared>, id: u32, dir: &Path) -> io::Result<Arc<Self>> {
         let log = LogStore::open(shared.log.clone(), id)?;
         let state = State::open(&shared.cluster_id, id, dir, shared.memory.clone())?;
+        fault::io("group.after_open")?;
         let group = Arc::new(Self {
             id,
             state,
@@ -185,6 +189,7 @@ impl Group {
         let read_index = ReadIndex::new(
             raft.clone(),
             self.shared.limits.read_round_timeout,
+            self.shared.clock.clone(),
             self.shared.runtime.clone(),
         );
         *self.replica.write() = Some(Replica { raft: raft.clone(), read_index });
@@ -336,8 +341,10 @@ impl Group {
         limits::check_read(read).map_err(GroupError::Invalid)?;
         let _permit = self.reads.try_acquire().map_err(|_| overloaded())?;
         let replica = self.replica()?;
-        let index = replica.read_index.get().await?;
-        self.wait_applied(index).await?;
+        if !fault::bug("follower-read") {
+            let index = replica.read_index.get().await?;
+            self.wait_applied(index).await?;
+        }
         let db = self.state.db();
         let result = conclave_store::read(&db.view(), read, self.shared.clock.now_ms());
         Counters::count(&self.counters.reads);
@@ -350,7 +357,7 @@ impl Group {
 
     async fn wait_applied(&self, index: u64) -> Result<(), GroupError> {
         let mut applied = self.state.applied();
-        let wait = applied.wait_for(|applied| *applied > index);
+        let wait = applied.wait_for(|applied| applied.next > index);
         match timeout(self.shared.limits.read_timeout, wait).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => Err(GroupError::Unavailable("the replica has stopped".into())),
@@ -370,6 +377,7 @@ impl Group {
 
     async fn commit_now(&self, commit: store::Commit) -> Result<store::Outcome, GroupError> {
         limits::check_commit(&commit).map_err(GroupError::Invalid)?;
+        self.shared.disk.check(&commit).map_err(GroupError::Unavailable)?;
         let Ok(_permit) = self.commits.try_acquire() else {
             Counters::count(&self.counters.commits_overloaded);
             return Err(overloaded());
@@ -393,8 +401,16 @@ impl Group {
         let replica = self.replica()?;
         let entry = store::Entry { stamp_ms: self.stamp_ms(), command: Some(command) };
         let write = replica.raft.client_write(Command::new(&entry));
-        let answer = match timeout(self.shared.limits.commit_timeout, write).await {
+        let limit = match fault::bug("ack-before-quorum") {
+            true => Duration::from_millis(200),
+            false => self.shared.limits.commit_timeout,
+        };
+        let answer = match timeout(limit, write).await {
             Ok(answer) => answer,
+            Err(_) if fault::bug("ack-before-quorum") => {
+                let committed = store::outcome::Result::Committed(store::Committed { seq: 1 });
+                return Ok(store::Outcome { result: Some(committed) });
+            }
             Err(_) => return Err(GroupError::Unknown("not applied in time".into())),
         };
         match answer {
@@ -456,7 +472,9 @@ impl Group {
         status.is_leader = metrics.current_leader == Some(self.shared.node_id);
         status.last_log_index = metrics.last_log_index.unwrap_or(0);
         status.committed_index = index(&metrics.local_committed);
-        status.applied_index = self.state.applied().borrow().saturating_sub(1);
+        let applied = *self.state.applied().borrow();
+        status.applied_index = applied.next.saturating_sub(1);
+        status.history = applied.history;
         status.snapshot_index = index(&metrics.snapshot);
         status.purged_index = index(&metrics.purged);
         status.voters = metrics
@@ -477,6 +495,7 @@ impl Group {
             // an error means that it has stopped already
             let _ = replica.raft.shutdown().await;
         }
+        fault::point("stop.before_flush");
         // without it, the log would be applied again at the next start
         if let Err(error) = self.state.db().flush() {
             tracing::warn!(group = self.id, %error, "the state could not be flushed");

@@ -26,8 +26,9 @@ use tonic::{
     transport::{Server, server::TcpIncoming},
 };
 
-pub use crate::retention::Retention;
+pub use crate::{disk::DiskLimits, retention::Retention};
 use crate::{
+    disk::{self, DiskWatch},
     group::{Group, GroupError, Shared},
     high_water::GROUPS_MAX,
     identity::{self, Incarnations},
@@ -80,6 +81,8 @@ pub struct Limits {
     pub raft_threads: usize,
     /// Snapshots, and what is kept of the log.
     pub retention: Retention,
+    /// What of the disk is kept free.
+    pub disk: DiskLimits,
 }
 
 impl Default for Limits {
@@ -94,6 +97,7 @@ impl Default for Limits {
             write_buffer_bytes: 32 << 20,
             raft_threads: 4,
             retention: Retention::default(),
+            disk: DiskLimits::default(),
         }
     }
 }
@@ -262,7 +266,13 @@ impl HostInner {
         let voters = groups.iter().flat_map(|group| group.voters.iter().map(|(id, _)| *id));
         let others: BTreeSet<u64> = voters.filter(|id| *id != self.shared.node_id).collect();
         let clock_is_off = self.shared.peers.clock_skew.is_off(others.into_iter(), Instant::now());
-        HostStatus { node_id: self.shared.node_id, clock_is_off, groups }
+        HostStatus {
+            node_id: self.shared.node_id,
+            clock_is_off,
+            disk_is_full: self.shared.disk.is_full(),
+            disk_hangs: disk::hangs(self.shared.log.syncing_for()),
+            groups,
+        }
     }
 }
 
@@ -281,6 +291,10 @@ impl GroupDirectory for HostInner {
 
     fn now_ms(&self) -> i64 {
         self.shared.clock.now_ms()
+    }
+
+    fn takes_entries(&self) -> bool {
+        self.shared.disk.takes_entries()
     }
 
     fn heard_clock(&self, peer: u64, clock_ms: i64) {
@@ -519,6 +533,7 @@ async fn start_groups(
         cluster_id: options.cluster_id.clone(),
         node_id: options.node_id,
         clock,
+        disk: DiskWatch::new(&options.data_dir, options.limits.disk.clone())?,
         limits: options.limits,
         config,
         peers,
@@ -560,6 +575,7 @@ async fn start_groups(
     }
     tokio::spawn(watch_log(shared.clone()));
     tokio::spawn(watch_clock(inner.clone()));
+    tokio::spawn(watch_disk(inner.clone()));
     let Some(listener) = listener else { return Ok((inner, None, None)) };
     let local_address = listener.local_addr()?;
     let raft =
@@ -598,6 +614,24 @@ async fn watch_clock(inner: Arc<HostInner>) {
             futures::future::join_all(hellos).await;
             if inner.status().clock_is_off {
                 tracing::error!("this node's clock is off that of the others; it does not lead");
+                inner.hand_over().await;
+            }
+        }
+    };
+    tokio::select! {
+        () = watch => {}
+        () = inner.shared.stopped() => {}
+    }
+}
+
+/// Looks how much of the disk is free, and gives leadership away when it is nearly full: once, since the others may be
+/// no better off.
+async fn watch_disk(inner: Arc<HostInner>) {
+    let watch = async {
+        loop {
+            tokio::time::sleep(inner.shared.disk.interval()).await;
+            if inner.shared.disk.look() {
+                tracing::error!("the disk is nearly full; only deletions are taken on");
                 inner.hand_over().await;
             }
         }

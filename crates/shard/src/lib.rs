@@ -13,6 +13,7 @@
 //! [`Shard`]: conclave_store::proto::shard_server::Shard
 
 mod clock_skew;
+mod disk;
 mod group;
 mod high_water;
 mod host;
@@ -44,9 +45,10 @@ mod proto {
     tonic::include_proto!("conclave.raft.v1");
 }
 
+pub use disk::Space;
 pub use host::{
-    GroupHost, GroupHostOptions, Limits, Listen, Member, MembershipError, Retention, StartError,
-    Timing,
+    DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, Member, MembershipError, Retention,
+    StartError, Timing,
 };
 pub use status::{COMMIT_BUCKETS_MS, GroupStatus, HostStatus};
 pub use transport::TlsFiles;

@@ -12,6 +12,7 @@ use std::{
     sync::Arc,
 };
 
+use conclave_fault as fault;
 use futures::{Stream, TryStreamExt, stream};
 use openraft::{
     LogState, OptionalSend, RaftLogReader,
@@ -361,6 +362,7 @@ impl RaftLogStorage<Types> for LogStore {
         let keep_below = last_log_id.map_or(0, |id| id.index + 1);
         // before the entries go: a mark above the end of the log would stop the next start
         self.writer.lower_mark(self.group, last_log_id).await?;
+        fault::io("log.before_truncate")?;
         let mut batch = WriteBatch::default();
         batch.delete_range(&self.entry_key(keep_below)[..], &self.meta_key(KIND_ENTRY + 1)[..]);
         self.writer.write(batch)?;
@@ -373,12 +375,20 @@ impl RaftLogStorage<Types> for LogStore {
     async fn purge(&mut self, log_id: LogId) -> Result<(), io::Error> {
         let from = self.last_purged().map_or(0, |purged| purged.index + 1);
         let mut batch = WriteBatch::default();
+        fault::io("purge.before_batch")?;
+        if fault::bug("purge-before-mark") {
+            let mut first = WriteBatch::default();
+            first.delete_range(&self.entry_key(from)[..], &self.entry_key(log_id.index + 1)[..]);
+            self.writer.write(first)?;
+            fault::point("purge.after_batch");
+        }
         // one batch: the mark is never behind the deletion, whatever a crash leaves
         batch.put(self.meta_key(KIND_PURGED), proto::LogId::from(&log_id).encode_to_vec());
         if from <= log_id.index {
             batch.delete_range(&self.entry_key(from)[..], &self.entry_key(log_id.index + 1)[..]);
         }
         self.writer.write(batch)?;
+        fault::point("purge.after_batch");
         let mut state = self.state.lock();
         while state.tail.front().is_some_and(|entry| entry.log_id.index <= log_id.index) {
             state.pop_front();

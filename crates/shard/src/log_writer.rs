@@ -13,12 +13,17 @@ use std::{
     path::Path,
     sync::{Arc, OnceLock},
     thread::{Builder, JoinHandle},
+    time::Duration,
 };
 
+use conclave_fault as fault;
 use openraft::storage::IOFlushed;
 use parking_lot::{Condvar, Mutex};
 use rocksdb::{DB, DBRecoveryMode, Options, WriteBatch, WriteOptions};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    sync::{oneshot, watch},
+    time::Instant,
+};
 
 use crate::{
     high_water::{HighWater, Mark, SYNC_INTERVAL},
@@ -57,6 +62,8 @@ struct Shared {
     arrived: Condvar,
     failed: OnceLock<String>,
     failure: watch::Sender<Option<String>>,
+    /// Since when the thread waits for the disk.
+    syncing_since: Mutex<Option<Instant>>,
 }
 
 /// The log database. Dropping it ends the thread, after what waits.
@@ -81,6 +88,7 @@ impl LogWriter {
             arrived: Condvar::new(),
             failed: OnceLock::new(),
             failure: watch::Sender::new(None),
+            syncing_since: Mutex::default(),
         });
         let thread = Builder::new().name("log-sync".to_owned()).spawn({
             let shared = shared.clone();
@@ -103,6 +111,11 @@ impl LogWriter {
         self.shared.failure.subscribe()
     }
 
+    /// How long the sync that is under way has taken so far.
+    pub(crate) fn syncing_for(&self) -> Option<Duration> {
+        self.shared.syncing_since.lock().map(|since| since.elapsed())
+    }
+
     /// Writes without waiting for the disk.
     pub(crate) fn write(&self, batch: WriteBatch) -> io::Result<()> {
         self.shared.check()?;
@@ -114,7 +127,7 @@ impl LogWriter {
 
     /// Calls `done` when everything that was written before this call is on disk.
     pub(crate) fn sync_append(&self, group: u32, last_log_id: LogId, done: IOFlushed<Types>) {
-        if cfg!(feature = "seeded-bug-ack-before-sync") {
+        if fault::bug("ack-before-sync") {
             done.io_completed(Ok(()));
             let done = IOFlushed::noop();
             return self.shared.push(Waiting::Append { group, last_log_id, done });
@@ -124,7 +137,7 @@ impl LogWriter {
 
     /// Returns when everything that was written before this call, `vote` with it, is on disk.
     pub(crate) async fn sync_vote(&self, group: u32, vote: Vote) -> io::Result<()> {
-        if cfg!(feature = "seeded-bug-unsynced-vote") {
+        if fault::bug("unsynced-vote") {
             return Ok(());
         }
         let (done, synced) = oneshot::channel();
@@ -196,11 +209,13 @@ impl Shared {
             let closed = queue.closed;
             drop(queue);
 
+            *self.syncing_since.lock() = Some(Instant::now());
             let result = if batch.is_empty() {
                 self.sync_mark(&mut high_water)
             } else {
                 self.sync_batch(&batch, &mut high_water)
             };
+            *self.syncing_since.lock() = None;
             for waiting in batch {
                 waiting.finish(&result);
             }
@@ -224,12 +239,19 @@ impl Shared {
         self.check()?;
         let mut sync_log = false;
         let mut sync_mark = false;
+        let (mut appends, mut votes) = (false, false);
         for waiting in batch {
             match waiting {
-                Waiting::Append { .. } => sync_log = true,
-                Waiting::Vote { .. } => (sync_log, sync_mark) = (true, true),
+                Waiting::Append { .. } => (sync_log, appends) = (true, true),
+                Waiting::Vote { .. } => (sync_log, sync_mark, votes) = (true, true, true),
                 Waiting::Lower { .. } => sync_mark = true,
             }
+        }
+        if appends {
+            fault::io("raft.before_append_sync")?;
+        }
+        if votes {
+            fault::io("vote.before_sync")?;
         }
         if sync_log {
             self.db.flush_wal(true).map_err(io::Error::other)?;
@@ -246,7 +268,16 @@ impl Shared {
             }
         }
         high_water.write()?;
-        if sync_mark { high_water.sync() } else { Ok(()) }
+        if sync_mark {
+            high_water.sync()?;
+        }
+        if appends {
+            fault::point("raft.after_append_before_callback");
+        }
+        if votes {
+            fault::point("vote.after_sync");
+        }
+        Ok(())
     }
 
     fn sync_mark(&self, high_water: &mut HighWater) -> Result<(), String> {

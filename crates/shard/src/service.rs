@@ -61,7 +61,10 @@ impl HostInner {
             (Err(misrouted), _) => Reply::Refused(misrouted),
             (_, None) => Reply::Refused(invalid("a commit of nothing")),
             (Ok(group), Some(commit)) => match group.commit(commit).await {
-                Ok(outcome) => Reply::Outcome(outcome),
+                Ok(outcome) => {
+                    conclave_fault::point("shard.after_commit_before_reply");
+                    Reply::Outcome(outcome)
+                }
                 Err(GroupError::NotLeader(leader)) => Reply::NotLeader(not_leader(leader)),
                 Err(error) => Reply::Refused(refused(error)),
             },

@@ -14,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use conclave_fault as fault;
 use parking_lot::Mutex;
 use prost::Message;
 
@@ -132,12 +133,18 @@ impl SnapshotStore {
         let path = self.temporary("building");
         let guard = RemoveOnDrop(path.clone());
         state.checkpoint(&path)?;
+        fault::io("snapshot.after_checkpoint_before_meta")?;
         // what the copy holds, not what has been applied meanwhile
         let (last_log_id, last_membership) = applied_of_files(&path)?;
         let meta = SnapshotMeta { last_log_id, last_membership };
         let stored = snapshot_meta_out(&self.cluster_id, self.group, &meta).encode_to_vec();
-        write_file_atomically(&path, META_FILE, &stored)?;
-        sync_files(&path)?;
+        if fault::bug("snapshot-renamed-before-sync") {
+            fs::write(path.join(META_FILE), &stored)?;
+        } else {
+            write_file_atomically(&path, META_FILE, &stored)?;
+            sync_files(&path)?;
+        }
+        fault::io("snapshot.after_temp_before_rename")?;
 
         let mut current = self.current.lock();
         if let Some(current) = &*current
@@ -153,6 +160,7 @@ impl SnapshotStore {
         };
         let final_path = self.dir.join(name);
         fs::rename(&path, &final_path)?;
+        fault::io("snapshot.after_rename")?;
         sync_dir(&self.dir)?;
         guard.disarm();
         let built = Arc::new(SnapshotDir {

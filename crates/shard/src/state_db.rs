@@ -13,10 +13,11 @@ use std::{
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
+use conclave_fault as fault;
 use conclave_store::{Batch, Kv};
 use prost::Message;
 use rocksdb::{
@@ -33,6 +34,7 @@ use crate::{
 pub(crate) const FIRST_ROW_BYTE: u8 = 0x10;
 const APPLIED: &[u8] = &[0x01];
 const MEMBERSHIP: &[u8] = &[0x02];
+const HISTORY: &[u8] = &[0x03];
 
 /// Memory that all state databases of a node share.
 #[derive(Clone)]
@@ -85,6 +87,8 @@ pub(crate) struct StateDb {
     // before `files`: a database whose directory is gone waits for a flush that cannot succeed
     db: DB,
     files: Files,
+    /// See [`StateDb::history`].
+    history: AtomicU32,
 }
 
 struct Files {
@@ -133,7 +137,12 @@ impl StateDb {
 
     fn open_generation(path: PathBuf, memory: &SharedMemory) -> io::Result<Arc<Self>> {
         let db = DB::open(&memory.options(), &path).map_err(io::Error::other)?;
-        Ok(Arc::new(Self { db, files: Files { path, replaced: AtomicBool::new(false) } }))
+        let history = match db.get_pinned(HISTORY).map_err(io::Error::other)? {
+            Some(bytes) => u32::from_be_bytes((*bytes).try_into().map_err(corrupt)?),
+            None => 0,
+        };
+        let files = Files { path, replaced: AtomicBool::new(false) };
+        Ok(Arc::new(Self { db, files, history: AtomicU32::new(history) }))
     }
 
     /// Makes the files in `received` the next generation, and opens it.
@@ -158,6 +167,7 @@ impl StateDb {
         }
         fs::rename(received, &path)?;
         sync_dir(dir)?;
+        fault::io("install.after_rename_before_active")?;
         let next = Self::open_generation(path, memory)?;
         set_active(dir, &name)?;
         self.files.replaced.store(true, Ordering::Release);
@@ -167,6 +177,44 @@ impl StateDb {
     /// The last applied log id, and the membership.
     pub(crate) fn applied(&self) -> io::Result<(Option<LogId>, StoredMembers)> {
         read_applied(&self.db)
+    }
+
+    /// A checksum over all that has been applied, in order. Replicas that have applied the same entry
+    /// have the same one, or their states differ.
+    pub(crate) fn history(&self) -> u32 {
+        self.history.load(Ordering::Acquire)
+    }
+
+    /// Writes what one entry changes, and that it has been applied, without the disk. One at a time.
+    pub(crate) fn apply(&self, mut batch: StateBatch, log_id: &LogId) -> io::Result<()> {
+        if fault::bug("applied-apart") {
+            self.apply_apart(batch, log_id)?;
+            return Ok(());
+        }
+        batch.set_applied(log_id);
+        let history = self.next_history(&batch);
+        batch.0.put(HISTORY, history.to_be_bytes());
+        self.write(batch.0)?;
+        self.history.store(history, Ordering::Release);
+        Ok(())
+    }
+
+    fn next_history(&self, batch: &StateBatch) -> u32 {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(&self.history().to_be_bytes());
+        hasher.update(batch.0.data());
+        hasher.finalize()
+    }
+
+    /// A bug on purpose.
+    fn apply_apart(&self, mut batch: StateBatch, log_id: &LogId) -> io::Result<()> {
+        let history = self.next_history(&batch);
+        batch.0.put(HISTORY, history.to_be_bytes());
+        self.write(batch.0)?;
+        self.history.store(history, Ordering::Release);
+        let mut applied = StateBatch::default();
+        applied.set_applied(log_id);
+        self.write(applied.0)
     }
 
     /// Writes one batch, without the disk.
@@ -396,6 +444,59 @@ mod tests {
         assert_eq!(scan(&view, &[0x20], None, 9), [[0x20, 1], [0x20, 2]]);
         assert_eq!(scan(&*db, &[0x20], Some(&[0x20, 1]), 9), [[0x20, 2], [0x20, 3]]);
         assert_eq!(scan(&*db, &[0x20], None, 1), [[0x20, 1]]);
+    }
+
+    /// The rows, the applied index and the history go together, whenever a crash or a copy comes.
+    #[test]
+    fn a_copy_made_at_any_moment_is_the_state_after_some_entry() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let db = StateDb::open(&dir.path().join("state"), &memory).expect("opens");
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut index = 0_u64;
+                while !stop.load(Ordering::Relaxed) {
+                    index += 1;
+                    let mut batch = StateBatch::default();
+                    batch.put(&[0x20], &index.to_be_bytes());
+                    db.apply(batch, &log_id(1, 1, index)).expect("applies");
+                }
+            });
+            for copy in 0..40 {
+                let path = dir.path().join(format!("copy-{copy}"));
+                db.checkpoint(&path).expect("copies");
+                let copied = StateDb::open_generation(path, &memory).expect("opens");
+                let row = copied.get(&[0x20]).expect("reads").unwrap_or(vec![0; 8]);
+                let applied = copied.applied().expect("reads").0.map_or(0, |id| id.index);
+                let matches = row == applied.to_be_bytes();
+                if !matches {
+                    stop.store(true, Ordering::Relaxed);
+                }
+                assert!(matches, "a state between two entries: {row:?} at {applied}");
+            }
+            stop.store(true, Ordering::Relaxed);
+        });
+    }
+
+    #[test]
+    fn a_history_depends_on_every_entry_and_survives_a_restart() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let history = |name: &str, values: &[u8]| {
+            let db = StateDb::open(&dir.path().join(name), &memory).expect("opens");
+            for (value, index) in values.iter().zip(1..) {
+                let mut batch = StateBatch::default();
+                batch.put(&[0x20], &[*value]);
+                db.apply(batch, &log_id(1, 1, index)).expect("applies");
+            }
+            db.flush().expect("flushes");
+            db.history()
+        };
+        let first = history("a", &[1, 2, 3]);
+        assert_eq!(history("b", &[1, 2, 3]), first);
+        assert_ne!(history("c", &[1, 9, 3]), first);
+        assert_eq!(history("a", &[]), first);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path, sync::Arc};
 
+use conclave_fault as fault;
 use conclave_store::proto::entry::Command;
 use futures::{Stream, TryStreamExt};
 use openraft::{
@@ -34,8 +35,22 @@ pub(crate) struct State {
     group: u32,
     /// What is proposed here and not applied yet.
     pub(crate) proposals: Proposals,
+    applied: watch::Sender<Applied>,
+}
+
+/// How far a state has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Applied {
     /// One more than the index of the last applied entry; 0 at the start.
-    applied: watch::Sender<u64>,
+    pub(crate) next: u64,
+    /// [`StateDb::history`] then.
+    pub(crate) history: u32,
+}
+
+impl Applied {
+    fn of(db: &StateDb, last: Option<&LogId>) -> Self {
+        Self { next: last.map_or(0, |id| id.index + 1), history: db.history() }
+    }
 }
 
 impl State {
@@ -51,7 +66,7 @@ impl State {
     ) -> io::Result<Arc<Self>> {
         let db = StateDb::open(dir, &memory)?;
         let snapshots = SnapshotStore::open(cluster_id, group, dir.join("snapshots"))?;
-        let applied = watch::Sender::new(next_index(db.applied()?.0.as_ref()));
+        let applied = watch::Sender::new(Applied::of(&db, db.applied()?.0.as_ref()));
         Ok(Arc::new(Self {
             db: RwLock::new(db),
             snapshots,
@@ -67,8 +82,8 @@ impl State {
         self.db.read().clone()
     }
 
-    /// One more than the index of the last applied entry.
-    pub(crate) fn applied(&self) -> watch::Receiver<u64> {
+    /// How far the state has come.
+    pub(crate) fn applied(&self) -> watch::Receiver<Applied> {
         self.applied.subscribe()
     }
 
@@ -82,17 +97,16 @@ impl State {
         if applied != meta.last_log_id {
             return Err(corrupt("a snapshot does not hold what it says"));
         }
+        fault::io("install.after_receive")?;
         let next = self.db().replace(received.path(), &self.memory)?;
         received.keep();
+        let applied = Applied::of(&next, meta.last_log_id.as_ref());
         *self.db.write() = next;
-        self.applied.send_replace(next_index(meta.last_log_id.as_ref()));
+        self.applied.send_replace(applied);
+        fault::io("install.after_active")?;
         self.build_snapshot()?;
         Ok(())
     }
-}
-
-fn next_index(log_id: Option<&LogId>) -> u64 {
-    log_id.map_or(0, |id| id.index + 1)
 }
 
 /// What openraft drives.
@@ -132,12 +146,14 @@ fn apply_entry(state: &State, db: &StateDb, entry: &LogEntry) -> io::Result<Repl
         }
         EntryPayload::Membership(membership) => {
             let stored = StoredMembers::new(Some(entry.log_id), membership.clone());
+            fault::io("membership.before_batch")?;
             batch.set_membership(&stored);
             None
         }
     };
-    batch.set_applied(&entry.log_id);
-    span.in_scope(|| db.write(batch.0))?;
+    fault::io("apply.before_batch")?;
+    span.in_scope(|| db.apply(batch, &entry.log_id))?;
+    fault::point("apply.after_batch");
     Ok(reply)
 }
 
@@ -158,7 +174,7 @@ impl RaftStateMachine<Types> for StateMachine {
         while let Some((entry, responder)) = entries.try_next().await? {
             let reply = apply_entry(&self.state, &db, &entry)?;
             applied += 1;
-            self.state.applied.send_replace(next_index(Some(&entry.log_id)));
+            self.state.applied.send_replace(Applied::of(&db, Some(&entry.log_id)));
             if let Some(responder) = responder {
                 responder.send(reply);
             }

@@ -12,15 +12,40 @@ pub struct HostStatus {
     pub node_id: u64,
     /// Whether this node's wall clock is off that of most others. It gives leadership away then.
     pub clock_is_off: bool,
+    /// Whether the disk is so full that nothing new is taken on. Leadership is given away then.
+    pub disk_is_full: bool,
+    /// Whether a sync of the log has been under way for seconds: the disk hangs.
+    pub disk_hangs: bool,
     /// Every group, by number.
     pub groups: Vec<GroupStatus>,
 }
 
 impl HostStatus {
-    /// Whether every group has recovered and knows a leader, and the clock can be trusted.
+    /// Whether every group has recovered and knows a leader, and clock and disk can be used.
     pub fn is_ready(&self) -> bool {
-        !self.clock_is_off
-            && self.groups.iter().all(|group| group.healthy && group.leader.is_some())
+        self.why_not_ready().is_none()
+    }
+
+    /// What is missing, in words for an operator.
+    pub fn why_not_ready(&self) -> Option<String> {
+        if self.clock_is_off {
+            return Some("the clock is off that of most other nodes".to_owned());
+        }
+        if self.disk_hangs {
+            return Some("the disk hangs: a sync of the log has not returned".to_owned());
+        }
+        if self.disk_is_full {
+            return Some("the disk is nearly full: only deletions are taken on".to_owned());
+        }
+        self.groups.iter().find_map(|group| match group {
+            GroupStatus { healthy: false, .. } => {
+                Some(format!("group {} has not recovered", group.group))
+            }
+            GroupStatus { leader: None, .. } => {
+                Some(format!("group {} has no leader", group.group))
+            }
+            _ => None,
+        })
     }
 }
 
@@ -43,6 +68,9 @@ pub struct GroupStatus {
     pub committed_index: u64,
     /// The last entry that has been applied.
     pub applied_index: u64,
+    /// A checksum over everything up to it: two replicas with the same index and another checksum have
+    /// different states.
+    pub history: u32,
     /// The last entry that the newest snapshot holds.
     pub snapshot_index: u64,
     /// The last entry that has been removed from the log.

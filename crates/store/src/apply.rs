@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, io, ops::ControlFlow};
 
 use bytes::Bytes;
+use conclave_fault as fault;
 use prost::Message;
 
 use crate::{
@@ -38,6 +39,9 @@ pub fn apply(
 ) -> io::Result<proto::Outcome> {
     let mut state = group_state(kv)?;
     state.clock_ms = state.clock_ms.max(entry.stamp_ms);
+    if fault::bug("clock-in-apply") {
+        state.clock_ms = state.clock_ms.max(entry.stamp_ms + nanos_of_this_machine());
+    }
     forget_old_ids(&mut state, batch);
     let answer = match &entry.command {
         Some(Command::Commit(commit)) => apply_commit(kv, commit, &mut state, batch)?,
@@ -50,6 +54,14 @@ pub fn apply(
     };
     batch.put(keys::GROUP_STATE, &state.encode_to_vec());
     Ok(proto::Outcome { result: Some(answer) })
+}
+
+/// For a bug on purpose: a number that is another on every machine.
+#[cold]
+#[expect(clippy::disallowed_methods, reason = "that is the bug")]
+fn nanos_of_this_machine() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.map_or(0, |since| i64::from(since.subsec_nanos() % 1_000))
 }
 
 fn apply_commit(
@@ -70,7 +82,7 @@ fn apply_commit(
         Some(known) => Some(proto::CommittedId::decode(&known[..]).map_err(corrupt)?.seq),
         None => None,
     };
-    if let Some(seq) = known.filter(|seq| *seq != REFUSED) {
+    if let Some(seq) = known.filter(|seq| *seq != REFUSED && !fault::bug("ids-ignored")) {
         return Ok(Answer::Committed(proto::Committed { seq }));
     }
     let Some(seq) = state.seq.checked_add(1) else {

@@ -38,13 +38,17 @@ class Node(Server):
             f'internal = "{self.internal}"\n'
             f'management = "{self.management.removeprefix("http://")}"\n'
             f'[kek]\nfile = "{self.cluster.kek}"\n'
+            f"{self.cluster.settings}\n"
         )
 
     def launch(self):
         assert self.process is None, "already started"
         with self.log_path.open("ab") as log:
             command = [str(binary()), "serve", "--config", str(self.config)]
-            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            environment = {**os.environ, **self.environment}
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment
+            )
 
     def wait_ready(self):
         until(self._ready_or_gone, ELECTION_SECONDS_MAX, f"node {self.node_id} is ready")
@@ -69,15 +73,27 @@ class Node(Server):
     def term(self, group):
         return self.gauge("raft_term", group)
 
+    def history(self, group):
+        """How far a group's state has come, and the checksum over all that was applied; None when not told."""
+        try:
+            text = self.metrics()
+        except requests.RequestException:
+            return None
+        names = ("raft_last_applied_index", "raft_history")
+        found = [re.search(rf'^conclave_{n}\{{group="{group}"\}} (\d+)', text, re.MULTILINE) for n in names]
+        return tuple(int(f[1]) for f in found) if all(found) else None
+
 
 class Cluster:
     """Three nodes, the directory (group 0) and one group of pools (group 1)."""
 
     GROUP = 1
 
-    def __init__(self, directory, name="test"):
+    def __init__(self, directory, name="test", settings=""):
+        """`settings` are added to the nodes' configuration files: tables."""
         self.directory = pathlib.Path(directory)
         self.name = name
+        self.settings = settings
         self.kek = self.directory / "kek"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.kek.write_text(secrets.token_hex(32))
@@ -119,6 +135,19 @@ class Cluster:
         )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
+
+    def check_histories(self, seconds=20):
+        """All nodes come to the same applied entries of every group, and these had the same effect."""
+
+        def same(group):
+            seen = [node.history(group) for node in self.nodes]
+            if None in seen or len({index for index, _ in seen}) > 1:
+                return None
+            assert len(set(seen)) == 1, f"the replicas of group {group} differ: {seen}"
+            return seen[0]
+
+        for group in (0, self.GROUP):
+            until(lambda group=group: same(group), seconds, f"group {group} is at one index on all nodes")
 
     def kill(self):
         for node in self.nodes:

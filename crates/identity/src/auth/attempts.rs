@@ -3,6 +3,7 @@
 
 use conclave_api::ApiError;
 use conclave_crypto::mac;
+use conclave_fault as fault;
 use conclave_store::{
     keys::{self, UserChild},
     records::AttemptsRecord,
@@ -56,12 +57,20 @@ pub fn query_unknown(mut query: Query, world: &World, pool_id: &str, name: &str)
 /// # Errors
 /// NotAuthorizedException.
 pub fn check_lock(tx: &Tx<'_>, counter: &Counter) -> Result<(), ApiError> {
+    if fault::bug("attempts-in-the-gateway") {
+        return match in_the_gateway::failed(tx, counter) {
+            Some(record) if lockout::is_locked(&record, tx.now_ms()) => Err(exceeded()),
+            _ => Ok(()),
+        };
+    }
     match tx.get::<AttemptsRecord>(&counter.key)? {
-        Some(attempts) if lockout::is_locked(&attempts.record, tx.now_ms()) => {
-            Err(ApiError::not_authorized("Password attempts exceeded"))
-        }
+        Some(attempts) if lockout::is_locked(&attempts.record, tx.now_ms()) => Err(exceeded()),
         _ => Ok(()),
     }
+}
+
+fn exceeded() -> ApiError {
+    ApiError::not_authorized("Password attempts exceeded")
 }
 
 /// Counts a failure, and refuses once it is committed. The row must have been loaded.
@@ -72,6 +81,10 @@ pub fn failed(tx: &mut Tx<'_>, counter: Counter) -> Failure {
     };
     let (record, forget_at_ms) =
         lockout::after_failure(attempts.as_ref().map(|stored| &stored.record), tx.now_ms());
+    if fault::bug("attempts-in-the-gateway") {
+        in_the_gateway::count(tx, &counter);
+        return Failure::Refused(errors::incorrect_username_or_password());
+    }
     if let Some(root) = counter.root {
         tx.rely_on_root(root);
     }
@@ -83,4 +96,34 @@ pub fn failed(tx: &mut Tx<'_>, counter: Counter) -> Failure {
 /// so a right guess among many parallel ones counts in its turn.
 pub fn succeeded(tx: &mut Tx<'_>, counter: Counter) {
     tx.delete(counter.key);
+}
+
+/// A bug on purpose: what other gateways count is not known here.
+mod in_the_gateway {
+    use std::{
+        collections::HashMap,
+        sync::{Mutex, PoisonError},
+    };
+
+    use super::{AttemptsRecord, Counter, Tx, lockout};
+
+    type Counted = HashMap<(usize, Vec<u8>), AttemptsRecord>;
+
+    static COUNTED: Mutex<Option<Counted>> = Mutex::new(None);
+
+    /// There is one world in each gateway.
+    fn key(tx: &Tx<'_>, counter: &Counter) -> (usize, Vec<u8>) {
+        (std::ptr::from_ref(tx.world()).addr(), counter.key.clone())
+    }
+
+    pub fn failed(tx: &Tx<'_>, counter: &Counter) -> Option<AttemptsRecord> {
+        let counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.as_ref()?.get(&key(tx, counter)).cloned()
+    }
+
+    pub fn count(tx: &Tx<'_>, counter: &Counter) {
+        let (record, _) = lockout::after_failure(failed(tx, counter).as_ref(), tx.now_ms());
+        let mut counted = COUNTED.lock().unwrap_or_else(PoisonError::into_inner);
+        counted.get_or_insert_default().insert(key(tx, counter), record);
+    }
 }

@@ -48,6 +48,9 @@ pub(crate) trait GroupDirectory: Send + Sync + 'static {
     /// A peer remembers this node with other data than it has.
     fn data_is_gone(&self, peer: u64);
 
+    /// Whether there is room for entries and snapshots. Heartbeats and votes are always taken.
+    fn takes_entries(&self) -> bool;
+
     /// This node's wall clock, in milliseconds since 1970.
     fn now_ms(&self) -> i64;
 
@@ -117,6 +120,7 @@ impl<G: GroupDirectory> RaftService<G> {
         }
         if !header.target_incarnation.is_empty()
             && header.target_incarnation != *self.incarnations.own()
+            && !conclave_fault::bug("any-incarnation")
         {
             self.groups.data_is_gone(header.source);
             return Err(Status::failed_precondition("this node has lost the data that is meant"));
@@ -137,11 +141,16 @@ impl<G: GroupDirectory> RaftService<G> {
         let Some(mut first) = requests.message().await? else { return Ok(()) };
         let replica = self.accept(peer, first.header.take())?;
         let first = append_in(first).map_err(invalid)?;
-        let rest = stream::unfold(requests, |mut requests| async move {
+        let groups = self.groups.clone();
+        if !first.entries.is_empty() && !groups.takes_entries() {
+            return Err(disk_is_full());
+        }
+        let rest = stream::unfold((requests, groups), |(mut requests, groups)| async move {
             // a message that cannot be read ends the stream; the leader starts another one
             let message = requests.message().await.ok()??;
             let message: AppendRequest = append_in(message).ok()?;
-            Some((message, requests))
+            let taken = message.entries.is_empty() || groups.takes_entries();
+            taken.then_some((message, (requests, groups)))
         });
         let input = stream::once(async { first }).chain(rest);
         let mut output = std::pin::pin!(replica.raft.stream_append(input));
@@ -174,6 +183,10 @@ fn invalid(error: impl Display) -> Status {
 
 fn stopped(error: impl Display) -> Status {
     Status::unavailable(error.to_string())
+}
+
+fn disk_is_full() -> Status {
+    Status::resource_exhausted("the disk is full")
 }
 
 fn append_reply(result: StreamAppendResult<Types>) -> proto::AppendReply {
@@ -312,6 +325,9 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         let replica = self.accept(peer, begin.header.take())?;
         let vote = vote_in(begin.vote).map_err(invalid)?;
         let meta = begin.meta.ok_or_else(|| Status::invalid_argument("a snapshot of nothing"))?;
+        if !self.groups.takes_entries() {
+            return Err(disk_is_full());
+        }
 
         // files are written on a thread that may wait for the disk
         let (parts, mut waiting) = mpsc::channel::<Part>(CHUNKS_WAITING_MAX);

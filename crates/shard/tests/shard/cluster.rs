@@ -1,10 +1,16 @@
 //! Three nodes over loopback.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use conclave_cluster::RoutingLimits;
 use conclave_shard::{GroupHost, Limits, Listen, MembershipError, StartError, TlsFiles};
-use conclave_store::StoreError;
+use conclave_store::{StoreError, proto};
 
 use crate::support::*;
 
@@ -123,6 +129,127 @@ async fn without_a_quorum_nothing_is_answered() {
         matches!(write, Err(StoreError::Unknown { .. } | StoreError::Unavailable { .. })),
         "{write:?}"
     );
+}
+
+/// A follower may be behind: it answers nothing from its own state.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_leader_answers() {
+    let cluster = Cluster::start().await;
+    let clock = cluster.clock.clone();
+    committed(&cluster.store(), root(POOL, &clock)).await;
+    let leader = cluster.leader(1).await;
+    for index in 0..3 {
+        let route = proto::Route { cluster_id: CLUSTER.to_owned(), group: 1 };
+        let read = proto::Read { scope: POOL.to_owned(), ..proto::Read::default() };
+        let request = proto::ReadRequest { route: Some(route), read: Some(read) };
+        let reply = cluster.host(index).shard().read(tonic::Request::new(request)).await;
+        let result = reply.expect("answers").into_inner().result.expect("an answer");
+        let answered = matches!(result, proto::read_reply::Result::Read(_));
+        assert_eq!(answered, index == leader, "node {index}, leader {leader}: {result:?}");
+    }
+}
+
+/// A state that is the same by its rows could hide that they came about in another way.
+#[tokio::test(flavor = "multi_thread")]
+async fn replicas_have_the_same_history() {
+    let limits = Limits { retention: eager_retention(), ..Limits::default() };
+    let mut cluster = Cluster::start_with(limits).await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    for round in 0..3u8 {
+        // one is killed without a flush, misses something, and gets it as entries or as a snapshot
+        let killed = usize::from(round);
+        cluster.kill(killed).await;
+        for number in 0..30u8 {
+            clock.advance(1);
+            committed(&store, commit(POOL, &clock, vec![put(&[0x20, number], &[round])])).await;
+        }
+        cluster.start_node(killed).await;
+        cluster.ready().await;
+        cluster.same_history(1).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_disk_is_full_gives_leadership_away_and_is_back_when_there_is_room() {
+    let full = Arc::new(AtomicBool::new(false));
+    let mut cluster = Cluster::start_with(on_disk(Arc::default())).await;
+    let clock = cluster.clock.clone();
+    let store = cluster.store();
+    committed(&store, root(POOL, &clock)).await;
+    let leader = cluster.leader(1).await;
+    cluster.kill(leader).await;
+    cluster.limits = on_disk(full.clone());
+    cluster.start_node(leader).await;
+    cluster.ready().await;
+    cluster.host(cluster.leader(1).await).transfer_leadership(1, leader as u64 + 1).await;
+    let leads = async {
+        while cluster.leader(1).await != leader {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, leads).await.expect("leads");
+
+    full.store(true, Ordering::Relaxed);
+    let given_away = async {
+        while cluster.host(leader).status().is_ready() || cluster.leader(1).await == leader {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, given_away).await.expect("gives it away");
+    // the others go on, and this one takes no entries
+    let before = cluster.host(leader).status().groups[1].applied_index;
+    for number in 0..20u8 {
+        committed(&store, commit(POOL, &clock, vec![put(&[0x20, number], b"v")])).await;
+    }
+    assert!(cluster.host(leader).status().groups[1].applied_index <= before + 1);
+
+    full.store(false, Ordering::Relaxed);
+    let back = async {
+        while !cluster.host(leader).status().is_ready() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, back).await.expect("is ready again");
+    cluster.caught_up(leader, 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_all_disks_are_full_reads_and_deletions_go_on_and_writes_are_refused() {
+    let full = Arc::new(AtomicBool::new(false));
+    let mut limits = on_disk(full.clone());
+    // entries are still taken: deletions are entries too
+    limits.disk.entries_percent = 0;
+    let cluster = Cluster::start_with(limits).await;
+    let clock = cluster.clock.clone();
+    let store = cluster.impatient_store();
+    committed(&store, root(POOL, &clock)).await;
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20a", b"1")])).await;
+    full.store(true, Ordering::Relaxed);
+    let noticed = async {
+        while cluster.hosts.iter().flatten().any(|host| !host.status().disk_is_full) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, noticed).await.expect("notice");
+
+    assert!(get(&store, POOL, b"\x20a").await.is_some());
+    let write = commit(POOL, &clock, vec![put(b"\x20b", b"1")]);
+    let refused = conclave_store::Store::commit(&store, write).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+    committed(&store, commit(POOL, &clock, vec![delete(b"\x20a")])).await;
+    assert!(get(&store, POOL, b"\x20a").await.is_none());
+
+    full.store(false, Ordering::Relaxed);
+    let store = cluster.store();
+    let room = async {
+        while cluster.hosts.iter().flatten().any(|host| host.status().disk_is_full) {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(READY, room).await.expect("notice");
+    committed(&store, commit(POOL, &clock, vec![put(b"\x20b", b"1")])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,14 +5,15 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
 use conclave_shard::{
-    GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Timing, TlsFiles,
+    DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Space, Timing,
+    TlsFiles,
 };
 use conclave_store::{
     Clock, Placement, Store, StoreError, keys,
@@ -255,6 +256,40 @@ impl Cluster {
         };
         tokio::time::timeout(READY, caught_up).await.expect("catches up");
     }
+
+    /// Waits until all nodes have applied the same entries of a group, to the same effect.
+    pub async fn same_history(&self, group: u32) {
+        let same = async {
+            loop {
+                let seen: Vec<_> = self
+                    .hosts
+                    .iter()
+                    .flatten()
+                    .map(|host| host.status().groups[group as usize].clone())
+                    .map(|group| (group.applied_index, group.history))
+                    .collect();
+                if seen.iter().all(|(index, _)| *index == seen[0].0) {
+                    assert!(
+                        seen.iter().all(|found| *found == seen[0]),
+                        "histories differ: {seen:?}"
+                    );
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(READY, same).await.expect("catch up");
+    }
+}
+
+/// On a disk that a test fills.
+pub fn on_disk(full: Arc<AtomicBool>) -> Limits {
+    let probe = Arc::new(move |_: &Path| {
+        let free = if full.load(Ordering::Relaxed) { 1 } else { 50 };
+        Ok(Space { total: 100, free })
+    });
+    let interval = Duration::from_millis(20);
+    Limits { disk: DiskLimits { probe, interval, ..DiskLimits::default() }, ..Limits::default() }
 }
 
 /// Snapshots and purges as often as possible.
@@ -285,6 +320,11 @@ pub fn commit(scope: &str, clock: &TestClock, writes: Vec<proto::Write>) -> prot
 
 pub fn put(key: &[u8], value: &[u8]) -> proto::Write {
     put_until(key, value, None)
+}
+
+pub fn delete(key: &[u8]) -> proto::Write {
+    let action = Some(Action::Delete(proto::Delete {}));
+    proto::Write { key: key.to_vec().into(), action }
 }
 
 pub fn put_until(key: &[u8], value: &[u8], expires_at_ms: Option<i64>) -> proto::Write {

@@ -143,3 +143,26 @@ async fn no_verdict_leaves_when_the_commit_that_counts_it_fails() {
         );
     }
 }
+
+#[tokio::test]
+async fn failures_through_all_gateways_count_together() {
+    let pool = Fixture::new().await;
+    pool.user("ada", &[]).await;
+    for _ in 0..2 {
+        assert_eq!(refusal(pool.sign_in(&pool.client_id, "ada", WRONG).await), INCORRECT);
+    }
+    let request = types::InitiateAuthRequest {
+        auth_flow: Some("USER_PASSWORD_AUTH".to_owned()),
+        auth_parameters: map(&[("USERNAME", "ada"), ("PASSWORD", WRONG)]),
+        client_id: Some(pool.client_id.clone()),
+        ..Default::default()
+    };
+    pool.meanwhile(|other, _| async move {
+        for _ in 0..2 {
+            let refused = initiate_auth(&other, &unsigned_call(), request.clone()).await;
+            assert_eq!(refusal(refused), INCORRECT);
+        }
+    });
+    assert_eq!(refusal(pool.sign_in(&pool.client_id, "ada", WRONG).await), INCORRECT);
+    assert_eq!(refusal(pool.sign_in(&pool.client_id, "ada", PASSWORD).await), LOCKED);
+}

@@ -1,0 +1,154 @@
+//! The faults themselves.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use crate::{BUGS, POINTS};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Action {
+    Abort,
+    Sleep(Duration),
+    Error,
+}
+
+#[derive(Debug)]
+struct Fault {
+    action: Action,
+    /// The first time at which it happens, and whether it goes on happening.
+    first: u64,
+    always: bool,
+    passed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Faults {
+    points: BTreeMap<String, Fault>,
+    bug: Option<String>,
+}
+
+static FAULTS: OnceLock<Result<Faults, String>> = OnceLock::new();
+
+fn faults() -> Option<&'static Faults> {
+    FAULTS.get_or_init(read).as_ref().ok()
+}
+
+#[expect(clippy::disallowed_methods, reason = "there is no configuration where points are passed")]
+fn read() -> Result<Faults, String> {
+    let variable = |name| std::env::var(name).unwrap_or_default();
+    parse(&variable("CONCLAVE_FAILPOINTS"), &variable("CONCLAVE_SEEDED_BUG"))
+}
+
+pub fn active() -> Result<String, String> {
+    match FAULTS.get_or_init(read) {
+        Ok(faults) => Ok(format!("points {:?}, bug {:?}", faults.points, faults.bug)),
+        Err(error) => Err(error.clone()),
+    }
+}
+
+/// Passes a point. True: it has to fail.
+pub fn pass(name: &str) -> bool {
+    let Some(fault) = faults().and_then(|faults| faults.points.get(name)) else { return false };
+    let time = fault.passed.fetch_add(1, Ordering::SeqCst) + 1;
+    if time < fault.first || (time > fault.first && !fault.always) {
+        return false;
+    }
+    match fault.action {
+        Action::Abort => {
+            // without it a test could not tell this end from any other
+            let _ = writeln!(std::io::stderr(), "fault point {name}: abort at time {time}");
+            std::process::abort();
+        }
+        Action::Sleep(duration) => {
+            let _ = writeln!(std::io::stderr(), "fault point {name}: sleep at time {time}");
+            thread::sleep(duration);
+            false
+        }
+        Action::Error => true,
+    }
+}
+
+pub fn has_bug(name: &str) -> bool {
+    debug_assert!(BUGS.iter().any(|(known, _)| *known == name), "{name} is not in the table");
+    faults().is_some_and(|faults| faults.bug.as_deref() == Some(name))
+}
+
+fn parse(points: &str, bug: &str) -> Result<Faults, String> {
+    let mut faults = Faults::default();
+    for text in points.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+        let (name, what) = text.split_once('=').ok_or(format!("no action in {text:?}"))?;
+        if !POINTS.iter().any(|(known, _)| *known == name) {
+            return Err(format!("there is no fault point {name:?}"));
+        }
+        faults.points.insert(name.to_owned(), parse_fault(what)?);
+    }
+    if !bug.is_empty() {
+        if !BUGS.iter().any(|(known, _)| *known == bug) {
+            return Err(format!("there is no seeded bug {bug:?}"));
+        }
+        faults.bug = Some(bug.to_owned());
+    }
+    Ok(faults)
+}
+
+fn parse_fault(text: &str) -> Result<Fault, String> {
+    let (action, when) = text.split_once('@').unwrap_or((text, "1+"));
+    let (first, always) = match when.strip_suffix('+') {
+        Some(first) => (first, true),
+        None => (when, false),
+    };
+    let first = first.parse().map_err(|_| format!("{when:?} is no time"))?;
+    let action = match action.split_once(':') {
+        None if action == "abort" => Action::Abort,
+        None if action == "error" => Action::Error,
+        Some(("sleep", ms)) => Action::Sleep(Duration::from_millis(
+            ms.parse().map_err(|_| format!("{ms:?} is no number of milliseconds"))?,
+        )),
+        _ => return Err(format!("there is no action {action:?}")),
+    };
+    Ok(Fault { action, first, always, passed: AtomicU64::new(0) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn faults_are_read_as_they_are_written() {
+        let faults = parse(
+            "raft.before_append_sync=abort@3; apply.before_batch=sleep:20;purge.after_batch=error@2+",
+            "follower-read",
+        )
+        .expect("is valid");
+        let found = |name: &str| {
+            let fault = &faults.points[name];
+            (fault.action, fault.first, fault.always)
+        };
+        assert_eq!(found("raft.before_append_sync"), (Action::Abort, 3, false));
+        let sleep = Action::Sleep(Duration::from_millis(20));
+        assert_eq!(found("apply.before_batch"), (sleep, 1, true));
+        assert_eq!(found("purge.after_batch"), (Action::Error, 2, true));
+        assert_eq!(faults.bug.as_deref(), Some("follower-read"));
+    }
+
+    #[test]
+    fn what_names_nothing_is_refused() {
+        for points in [
+            "raft=abort",
+            "apply.before_batch",
+            "apply.before_batch=stop",
+            "apply.before_batch=abort@x",
+        ] {
+            assert!(parse(points, "").is_err(), "{points}");
+        }
+        assert!(parse("", "follower-reads").is_err());
+    }
+}
