@@ -206,3 +206,14 @@ def test_one_reset_code_sets_one_password(server, mail_pool, mail_app):
 
     outcomes = at_once(16, reset)
     assert outcomes["ok"] == 1, outcomes
+
+
+def test_one_code_verifies_once(server, cognito, mail_pool, mail_app):
+    username = unique("user")
+    to = f"{username}@example.com"
+    mail_pool.user(username, email=to)
+    token = mail_app.tokens(username)["AccessToken"]
+    cognito.get_user_attribute_verification_code(AccessToken=token, AttributeName="email")
+    body = {"AccessToken": token, "AttributeName": "email", "Code": newest_code(server, to)}
+    outcomes = at_once(16, lambda i: wire.call(server, "VerifyUserAttribute", body))
+    assert outcomes["ok"] == 1, outcomes

@@ -84,6 +84,11 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminListGroupsForUser => groups::admin_list_groups_for_user,
         ListUsersInGroup => groups::list_users_in_group,
         GetUser => users::get_user,
+        UpdateUserAttributes => users::update_user_attributes,
+        DeleteUserAttributes => users::delete_user_attributes,
+        GetUserAttributeVerificationCode => users::get_user_attribute_verification_code,
+        VerifyUserAttribute => users::verify_user_attribute,
+        DeleteUser => users::delete_user,
     }
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,

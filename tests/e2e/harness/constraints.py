@@ -13,6 +13,8 @@ OPERATIONS = [
     "CreateGroup", "GetGroup", "UpdateGroup", "DeleteGroup", "ListGroups", "ListUsersInGroup",
     "AdminAddUserToGroup", "AdminRemoveUserFromGroup", "AdminListGroupsForUser",
     "ChangePassword", "ForgotPassword", "ConfirmForgotPassword", "AdminResetUserPassword",
+    "GetUserAttributeVerificationCode", "VerifyUserAttribute", "UpdateUserAttributes", "DeleteUserAttributes",
+    "DeleteUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
     "UpdateUserPool", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
     "UpdateUserPoolClient", "AddUserPoolClientSecret", "DeleteUserPoolClientSecret", "ListUserPoolClientSecrets",

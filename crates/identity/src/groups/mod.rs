@@ -29,7 +29,7 @@ pub use list_users_in_group::list_users_in_group;
 pub use update_group::update_group;
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
 
 use conclave_api::types::GroupType;
 use conclave_store::records::GroupRecord;

@@ -40,7 +40,11 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
         email_verification_subject: pool.email_verification_subject.clone(),
         verification_message_template: Some(verification_template(pool)),
         sms_authentication_message: pool.sms_authentication_message.clone(),
-        user_attribute_update_settings: Some(types::UserAttributeUpdateSettingsType::default()),
+        user_attribute_update_settings: Some(types::UserAttributeUpdateSettingsType {
+            attributes_require_verification_before_update: pool
+                .attributes_require_verification_before_update
+                .clone(),
+        }),
         mfa_configuration: Some("OFF".to_owned()),
         // the member is 32 bits wide
         estimated_number_of_users: Some(i32::try_from(users).unwrap_or(i32::MAX)),

@@ -37,7 +37,9 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
     check_auto_verification(request)?;
     let requested_schema = request.schema.as_ref().map_or(&[][..], |schema| &schema.items);
     let template = verification_template(request)?;
+    let required = verified_before_update(request)?;
     Ok(PoolRecord {
+        attributes_require_verification_before_update: required,
         name: request.pool_name.clone().unwrap_or_default(),
         password_policy: Some(password_policy(request)?),
         deletion_protection: request.deletion_protection.as_deref() == Some("ACTIVE"),
@@ -135,6 +137,18 @@ fn check_auto_verification(request: &types::CreateUserPoolRequest) -> Result<(),
         ));
     }
     Ok(())
+}
+
+/// What is pending until it is verified must be verified by the pool: nobody else sends the code.
+fn verified_before_update(request: &types::CreateUserPoolRequest) -> Result<Vec<String>, ApiError> {
+    let given = request.user_attribute_update_settings.as_ref();
+    let names = given.map_or(&[][..], |given| &given.attributes_require_verification_before_update);
+    if names.iter().all(|name| request.auto_verified_attributes.contains(name)) {
+        return Ok(without_repetitions(names));
+    }
+    Err(errors::invalid_parameter(
+        "All attributes in AttributesRequireVerificationBeforeUpdate must exist in AutoVerifiedAttributes",
+    ))
 }
 
 /// A policy that is given says all: what it leaves out is not required.

@@ -51,8 +51,9 @@ impl Transaction for AdminDeleteUserAttributes<'_> {
         let user = admin_user::load(tx, self.call, &self.username).await?;
         let pool = tx.pool()?;
         tx.rely_on_config();
-        let changed = attribute_changes::apply(&pool, &user, &self.changes, tx.now_ms())?;
-        index::write_user(tx, Some(&user), &changed)?;
+        let applied = attribute_changes::apply(&pool, &user, &self.changes, tx.now_ms())?;
+        index::write_user(tx, Some(&user), &applied.user)?;
+        applied.send_codes(tx, &pool, &user)?;
         Ok(types::AdminDeleteUserAttributesResponse::default().into())
     }
 }

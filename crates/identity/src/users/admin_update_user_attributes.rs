@@ -6,8 +6,7 @@ use conclave_api::{ApiError, types};
 use super::{
     admin_user, aliases,
     attribute_changes::{self, Changes},
-    codes::{self, CodePurpose},
-    delivery, index,
+    index,
     lookup::{self, With},
 };
 use crate::{
@@ -60,16 +59,13 @@ impl Transaction for AdminUpdateUserAttributes<'_> {
         let pool = tx.pool()?;
         tx.rely_on_config();
 
-        let changed = attribute_changes::apply(&pool, &user, &self.changes, tx.now_ms())?;
-        let moved = aliases::take(tx, &pool, (&user, &changed), &values, true).await?;
-        let mut writes = vec![(Some(&user), &changed)];
+        let applied = attribute_changes::apply(&pool, &user, &self.changes, tx.now_ms())?;
+        let expected = applied.expected();
+        let moved = aliases::take(tx, &pool, (&user, &expected), &values, true).await?;
+        let mut writes = vec![(Some(&user), &applied.user)];
         writes.extend(moved.iter().map(|(owner, without)| (Some(owner), without)));
         index::write_users(tx, &writes)?;
-        for destination in delivery::of_change(&pool, &user, &changed) {
-            let purpose = CodePurpose::verify(destination.channel);
-            let code = codes::issue(tx, &changed, purpose, &destination)?;
-            tx.send(delivery::verification(&pool, &changed, &destination, &code));
-        }
+        applied.send_codes(tx, &pool, &user)?;
         Ok(types::AdminUpdateUserAttributesResponse::default().into())
     }
 }

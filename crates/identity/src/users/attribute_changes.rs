@@ -6,13 +6,16 @@
 use std::collections::BTreeMap;
 
 use conclave_api::{ApiError, types::AttributeType};
+use conclave_outbound::Channel;
 use conclave_store::records::UserRecord;
 
 use super::{
     attributes::{self, VERIFIED_FLAGS, Values},
+    codes::{self, CodePurpose},
+    delivery::{self, Destination},
     username,
 };
-use crate::{config::PoolConfig, errors, pools::schema};
+use crate::{config::PoolConfig, errors, pools::schema, tx::Tx};
 
 /// New values by name; none takes the attribute away.
 pub type Changes = BTreeMap<String, Option<String>>;
@@ -42,8 +45,69 @@ pub fn values(changes: &Changes) -> Values {
     set.collect()
 }
 
+/// What changes come to.
+pub struct Applied {
+    /// The user after the changes.
+    pub user: UserRecord,
+    /// New addresses that have to be verified before they are the user's.
+    pending: Vec<Destination>,
+}
+
+impl Applied {
+    /// The user as it would be with the pending addresses, to see whether somebody has them as names.
+    pub fn expected(&self) -> UserRecord {
+        let mut expected = self.user.clone();
+        for pending in &self.pending {
+            attributes::set(&mut expected, pending.attribute, &pending.address);
+            if let Some(flag) = attributes::verified_flag(pending.attribute) {
+                attributes::set(&mut expected, flag, "false");
+            }
+        }
+        expected
+    }
+
+    /// Sends codes to new addresses: to those that are pending, and to those that the pool verifies by
+    /// itself and that are not verified. A code that was sent to an address that is the user's no more
+    /// is void.
+    ///
+    /// # Errors
+    /// InternalErrorException when the pool's keys cannot be used.
+    pub fn send_codes(
+        &self,
+        tx: &mut Tx<'_>,
+        config: &PoolConfig,
+        old: &UserRecord,
+    ) -> Result<Vec<Destination>, ApiError> {
+        let new = &self.user;
+        let mut sent = Vec::new();
+        for channel in [Channel::Sms, Channel::Email] {
+            let attribute = delivery::attribute_of(channel);
+            let purpose = CodePurpose::verify(channel);
+            let pending = self.pending.iter().find(|pending| pending.channel == channel);
+            let changed = attributes::value(old, attribute) != attributes::value(new, attribute);
+            let due = changed
+                && delivery::is_auto_verified(config, channel)
+                && !attributes::is_verified(new, attribute);
+            let (destination, code) = if let Some(pending) = pending {
+                (pending.clone(), codes::issue_pending(tx, new, pending)?)
+            } else if let Some(destination) = delivery::to(new, channel).filter(|_| due) {
+                let code = codes::issue(tx, new, purpose, &destination)?;
+                (destination, code)
+            } else {
+                if changed {
+                    tx.delete(codes::key(&new.sub, purpose));
+                }
+                continue;
+            };
+            tx.send(delivery::verification(config, new, &destination, &code));
+            sent.push(destination);
+        }
+        Ok(sent)
+    }
+}
+
 /// The user after the changes. An address that is new counts as unverified unless the changes say
-/// otherwise.
+/// otherwise, and is pending where the pool wants it verified first.
 ///
 /// # Errors
 /// InvalidParameterException for what the pool's schema does not have, does not let change, or does
@@ -53,7 +117,7 @@ pub fn apply(
     user: &UserRecord,
     changes: &Changes,
     now_ms: i64,
-) -> Result<UserRecord, ApiError> {
+) -> Result<Applied, ApiError> {
     for name in changes.keys() {
         let attribute = schema::find(&config.record, name).ok_or_else(|| {
             errors::invalid_parameter(format!(
@@ -71,8 +135,31 @@ pub fn apply(
     attributes::check_schema(&config.record, &mut values, false)?;
     username::check_preferred(config, &values)?;
 
+    let mut pending = Vec::new();
+    for channel in [Channel::Sms, Channel::Email] {
+        let attribute = delivery::attribute_of(channel);
+        let flag = attributes::verified_flag(attribute).unwrap_or_default();
+        let is_new =
+            values.get(attribute).map(String::as_str) != attributes::value(user, attribute);
+        let vouched_for = values.get(flag).is_some_and(|verified| verified == "true");
+        if is_new
+            && !vouched_for
+            && config
+                .record
+                .attributes_require_verification_before_update
+                .iter()
+                .any(|a| a == attribute)
+            && let Some(address) = values.remove(attribute)
+        {
+            pending.push(Destination { attribute, channel, address });
+        }
+    }
+
     let mut changed = user.clone();
     for name in changes.keys() {
+        if pending.iter().any(|pending| pending.attribute == name) {
+            continue;
+        }
         match values.get(name) {
             Some(value) => attributes::set(&mut changed, name, value),
             None => attributes::remove(&mut changed, name),
@@ -90,7 +177,7 @@ pub fn apply(
         }
     }
     changed.modified_ms = now_ms;
-    Ok(changed)
+    Ok(Applied { user: changed, pending })
 }
 
 /// A flag says something of an address, and there is none.

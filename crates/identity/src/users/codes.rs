@@ -71,6 +71,10 @@ pub enum Limited {
     ConfirmForgotPassword,
     /// ChangePassword.
     ChangePassword,
+    /// GetUserAttributeVerificationCode.
+    GetUserAttributeVerificationCode,
+    /// VerifyUserAttribute.
+    VerifyUserAttribute,
 }
 
 impl Limited {
@@ -82,14 +86,19 @@ impl Limited {
             Self::ForgotPassword => 3,
             Self::ConfirmForgotPassword => 4,
             Self::ChangePassword => 5,
+            Self::GetUserAttributeVerificationCode => 6,
+            Self::VerifyUserAttribute => 7,
         }
     }
 
     /// Times in an hour. For password resets the service says 5 to 20, by risk.
     const fn max(self) -> i64 {
         match self {
-            Self::ConfirmSignUp | Self::ConfirmForgotPassword => 15,
-            Self::ResendConfirmationCode | Self::ForgotPassword | Self::ChangePassword => 5,
+            Self::ConfirmSignUp | Self::ConfirmForgotPassword | Self::VerifyUserAttribute => 15,
+            Self::ResendConfirmationCode
+            | Self::ForgotPassword
+            | Self::ChangePassword
+            | Self::GetUserAttributeVerificationCode => 5,
         }
     }
 }
@@ -104,6 +113,28 @@ pub fn issue(
     purpose: CodePurpose,
     destination: &Destination,
 ) -> Result<SecretString, ApiError> {
+    issue_for(tx, user, purpose, destination, false)
+}
+
+/// [`issue`], for an address that is the user's when it is verified and not before.
+///
+/// # Errors
+/// As [`issue`].
+pub fn issue_pending(
+    tx: &mut Tx<'_>,
+    user: &UserRecord,
+    destination: &Destination,
+) -> Result<SecretString, ApiError> {
+    issue_for(tx, user, CodePurpose::verify(destination.channel), destination, true)
+}
+
+fn issue_for(
+    tx: &mut Tx<'_>,
+    user: &UserRecord,
+    purpose: CodePurpose,
+    destination: &Destination,
+    is_pending: bool,
+) -> Result<SecretString, ApiError> {
     let config = tx.pool()?;
     let code = tx.memo().code(tx.world(), purpose.row());
     let expires_ms = tx.now_ms() + purpose.validity_ms();
@@ -113,6 +144,7 @@ pub fn issue(
         destination: destination.address.clone(),
         sent_ms: tx.now_ms(),
         expires_ms,
+        is_pending,
     };
     record.code_mac = config
         .keyring
@@ -130,7 +162,7 @@ pub fn key(sub: &str, purpose: CodePurpose) -> Vec<u8> {
 }
 
 /// Checks a code that was given against the one that was sent. It is good as long as the user still has
-/// the address that it was sent to.
+/// the address that it was sent to, or the address is pending.
 ///
 /// # Errors
 /// ExpiredCodeException when the address is another; CodeMismatchException when the code is.
@@ -141,7 +173,8 @@ pub fn check(
     record: &CodeRecord,
     given: &str,
 ) -> Result<(), ApiError> {
-    if attributes::value(user, &record.attribute) != Some(record.destination.as_str()) {
+    let present = attributes::value(user, &record.attribute);
+    if !record.is_pending && present != Some(record.destination.as_str()) {
         return Err(expired());
     }
     let fields = mac_fields(config, &user.sub, purpose, record, given);

@@ -45,20 +45,9 @@ pub fn of_sign_up(config: &PoolConfig, user: &UserRecord) -> Option<Destination>
         .find_map(|channel| to(user, channel))
 }
 
-/// Where codes go after a change of addresses: to those that the pool verifies by itself and that are
-/// new and not verified.
-pub fn of_change(config: &PoolConfig, old: &UserRecord, new: &UserRecord) -> Vec<Destination> {
-    let verified = |name: &str| config.record.auto_verified_attributes.iter().any(|v| v == name);
-    [Channel::Sms, Channel::Email]
-        .into_iter()
-        .filter(|channel| {
-            let attribute = attribute_of(*channel);
-            verified(attribute)
-                && attributes::value(old, attribute) != attributes::value(new, attribute)
-                && !attributes::is_verified(new, attribute)
-        })
-        .filter_map(|channel| to(new, channel))
-        .collect()
+/// Whether the pool sends a code to a new address of this channel by itself.
+pub fn is_auto_verified(config: &PoolConfig, channel: Channel) -> bool {
+    config.record.auto_verified_attributes.iter().any(|name| name == attribute_of(channel))
 }
 
 /// Where a message of `channel` goes; `None` when the user has no such address.
@@ -68,7 +57,8 @@ pub fn to(user: &UserRecord, channel: Channel) -> Option<Destination> {
     Some(Destination { attribute, channel, address })
 }
 
-fn attribute_of(channel: Channel) -> &'static str {
+/// The attribute that holds the address of a channel.
+pub fn attribute_of(channel: Channel) -> &'static str {
     match channel {
         Channel::Email => "email",
         Channel::Sms => "phone_number",

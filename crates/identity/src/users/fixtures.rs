@@ -248,9 +248,18 @@ impl TestPool {
         flow: &str,
         parameters: &[(&str, &str)],
     ) -> Result<types::AuthenticationResultType, ApiError> {
+        self.initiate_at(&self.client_id, flow, parameters).await
+    }
+
+    async fn initiate_at(
+        &self,
+        client_id: &str,
+        flow: &str,
+        parameters: &[(&str, &str)],
+    ) -> Result<types::AuthenticationResultType, ApiError> {
         let pairs = parameters.iter().map(|(name, value)| ((*name).into(), (*value).into()));
         let request = types::InitiateAuthRequest {
-            client_id: Some(self.client_id.clone()),
+            client_id: Some(client_id.to_owned()),
             auth_flow: Some(flow.to_owned()),
             auth_parameters: pairs.collect(),
             ..Default::default()
@@ -264,6 +273,13 @@ impl TestPool {
     pub async fn token(&self, username: &str) -> String {
         let tokens = self.sign_in(username, PASSWORD).await.expect("signs in");
         tokens.access_token.expect("an access token")
+    }
+
+    /// The same through another client.
+    pub async fn token_at(&self, client_id: &str, username: &str) -> String {
+        let parameters = [("USERNAME", username), ("PASSWORD", PASSWORD)];
+        let tokens = self.initiate_at(client_id, "USER_PASSWORD_AUTH", &parameters).await;
+        tokens.expect("signs in").access_token.expect("an access token")
     }
 
     pub async fn user(&self, username: &str) -> Result<types::AdminGetUserResponse, ApiError> {
