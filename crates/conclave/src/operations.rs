@@ -9,7 +9,7 @@ use conclave_gateway::{
 };
 use conclave_identity::{
     call::{Call, CallPrincipal},
-    clients, groups, pools, users,
+    clients, groups, identity_providers, pools, resource_servers, users,
     world::World,
 };
 
@@ -57,6 +57,17 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AddUserPoolClientSecret => clients::add_user_pool_client_secret,
         DeleteUserPoolClientSecret => clients::delete_user_pool_client_secret,
         ListUserPoolClientSecrets => clients::list_user_pool_client_secrets,
+        CreateResourceServer => resource_servers::create_resource_server,
+        DescribeResourceServer => resource_servers::describe_resource_server,
+        UpdateResourceServer => resource_servers::update_resource_server,
+        DeleteResourceServer => resource_servers::delete_resource_server,
+        ListResourceServers => resource_servers::list_resource_servers,
+        CreateIdentityProvider => identity_providers::create_identity_provider,
+        DescribeIdentityProvider => identity_providers::describe_identity_provider,
+        UpdateIdentityProvider => identity_providers::update_identity_provider,
+        DeleteIdentityProvider => identity_providers::delete_identity_provider,
+        ListIdentityProviders => identity_providers::list_identity_providers,
+        GetIdentityProviderByIdentifier => identity_providers::get_identity_provider_by_identifier,
         SignUp => users::sign_up,
         ConfirmSignUp => users::confirm_sign_up,
         ResendConfirmationCode => users::resend_confirmation_code,

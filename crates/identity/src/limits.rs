@@ -8,10 +8,19 @@ pub struct Limits {
     pub custom_attributes_per_pool: usize,
     /// Secrets of one app client that are accepted at a time.
     pub secrets_per_client: usize,
+    /// Resource servers of one pool.
+    pub resource_servers_per_pool: i64,
+    /// Identity providers of one pool.
+    pub identity_providers_per_pool: i64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { custom_attributes_per_pool: 50, secrets_per_client: 2 }
+        Self {
+            custom_attributes_per_pool: 50,
+            secrets_per_client: 2,
+            resource_servers_per_pool: 25,
+            identity_providers_per_pool: 300,
+        }
     }
 }

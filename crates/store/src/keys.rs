@@ -140,6 +140,18 @@ pub enum Tag {
     Cluster = 0x35,
     /// How many pools an account has: a counter.
     AccountPoolCount = 0x36,
+    /// Resource servers of a pool by identifier: `ResourceServerRecord`.
+    ResourceServer = 0x40,
+    /// How many resource servers the pool has: a counter.
+    ResourceServerCount = 0x41,
+    /// Identity providers of a pool by name: `IdentityProviderRecord`.
+    IdentityProvider = 0x42,
+    /// How a pool reaches an identity provider, by name: `ProviderDetailsRecord`.
+    ProviderDetails = 0x43,
+    /// Identifiers of identity providers: the provider's name.
+    ProviderIdentifier = 0x44,
+    /// How many identity providers the pool has: a counter.
+    IdentityProviderCount = 0x45,
 }
 
 /// What lives under a user.
@@ -409,6 +421,46 @@ pub fn cluster() -> Vec<u8> {
 /// The counter of an account's pools.
 pub fn account_pool_count(account_id: &str) -> Vec<u8> {
     tagged(Tag::AccountPoolCount, &[account_id.as_bytes()])
+}
+
+/// `ResourceServerRecord` of an identifier.
+pub fn resource_server(identifier: &str) -> Vec<u8> {
+    tagged(Tag::ResourceServer, &[identifier.as_bytes()])
+}
+
+/// The prefix of every [`resource_server`].
+pub fn resource_servers() -> Vec<u8> {
+    vec![Tag::ResourceServer as u8]
+}
+
+/// The counter of the pool's resource servers.
+pub fn resource_server_count() -> Vec<u8> {
+    vec![Tag::ResourceServerCount as u8]
+}
+
+/// `IdentityProviderRecord` of a name.
+pub fn identity_provider(name: &str) -> Vec<u8> {
+    tagged(Tag::IdentityProvider, &[name.as_bytes()])
+}
+
+/// The prefix of every [`identity_provider`].
+pub fn identity_providers() -> Vec<u8> {
+    vec![Tag::IdentityProvider as u8]
+}
+
+/// `ProviderDetailsRecord` of an identity provider.
+pub fn provider_details(name: &str) -> Vec<u8> {
+    tagged(Tag::ProviderDetails, &[name.as_bytes()])
+}
+
+/// The name of the identity provider that has an identifier.
+pub fn provider_identifier(identifier: &str) -> Vec<u8> {
+    tagged(Tag::ProviderIdentifier, &[identifier.as_bytes()])
+}
+
+/// The counter of the pool's identity providers.
+pub fn identity_provider_count() -> Vec<u8> {
+    vec![Tag::IdentityProviderCount as u8]
 }
 
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {

@@ -17,6 +17,9 @@ OPERATIONS = [
     "DeleteUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
     "UpdateUserPool", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
+    "CreateResourceServer", "DescribeResourceServer", "UpdateResourceServer", "DeleteResourceServer", "ListResourceServers",
+    "CreateIdentityProvider", "DescribeIdentityProvider", "UpdateIdentityProvider", "DeleteIdentityProvider",
+    "ListIdentityProviders", "GetIdentityProviderByIdentifier",
     "UpdateUserPoolClient", "AddUserPoolClientSecret", "DeleteUserPoolClientSecret", "ListUserPoolClientSecrets",
 ]  # fmt: skip
 
@@ -35,6 +38,9 @@ MISMATCH = {
     r".*\{####\}.*": "no place for the code",
     r"[\x21\x23-\x5B\x5D-\x7E]+": "with space",
     r"[\w+=/]+": "with space",
+    r"[\x21\x23-\x2E\x30-\x5B\x5D-\x7E]+": "with/slash",
+    rf"[^_\p{{Z}}][{_ANY_TEXT}][^_\p{{Z}}]+": "_begins",
+    r"[\w\s+=.@-]+": "semi;colon",
     r"[\w\s+=,.@-]+": "semi;colon",
     rf"[{_ANY_TEXT}\s*]*\{{####\}}[{_ANY_TEXT}\s*]*": "no place for the code",
     rf"[{_ANY_TEXT}\s*]*\{{##[{_ANY_TEXT}\s*]*##\}}[{_ANY_TEXT}\s*]*": "no place for the link",

@@ -10,7 +10,7 @@ use conclave_crypto::{ids, secret::SecretString};
 use conclave_store::{DIRECTORY_SCOPE, keys, records::ClientRecord};
 use prost::Message;
 
-use super::{describe, secrets, settings};
+use super::{describe, references::References, secrets, settings};
 use crate::{
     call::Call,
     pool_access::owned_pool,
@@ -67,9 +67,11 @@ impl Transaction for Check<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
         let count = keys::client_count();
-        tx.load(Query::new().get(count.clone())).await?;
+        let references = References::of_new(self.input);
+        references.load(tx, Query::new().get(count.clone())).await?;
         let pool = owned_pool(tx, self.call)?;
         settings::new_client(&pool.record, self.input)?;
+        references.check(tx, pool.id())?;
         let count = tx.get_bytes(&count).and_then(|count| count[..].try_into().ok());
         if count.map_or(0, i64::from_be_bytes) >= tx.world().settings.clients_per_pool_max {
             return Err(too_many_clients().into());
@@ -118,10 +120,12 @@ impl Transaction for Make<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<ClientRecord> {
-        tx.load(Query::new()).await?;
+        let references = References::of_new(self.input);
+        references.load(tx, Query::new()).await?;
         let world = tx.world();
         let pool = owned_pool(tx, self.call)?;
         let mut record = settings::new_client(&pool.record, self.input)?;
+        references.check(tx, pool.id())?;
         record.client_id = self.client_id.to_owned();
         record.created_ms = tx.now_ms();
         record.modified_ms = tx.now_ms();

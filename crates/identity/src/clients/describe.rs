@@ -31,7 +31,12 @@ pub fn describe(
         write_attributes: client.write_attributes.clone(),
         explicit_auth_flows: client.explicit_auth_flows.clone(),
         supported_identity_providers: client.supported_identity_providers.clone(),
-        allowed_oauth_flows_user_pool_client: Some(false),
+        callback_urls: client.callback_urls.clone(),
+        logout_urls: client.logout_urls.clone(),
+        default_redirect_uri: client.default_redirect_uri.clone(),
+        allowed_oauth_flows: client.allowed_oauth_flows.clone(),
+        allowed_oauth_scopes: client.allowed_oauth_scopes.clone(),
+        allowed_oauth_flows_user_pool_client: Some(client.allowed_oauth_flows_user_pool_client),
         prevent_user_existence_errors: client.prevent_user_existence_errors.clone(),
         enable_token_revocation: Some(client.enable_token_revocation),
         enable_propagate_additional_user_context_data: Some(

@@ -9,6 +9,8 @@ mod describe;
 mod describe_user_pool_client;
 mod list_user_pool_client_secrets;
 mod list_user_pool_clients;
+mod oauth;
+mod references;
 mod secrets;
 mod settings;
 mod update_user_pool_client;

@@ -1,13 +1,13 @@
 //! From a request's settings to a client's record: Cognito's defaults, and its rules between members and
 //! with the pool. Limits of single members are checked before, and members whose effect is not built
-//! are refused before (`proto/model/refusals.toml`).
+//! are refused before (`proto/model/refusals.toml`). What it names in the pool is checked in `references.rs`.
 //!
 //! Sources: API reference, `CreateUserPoolClient` and `UpdateUserPoolClient`; texts are Cognito's.
 
 use conclave_api::{ApiError, types};
 use conclave_store::records::{ClientRecord, PoolRecord};
 
-use super::validity;
+use super::{oauth, validity};
 use crate::{errors, pools::schema};
 
 /// API reference, `CreateUserPoolClient`: AuthSessionValidity.
@@ -89,7 +89,7 @@ fn settings(
             "Client Secret is required to set EnablePropagateAdditionalUserContextData as true",
         ));
     }
-    check_providers(pool, &request.supported_identity_providers)?;
+    oauth::check(request, has_secret)?;
     check_read_attributes(pool, &request.read_attributes, doing)?;
     check_write_attributes(pool, &request.write_attributes, doing)?;
     let units = request.token_validity_units.as_ref();
@@ -113,21 +113,18 @@ fn settings(
         auth_session_validity_minutes: number(request.auth_session_validity)
             .unwrap_or(AUTH_SESSION_VALIDITY_MINUTES),
         supported_identity_providers: request.supported_identity_providers.clone(),
+        callback_urls: without_repetitions(&request.callback_urls),
+        logout_urls: without_repetitions(&request.logout_urls),
+        default_redirect_uri: request.default_redirect_uri.clone(),
+        allowed_oauth_flows: without_repetitions(&request.allowed_oauth_flows),
+        allowed_oauth_scopes: without_repetitions(&request.allowed_oauth_scopes),
+        allowed_oauth_flows_user_pool_client: request
+            .allowed_oauth_flows_user_pool_client
+            .unwrap_or(false),
         ..Default::default()
     };
     validity::check(&record)?;
     Ok(record)
-}
-
-/// No pool has other providers in this version.
-fn check_providers(pool: &PoolRecord, providers: &[String]) -> Result<(), ApiError> {
-    match providers.iter().find(|provider| *provider != "COGNITO") {
-        None => Ok(()),
-        Some(provider) => Err(errors::invalid_parameter(format!(
-            "The provider {provider} does not exist for User Pool {}.",
-            pool.pool_id
-        ))),
-    }
 }
 
 fn check_read_attributes(pool: &PoolRecord, names: &[String], doing: &str) -> Result<(), ApiError> {
@@ -169,14 +166,19 @@ fn auth_flows(given: &[String]) -> Result<Vec<String>, ApiError> {
             "Auth flow name with prefix 'ALLOW' cannot be used with legacy auth flow names.",
         ));
     }
-    let mut flows: Vec<String> = Vec::with_capacity(given.len());
-    for flow in given {
-        if !flows.contains(flow) {
-            flows.push(flow.clone());
-        }
-    }
+    let mut flows = without_repetitions(given);
     flows.sort_by_key(|flow| hash_set_bucket(flow));
     Ok(flows)
+}
+
+fn without_repetitions(given: &[String]) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::with_capacity(given.len());
+    for text in given {
+        if !kept.contains(text) {
+            kept.push(text.clone());
+        }
+    }
+    kept
 }
 
 /// The place of a name in a Java `HashSet` of at most twelve: Cognito answers the flows in the order of

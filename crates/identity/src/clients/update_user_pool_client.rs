@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 use conclave_store::keys;
 
-use super::{client_not_found, describe, settings};
+use super::{client_not_found, describe, references::References, settings};
 use crate::{
     call::Call,
     pool_access::owned_pool,
@@ -43,11 +43,13 @@ impl Transaction for Update<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let client_id = self.input.client_id.as_deref().unwrap_or_default();
-        tx.load(Query::new().client(client_id)).await?;
+        let references = References::of_update(self.input);
+        references.load(tx, Query::new().client(client_id)).await?;
         let pool = owned_pool(tx, self.call)?;
         let client = tx.client().ok_or_else(client_not_found)?;
         let mut record =
             settings::updated_client(&pool.record, &client.record, self.input.clone())?;
+        references.check(tx, pool.id())?;
         record.modified_ms = tx.now_ms();
         tx.put(keys::client(client_id), &record);
         tx.bump_epoch();
