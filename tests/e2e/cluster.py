@@ -95,8 +95,10 @@ def issue(directory, node_id, name, cluster_id=CLUSTER_ID):
 class Node(Server):
     """One node: its configuration, its data, its process."""
 
-    def __init__(self, directory, number, ports, members, tls, kek, cluster_id=CLUSTER_ID):
+    def __init__(self, directory, number, ports, members, tls, kek, cluster_id=CLUSTER_ID, settings=""):
+        """`settings` are lines of TOML, beside the others that belong to no table."""
         super().__init__(directory)
+        self.settings = settings
         self.number = number
         public, internal, management = ports
         self.authority = f"127.0.0.1:{public}"
@@ -123,6 +125,7 @@ data_dir = {quoted(self.data)}
 pool_groups = {POOL_GROUPS}
 public_url = "http://login.test"
 members = [{members}]
+{self.settings}
 
 [listen]
 public = {quoted(self.authority)}
@@ -188,8 +191,10 @@ key = {quoted(self.tls["key"])}
 class Cluster:
     """Nodes of one cluster, an account in it, and boto3 clients of each gateway."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, settings="", public_authority=None):
+        """`settings` go into every node's file; with `public_authority`, they put TLS on the public ports."""
         self.directory = pathlib.Path(directory)
+        self.public_authority = public_authority
         self.pki = self.directory / "pki"
         make_authority(self.pki)
         self.kek = self.directory / "kek"
@@ -204,9 +209,13 @@ class Cluster:
                 internal,
                 issue(self.pki, n, f"node-{n}"),
                 self.kek,
+                settings=settings,
             )
             for i, n in enumerate(NODES)
         ]
+        if public_authority is not None:
+            for node in self.nodes:
+                node.endpoint = f"https://{node.authority}"
         self._clients = {}
 
     def __enter__(self):
@@ -282,6 +291,7 @@ class Cluster:
                 aws_access_key_id=credentials[0],
                 aws_secret_access_key=credentials[1],
                 config=config,
+                verify=str(self.public_authority) if self.public_authority else None,
             )
         return self._clients[key]
 

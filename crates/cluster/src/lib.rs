@@ -10,5 +10,4 @@ mod location;
 mod routing;
 mod trace_context;
 
-pub use channels::TlsFiles;
 pub use routing::{RoutingLimits, RoutingOptions, RoutingStore};

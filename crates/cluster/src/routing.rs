@@ -16,6 +16,7 @@ use conclave_store::{
     DIRECTORY_GROUP, DIRECTORY_SCOPE, Placement, Store, StoreError, limits,
     proto::{self, refused::Reason, shard_server::Shard},
 };
+use conclave_tls::Mutual;
 use parking_lot::Mutex;
 use tokio::{
     sync::OnceCell,
@@ -25,7 +26,7 @@ use tonic::{Code, Request, Status};
 use tracing::{Instrument as _, field::Empty};
 
 use crate::{
-    channels::{Channels, TlsFiles},
+    channels::Channels,
     location::{Locations, question},
     trace_context,
 };
@@ -70,7 +71,7 @@ pub struct RoutingOptions {
     /// `host:port` of the internal ports of shard nodes. One that answers is enough.
     pub seeds: Vec<String>,
     /// Mutual TLS; without it, only this machine is spoken to.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Arc<Mutual>>,
     /// Groups of the cluster, the directory among them.
     pub groups: u32,
     /// Which group a scope's name tells.
@@ -127,12 +128,12 @@ const NAMED_MAX: usize = 64;
 
 impl RoutingStore {
     /// # Errors
-    /// There is no node to ask, or a certificate file cannot be read.
+    /// There is no node to ask.
     pub fn new(options: RoutingOptions) -> io::Result<Self> {
         if options.seeds.is_empty() && options.local.is_none() {
             return Err(io::Error::other("neither a seed nor a shard in this process"));
         }
-        let channels = Channels::new(options.tls.as_ref())?;
+        let channels = Channels::new(options.tls.clone());
         Ok(Self {
             options,
             channels,

@@ -35,7 +35,12 @@ pub struct ServeConfig {
     /// The key-encryption key.
     pub kek: Kek,
     /// Certificates of the internal port.
-    pub internal_tls: Option<Tls>,
+    pub internal_tls: Option<InternalTls>,
+    /// The certificate of the public port; without it, TLS ends before it.
+    pub public_tls: Option<PublicTls>,
+    /// How often the files of all certificates are looked at, in seconds. SIGHUP does it at once.
+    #[serde(default = "default_certificate_check_s")]
+    pub certificate_check_s: u64,
 }
 
 /// A node, as others reach it.
@@ -76,16 +81,30 @@ pub struct Kek {
     pub previous_files: Vec<PathBuf>,
 }
 
-/// Certificates, in PEM.
+/// Certificates of the internal port, in PEM.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// The authority that all nodes' certificates are of.
+pub struct InternalTls {
+    /// The authorities that all nodes' certificates are of: one, or two while it is replaced.
     pub ca: PathBuf,
     /// This node's certificate.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// The certificate of the public port, in PEM.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicTls {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+fn default_certificate_check_s() -> u64 {
+    10
 }
 
 fn default_pool_groups() -> u32 {
@@ -120,6 +139,10 @@ impl ServeConfig {
         ensure!(self.node_id != 0, "node_id is 0");
         ensure!((1..=62).contains(&self.pool_groups), "pool_groups is not between 1 and 62");
         ensure!(!self.members.is_empty(), "members is empty");
+        ensure!(
+            (1..=3_600).contains(&self.certificate_check_s),
+            "certificate_check_s is not between 1 and 3600"
+        );
         check_public_url(&self.public_url).context("public_url")
     }
 }

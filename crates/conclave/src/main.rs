@@ -6,11 +6,13 @@
 mod adapters;
 mod admin;
 mod auth_metrics;
+mod certificates;
 mod cli;
 mod clock;
 mod compose;
 mod config;
 mod dev;
+mod dev_certificate;
 mod metrics;
 mod node;
 mod operations;
@@ -27,7 +29,10 @@ use anyhow::Result;
 use clap::Parser;
 use conclave_store::Clock;
 
-use crate::cli::{Cli, Command, PkiCommand};
+use crate::{
+    cli::{Cli, Command, PkiCommand},
+    pki::Role,
+};
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -69,8 +74,9 @@ fn pki(command: PkiCommand) -> Result<()> {
     let now_ms = clock::SystemClock::start().now_ms();
     match command {
         PkiCommand::Init { dir, cluster_id } => pki::init(&dir, &cluster_id, now_ms),
-        PkiCommand::Issue { dir, cluster_id, node_id, name, hosts } => {
-            let role = if node_id == 0 { "gateway" } else { "node" };
+        PkiCommand::Issue { dir, cluster_id, role, node_id, name, hosts } => {
+            // before there were roles, 0 was how to say gateway
+            let role = role.unwrap_or(if node_id == 0 { Role::Gateway } else { Role::Node });
             let subject = pki::Subject { cluster_id: &cluster_id, role, node_id, hosts: &hosts };
             pki::issue(&dir, &name, &subject, now_ms)
         }

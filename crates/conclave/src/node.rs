@@ -11,6 +11,7 @@ use conclave_gateway::{
     server,
 };
 use conclave_shard::GroupHost;
+use conclave_tls::Public;
 use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinHandle};
 
 /// Ready when every group of this node has recovered and knows a leader.
@@ -94,9 +95,11 @@ impl Signals {
     }
 }
 
-/// Serves the public port until `stop` is sent, then lets requests finish.
+/// Serves the public port, with TLS where there is a certificate, until `stopping` turns true, then lets requests
+/// finish.
 pub fn serve_public(
     listener: TcpListener,
+    certificate: Option<Arc<Public>>,
     gateway: Gateway,
     metrics: Metrics,
     mut stopping: watch::Receiver<bool>,
@@ -105,9 +108,9 @@ pub fn serve_public(
         let until = async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
+        let tls = certificate.map(|certificate| certificate as Arc<dyn server::TlsAcceptor>);
         let drained =
-            server::serve(listener, None, gateway, server::Options::default(), metrics, until)
-                .await;
+            server::serve(listener, tls, gateway, server::Options::default(), metrics, until).await;
         if drained.cut > 0 {
             tracing::warn!(connections = drained.cut, "requests did not end in time");
         }

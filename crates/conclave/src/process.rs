@@ -11,6 +11,7 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     adapters::ProcessReadiness,
+    certificates::Certificates,
     clock::SystemClock,
     compose::{self, Parts},
     metrics,
@@ -34,6 +35,8 @@ pub struct Process {
     pub host: Arc<GroupHost>,
     /// Ports.
     pub ports: Ports,
+    /// Their certificates.
+    pub certificates: Certificates,
     /// Where messages can be read, in `dev`.
     pub inbox: Option<Arc<DevInbox>>,
     /// How long the groups may take until they know a leader.
@@ -54,6 +57,8 @@ impl Process {
             option_env!("CONCLAVE_COMMIT").unwrap_or("unknown"),
         );
         metrics::register_groups(&metrics, &self.host);
+        metrics::register_certificates(&metrics, self.certificates.sources());
+        let _watching = self.certificates.watch()?;
         let (stop, stopping) = watch::channel(false);
         let (opening, open) = watch::channel(false);
         let readiness = Arc::new(ProcessReadiness {
@@ -79,7 +84,8 @@ impl Process {
         };
         if let Some((world, ready)) = opened {
             let gateway = compose::gateway(&world, &self.clock, &metrics, readiness, self.inbox)?;
-            let serving = node::serve_public(self.ports.public, gateway, metrics, stopping);
+            let public = self.certificates.public;
+            let serving = node::serve_public(self.ports.public, public, gateway, metrics, stopping);
             opening.send_replace(true);
             output::line(&ready)?;
             if let Stop::Fatal(reason) = signals.wait(&mut fatal).await {

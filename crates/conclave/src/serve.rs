@@ -11,13 +11,15 @@ use conclave_crypto::{
 };
 use conclave_identity::{directory::NewCluster, world::World};
 use conclave_outbound::{Message, Messenger, SendError};
-use conclave_shard::{GroupHost, GroupHostOptions, Limits, Listen, Member, Timing, TlsFiles};
+use conclave_shard::{GroupHost, GroupHostOptions, Limits, Listen, Member, Timing};
 use conclave_store::Store;
+use conclave_tls::Mutual;
 
 use crate::{
+    certificates::{self, Certificates},
     clock::SystemClock,
     compose::{self, Parts},
-    config::{ServeConfig, Tls},
+    config::ServeConfig,
     node,
     placement::HintPlacement,
     process::{Ports, Process},
@@ -36,11 +38,14 @@ pub async fn run(path: &Path) -> Result<()> {
     };
     let public = ports.public.local_addr()?;
     let placement = Arc::new(HintPlacement::default());
-    let host = GroupHost::start(host_options(&config), clock.clone(), placement.clone()).await?;
-    let host = Arc::new(host);
-    let store = route(&config, &placement, Some(&host))?;
+    let certificates = load_certificates(&config)?;
+    let internal = certificates.internal.as_ref();
+    let options = host_options(&config, internal);
+    let host = Arc::new(GroupHost::start(options, clock.clone(), placement.clone()).await?);
+    let store = route(&config, &placement, internal, Some(&host))?;
     let parts = parts(&config, store, placement)?;
-    let process = Process { clock, host, ports, inbox: None, ready_within: READY_WITHIN };
+    let ready_within = READY_WITHIN;
+    let process = Process { clock, host, ports, certificates, inbox: None, ready_within };
     process
         .run(parts, async |_| {
             Ok(format!(
@@ -55,11 +60,20 @@ pub async fn run(path: &Path) -> Result<()> {
 pub async fn connect(path: &Path) -> Result<Arc<World>> {
     let config = ServeConfig::read(path)?;
     let placement = Arc::new(HintPlacement::default());
-    let store = route(&config, &placement, None)?;
+    let internal = config.internal_tls.as_ref().map(certificates::internal).transpose()?;
+    let store = route(&config, &placement, internal.as_ref(), None)?;
     compose::world(&parts(&config, store, placement)?).await
 }
 
-fn host_options(config: &ServeConfig) -> GroupHostOptions {
+fn load_certificates(config: &ServeConfig) -> Result<Certificates> {
+    Ok(Certificates {
+        internal: config.internal_tls.as_ref().map(certificates::internal).transpose()?,
+        public: config.public_tls.as_ref().map(certificates::public).transpose()?,
+        check_interval: Duration::from_secs(config.certificate_check_s),
+    })
+}
+
+fn host_options(config: &ServeConfig, internal: Option<&Arc<Mutual>>) -> GroupHostOptions {
     GroupHostOptions {
         cluster_id: config.cluster_id.clone(),
         node_id: config.node_id,
@@ -71,46 +85,29 @@ fn host_options(config: &ServeConfig) -> GroupHostOptions {
             .map(|member| Member { node_id: member.node_id, address: member.address.clone() })
             .collect(),
         listen: Some(Listen::Address(config.listen.internal)),
-        tls: config.internal_tls.as_ref().map(tls_files),
+        tls: internal.cloned(),
         incarnation: entropy::bytes(&SystemEntropy),
         limits: Limits::default(),
         timing: Timing::default(),
     }
 }
 
-fn tls_files(tls: &Tls) -> TlsFiles {
-    TlsFiles {
-        ca: tls.ca.clone(),
-        certificate: tls.certificate.clone(),
-        key: tls.key.clone(),
-        server_name: None,
-    }
-}
-
 fn route(
     config: &ServeConfig,
     placement: &Arc<HintPlacement>,
+    internal: Option<&Arc<Mutual>>,
     host: Option<&Arc<GroupHost>>,
 ) -> Result<Arc<dyn Store>> {
     let options = RoutingOptions {
         cluster_id: config.cluster_id.clone(),
         seeds: config.members.iter().map(|member| member.address.clone()).collect(),
-        tls: config.internal_tls.as_ref().map(client_tls),
+        tls: internal.cloned(),
         groups: config.pool_groups + 1,
         placement: placement.clone(),
         local: host.map(|host| host.shard()),
         limits: RoutingLimits::default(),
     };
     Ok(Arc::new(RoutingStore::new(options)?))
-}
-
-fn client_tls(tls: &Tls) -> conclave_cluster::TlsFiles {
-    conclave_cluster::TlsFiles {
-        ca: tls.ca.clone(),
-        certificate: tls.certificate.clone(),
-        key: tls.key.clone(),
-        server_name: None,
-    }
 }
 
 fn parts(

@@ -13,6 +13,7 @@ use conclave_store::{
     Clock, Placement, Store,
     proto::shard_server::{Shard, ShardServer},
 };
+use conclave_tls::Mutual;
 use openraft::{BasicNode, Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::{
@@ -21,10 +22,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
-use tonic::{
-    service::interceptor::InterceptedService,
-    transport::{Server, server::TcpIncoming},
-};
+use tonic::{service::interceptor::InterceptedService, transport::Server};
 
 pub use crate::retention::Retention;
 use crate::{
@@ -38,7 +36,7 @@ use crate::{
     state_db::{SharedMemory, sync_dir},
     status::HostStatus,
     sweeper,
-    transport::{CheckPeer, GroupDirectory, Peers, RaftService, ReplicaHandles, Tls, TlsFiles},
+    transport::{CheckPeer, GroupDirectory, Peers, RaftService, ReplicaHandles},
 };
 
 /// One voter of the cluster as it is first made.
@@ -136,7 +134,7 @@ pub struct GroupHostOptions {
     /// The internal port; `None` on a node that is alone.
     pub listen: Option<Listen>,
     /// Mutual TLS on the internal port; without it, only this machine is spoken to.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Arc<Mutual>>,
     /// Fresh random bytes. Used when the data directory is new: they tell it from one that is lost.
     pub incarnation: [u8; 16],
     /// See there.
@@ -493,7 +491,7 @@ async fn start_groups(
     clients: tokio::runtime::Handle,
 ) -> Result<(Arc<HostInner>, Option<JoinHandle<()>>, Option<SocketAddr>), StartError> {
     let config = Arc::new(options.raft_config()?);
-    let tls = options.tls.as_ref().map(Tls::load).transpose()?;
+    let tls = options.tls.clone();
     let identity = identity::open(
         &options.data_dir,
         &options.cluster_id,
@@ -625,7 +623,7 @@ fn bind(listen: Listen, tls: bool) -> Result<TcpListener, StartError> {
 
 async fn serve(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<Arc<Mutual>>,
     raft: crate::proto::raft_transport_server::RaftTransportServer<RaftService<HostInner>>,
     shard: ShardService,
     shared: Arc<Shared>,
@@ -634,20 +632,17 @@ async fn serve(
     const MESSAGE_BYTES_MAX: usize = 8 << 20;
     let served = async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let check = CheckPeer::new(&shared.cluster_id, tls.is_some());
+        let incoming = conclave_tls::incoming(listener, tls, conclave_tls::Limits::default());
         let mut server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(2)))
             .http2_keepalive_timeout(Some(Duration::from_secs(4)))
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20)
             .max_concurrent_streams(4_096);
-        if let Some(tls) = &tls {
-            server = server.tls_config(tls.server()).map_err(io::Error::other)?;
-        }
         let shard = ShardServer::new(shard)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let check = CheckPeer::new(&shared.cluster_id, tls.is_some());
         server
             .add_service(InterceptedService::new(raft, check.clone()))
             .add_service(InterceptedService::new(shard, check))

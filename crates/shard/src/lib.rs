@@ -49,7 +49,6 @@ pub use host::{
     Timing,
 };
 pub use status::{COMMIT_BUCKETS_MS, GroupStatus, HostStatus};
-pub use transport::TlsFiles;
 
 mod redacted {
     //! `Debug` of messages that hold values: sizes, never bytes.

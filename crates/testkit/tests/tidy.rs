@@ -12,7 +12,7 @@ use serde_json::Value;
 const ARROWS: &[(&str, &[&str])] = &[
     ("api", &[]),
     ("bench", &["crypto"]),
-    ("cluster", &["store"]),
+    ("cluster", &["store", "tls"]),
     (
         "conclave",
         &[
@@ -25,19 +25,31 @@ const ARROWS: &[(&str, &[&str])] = &[
             "outbound",
             "shard",
             "store",
+            "tls",
         ],
     ),
     ("crypto", &[]),
     ("federation", &["crypto", "store"]),
-    ("gateway", &["api", "crypto", "federation", "identity", "outbound", "store"]),
+    ("gateway", &["api", "crypto", "federation", "identity", "outbound", "store", "tls"]),
     ("identity", &["api", "crypto", "outbound", "store"]),
     ("outbound", &[]),
-    ("shard", &["store"]),
+    ("shard", &["store", "tls"]),
     ("store", &[]),
     (
         "testkit",
-        &["api", "cluster", "crypto", "federation", "gateway", "identity", "outbound", "store"],
+        &[
+            "api",
+            "cluster",
+            "crypto",
+            "federation",
+            "gateway",
+            "identity",
+            "outbound",
+            "store",
+            "tls",
+        ],
     ),
+    ("tls", &[]),
 ];
 
 /// Libraries that only the named crates may depend on.
@@ -46,6 +58,9 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("rocksdb", &["shard"]),
     ("aws-lc-sys", &["crypto"]),
     ("argon2", &["crypto"]),
+    ("rustls", &["tls"]),
+    ("tokio-rustls", &["tls"]),
+    ("x509-parser", &["tls"]),
     ("axum", &["conclave", "gateway"]),
     ("clap", &["bench", "conclave"]),
     ("anyhow", &["bench", "conclave", "testkit"]),

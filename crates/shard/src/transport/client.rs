@@ -12,6 +12,7 @@ use std::{
 };
 
 use conclave_store::Clock;
+use conclave_tls::Mutual;
 use futures::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
@@ -33,13 +34,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Response, Status,
-    metadata::MetadataMap,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Response, Status, metadata::MetadataMap, transport::Channel};
 
-use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX, Tls, is_loopback};
+use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX};
 use crate::{
     clock_skew::ClockSkew,
     identity::Incarnations,
@@ -56,10 +53,6 @@ const APPEND_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a stream of appends looks whether it makes progress.
 const APPEND_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_millis(1_000);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A connection whose peer says nothing for the sum of both is given up.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 type RpcError = RPCError<Types>;
 
@@ -76,7 +69,7 @@ enum Kind {
 pub(crate) struct Peers {
     cluster_id: String,
     node_id: u64,
-    tls: Option<Tls>,
+    tls: Option<Arc<Mutual>>,
     incarnations: Arc<Incarnations>,
     clock: Arc<dyn Clock>,
     pub(crate) clock_skew: ClockSkew,
@@ -89,7 +82,7 @@ impl Peers {
     pub(crate) fn new(
         cluster_id: String,
         node_id: u64,
-        tls: Option<Tls>,
+        tls: Option<Arc<Mutual>>,
         incarnations: Arc<Incarnations>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
@@ -113,29 +106,9 @@ impl Peers {
         {
             return Ok(channel.clone());
         }
-        let channel = self.connect_lazily(address)?;
+        let channel = conclave_tls::channel(address, self.tls.as_ref(), Some(target))?;
         channels.insert((target, kind), (address.to_owned(), channel.clone()));
         Ok(channel)
-    }
-
-    fn connect_lazily(&self, address: &str) -> io::Result<Channel> {
-        if self.tls.is_none() && !is_loopback(address) {
-            return Err(io::Error::other(format!("plain text to {address}: only to this machine")));
-        }
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-            .map_err(io::Error::other)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(8 << 20);
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config(tls.client()).map_err(io::Error::other)?;
-        }
-        Ok(endpoint.connect_lazy())
     }
 
     fn header(&self, group: u32, target: u64) -> proto::Header {

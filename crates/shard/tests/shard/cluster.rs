@@ -3,8 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_cluster::RoutingLimits;
-use conclave_shard::{GroupHost, Limits, Listen, MembershipError, StartError, TlsFiles};
+use conclave_shard::{GroupHost, Limits, Listen, MembershipError, StartError};
 use conclave_store::StoreError;
+use conclave_tls::MutualFiles;
 
 use crate::support::*;
 
@@ -269,7 +270,7 @@ async fn a_node_whose_clock_is_off_does_not_lead_and_is_not_ready() {
 
 /// The certificates of a cluster, in a directory: those of a gateway, and beside it those of three nodes
 /// and of a gateway of another cluster.
-fn certificates(dir: &std::path::Path) -> TlsFiles {
+fn certificates(dir: &std::path::Path) -> MutualFiles {
     let ca_key = rcgen::KeyPair::generate().expect("a key");
     let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -298,7 +299,7 @@ fn certificates(dir: &std::path::Path) -> TlsFiles {
     issue("foreign", "another-cluster", "gateway", 0);
     let (certificate, key) = issue("gateway", CLUSTER, "gateway", 0);
     let server_name = Some("node.conclave".to_owned());
-    TlsFiles { ca: write("ca.pem", ca_certificate.pem()), certificate, key, server_name }
+    MutualFiles { ca: write("ca.pem", ca_certificate.pem()), certificate, key, server_name }
 }
 
 /// The issuer is trusted, but the certificate is not of this cluster.
@@ -309,7 +310,7 @@ async fn a_certificate_of_another_cluster_of_the_same_issuer_is_refused() {
     let mut cluster = Cluster::start_all(Limits::default(), Some(ours.clone())).await;
     let clock = cluster.clock.clone();
     committed(&cluster.store(), root(POOL, &clock)).await;
-    cluster.tls = Some(TlsFiles {
+    cluster.tls = Some(MutualFiles {
         certificate: dir.path().join("foreign.pem"),
         key: dir.path().join("foreign.key"),
         ..ours

@@ -11,13 +11,12 @@ use std::{
 };
 
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
-use conclave_shard::{
-    GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Timing, TlsFiles,
-};
+use conclave_shard::{GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Timing};
 use conclave_store::{
     Clock, Placement, Store, StoreError, keys,
     proto::{self, check::Expect, outcome::Result as Answer, write::Action},
 };
+use conclave_tls::{Mutual, MutualFiles};
 use tempfile::TempDir;
 
 pub const CLUSTER: &str = "test-cluster";
@@ -74,13 +73,18 @@ pub struct Cluster {
     pub dirs: Vec<TempDir>,
     pub members: Vec<Member>,
     pub limits: Limits,
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<MutualFiles>,
     incarnations: u8,
 }
 
+/// The certificates as they are now.
+pub fn load(files: &MutualFiles) -> Arc<Mutual> {
+    Mutual::load(files, conclave_tls::system_time()).expect("loads")
+}
+
 /// The certificate of a node, beside that of a gateway.
-pub fn certificate_of(files: &TlsFiles, node_id: u64) -> TlsFiles {
-    TlsFiles {
+pub fn certificate_of(files: &MutualFiles, node_id: u64) -> MutualFiles {
+    MutualFiles {
         certificate: files.certificate.with_file_name(format!("node-{node_id}.pem")),
         key: files.key.with_file_name(format!("node-{node_id}.key")),
         ..files.clone()
@@ -96,7 +100,7 @@ impl Cluster {
         Self::start_all(limits, None).await
     }
 
-    pub async fn start_all(limits: Limits, tls: Option<TlsFiles>) -> Self {
+    pub async fn start_all(limits: Limits, tls: Option<MutualFiles>) -> Self {
         let listeners: Vec<_> =
             (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
         let members = listeners
@@ -135,7 +139,7 @@ impl Cluster {
             groups: GROUPS,
             members: self.members.clone(),
             listen: Some(listen),
-            tls: self.tls.as_ref().map(|files| certificate_of(files, index as u64 + 1)),
+            tls: self.tls.as_ref().map(|files| load(&certificate_of(files, index as u64 + 1))),
             incarnation: [self.incarnations; 16],
             limits: self.limits.clone(),
             timing: Timing::default(),
@@ -226,12 +230,7 @@ impl Cluster {
         RoutingStore::new(RoutingOptions {
             cluster_id: CLUSTER.to_owned(),
             seeds: self.members.iter().map(|member| member.address.clone()).collect(),
-            tls: self.tls.clone().map(|files| conclave_cluster::TlsFiles {
-                ca: files.ca,
-                certificate: files.certificate,
-                key: files.key,
-                server_name: files.server_name,
-            }),
+            tls: self.tls.as_ref().map(load),
             groups: GROUPS,
             placement: Arc::new(ByName),
             local: local.map(|index| self.host(index).shard()),
