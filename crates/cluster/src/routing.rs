@@ -13,7 +13,7 @@ use std::{
 
 use async_trait::async_trait;
 use conclave_store::{
-    DIRECTORY_GROUP, DIRECTORY_SCOPE, Placement, Store, StoreError, limits,
+    DIRECTORY_GROUP, Placement, Store, StoreError, limits,
     proto::{self, refused::Reason, shard_server::Shard},
 };
 use parking_lot::Mutex;
@@ -147,11 +147,9 @@ impl RoutingStore {
 
     /// The group of a scope; `None` when the directory does not know the scope.
     async fn group_of(&self, scope: &str) -> Result<Option<u32>, StoreError> {
-        let known = if scope == DIRECTORY_SCOPE {
-            Some(DIRECTORY_GROUP)
-        } else {
-            self.options.placement.group_of(scope).or_else(|| self.locations.get(scope))
-        };
+        let known = conclave_store::fixed_group(scope)
+            .or_else(|| self.options.placement.group_of(scope))
+            .or_else(|| self.locations.get(scope));
         match known {
             Some(group) if group < self.options.groups => Ok(Some(group)),
             Some(group) => Err(StoreError::Unavailable { detail: format!("no group {group}") }),

@@ -33,13 +33,9 @@ use tokio::{
     time::{Instant, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Response, Status,
-    metadata::MetadataMap,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Response, Status, metadata::MetadataMap, transport::Channel};
 
-use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX, Tls, is_loopback};
+use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX, Tls, connect_lazily};
 use crate::{
     clock_skew::ClockSkew,
     identity::Incarnations,
@@ -56,10 +52,6 @@ const APPEND_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a stream of appends looks whether it makes progress.
 const APPEND_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_millis(1_000);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A connection whose peer says nothing for the sum of both is given up.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 type RpcError = RPCError<Types>;
 
@@ -113,29 +105,9 @@ impl Peers {
         {
             return Ok(channel.clone());
         }
-        let channel = self.connect_lazily(address)?;
+        let channel = connect_lazily(self.tls.as_ref(), address)?;
         channels.insert((target, kind), (address.to_owned(), channel.clone()));
         Ok(channel)
-    }
-
-    fn connect_lazily(&self, address: &str) -> io::Result<Channel> {
-        if self.tls.is_none() && !is_loopback(address) {
-            return Err(io::Error::other(format!("plain text to {address}: only to this machine")));
-        }
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-            .map_err(io::Error::other)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(8 << 20);
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config(tls.client()).map_err(io::Error::other)?;
-        }
-        Ok(endpoint.connect_lazy())
     }
 
     fn header(&self, group: u32, target: u64) -> proto::Header {

@@ -5,15 +5,19 @@
 //! receiver checks all of it.
 
 mod client;
+mod control;
 mod peer;
 mod server;
 
 use std::{fs, io, net::IpAddr, path::PathBuf, time::Duration};
 
 pub(crate) use client::Peers;
+pub(crate) use control::ControlClient;
 pub(crate) use peer::CheckPeer;
 pub(crate) use server::{GroupDirectory, RaftService, ReplicaHandles};
-use tonic::transport::{Certificate, ClientTlsConfig, Identity, ServerTlsConfig};
+use tonic::transport::{
+    Certificate, Channel, ClientTlsConfig, Endpoint, Identity, ServerTlsConfig,
+};
 
 /// The response header in which a node says which data it has.
 const INCARNATION_HEADER: &str = "conclave-incarnation-bin";
@@ -23,6 +27,11 @@ const CLOCK_HEADER: &str = "conclave-clock-ms";
 
 /// Bytes of one message between nodes: a batch is cut at 1 MiB, a single entry may be larger.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+/// A connection whose peer says nothing for the sum of both is given up.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 /// Certificates for mutual TLS on the internal port, PEM files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +83,30 @@ impl Tls {
             None => config,
         }
     }
+}
+
+/// A connection to an internal port, made when it is first used.
+///
+/// # Errors
+/// The address is none, or is another machine and there are no certificates.
+fn connect_lazily(tls: Option<&Tls>, address: &str) -> io::Result<Channel> {
+    if tls.is_none() && !is_loopback(address) {
+        return Err(io::Error::other(format!("plain text to {address}: only to this machine")));
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+        .map_err(io::Error::other)?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+        .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(4 << 20)
+        .initial_connection_window_size(8 << 20);
+    if let Some(tls) = tls {
+        endpoint = endpoint.tls_config(tls.client()).map_err(io::Error::other)?;
+    }
+    Ok(endpoint.connect_lazy())
 }
 
 /// Whether `host:port` is this machine: the only place where plain text may go.
