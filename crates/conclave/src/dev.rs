@@ -25,7 +25,7 @@ use crate::{
     clock::SystemClock,
     compose::Parts,
     config::check_public_url,
-    node,
+    node::{self, GroupsReady},
     placement::HintPlacement,
     process::{Ports, Process},
 };
@@ -44,11 +44,12 @@ pub async fn run(args: DevArgs) -> Result<()> {
         check_public_url(url).context("--public-url")?;
     }
     let clock = Arc::new(SystemClock::start());
+    let public = node::listen(args.listen, "public").await?;
+    let endpoint = format!("http://{}", public.local_addr()?);
     let ports = Ports {
-        public: node::listen(args.listen, "public").await?,
+        public: Some(public),
         management: node::listen(args.management, "management").await?,
     };
-    let endpoint = format!("http://{}", ports.public.local_addr()?);
     let management = ports.management.local_addr()?;
     let kek = Arc::new(open_kek(&args.data_dir)?);
     let placement = Arc::new(HintPlacement::default());
@@ -69,7 +70,14 @@ pub async fn run(args: DevArgs) -> Result<()> {
         messenger: inbox.clone(),
         password_params: Params::DEFAULT,
     };
-    let process = Process { clock, host, ports, inbox: Some(inbox), ready_within: READY_WITHIN };
+    let process = Process {
+        clock,
+        ports,
+        inbox: Some(inbox),
+        ready_within: READY_WITHIN,
+        ready: vec![Arc::new(GroupsReady(host.clone()))],
+        host: Some(host),
+    };
     process
         .run(parts, async |world| {
             ensure_principal(&world).await?;

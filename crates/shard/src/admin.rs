@@ -12,7 +12,7 @@ use futures::{Stream, StreamExt as _, stream};
 use crate::{
     proto,
     registry::{NewId, NodeState, RegisteredNode, Registry, RegistryError},
-    transport::{ControlClient, TlsFiles},
+    transport::{ControlClient, Tls, TlsFiles},
 };
 
 /// How often [`Admin::watch`] looks.
@@ -146,7 +146,11 @@ impl Admin {
     pub fn new(options: AdminOptions) -> io::Result<Self> {
         Ok(Self {
             registry: Registry::new(options.store, options.new_id),
-            control: Arc::new(ControlClient::new(options.cluster_id, 0, options.tls.as_ref())?),
+            control: Arc::new(ControlClient::new(
+                options.cluster_id,
+                0,
+                options.tls.as_ref().map(Tls::load).transpose()?,
+            )),
             clock: options.clock,
         })
     }

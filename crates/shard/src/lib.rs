@@ -8,6 +8,8 @@
 //! - `log_store`, `log_writer`, `high_water`: logs and votes, and what is known to be on disk
 //! - `state_machine`, `state_db`, `snapshot`: applied state
 //! - `group`, `read_index`, `sweeper`, `retention`: one group at work
+//! - `replicas`, `held`, `membership`: groups that open, change and close while the node runs
+//! - `placement`: what is moved next, and the controller that moves it; `manage`: a node's own part
 //! - `registry`: the nodes of the cluster; `admin`: what operators see and ask for
 //! - `transport`: what nodes say to each other; `service`: what gateways ask
 //!
@@ -16,15 +18,20 @@
 mod admin;
 mod clock_skew;
 mod group;
+mod held;
 mod high_water;
 mod host;
 mod identity;
 mod local_store;
 mod log_store;
 mod log_writer;
+mod manage;
+mod membership;
+mod placement;
 mod proposals;
 mod read_index;
 mod registry;
+mod replicas;
 mod retention;
 mod service;
 mod snapshot;
@@ -52,9 +59,9 @@ pub use admin::{
     Admin, AdminError, AdminOptions, GroupInfo, Move, NodeInfo, Progress, ReplicaInfo,
 };
 pub use host::{
-    GroupHost, GroupHostOptions, Limits, Listen, Member, MembershipError, Retention, StartError,
-    Timing,
+    GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, StartError, Timing,
 };
+pub use manage::ManageOptions;
 pub use registry::{
     NewId, NodeState, Nodes, RegisteredNode, Registration, Registry, RegistryError,
 };

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     group::{Group, GroupError},
-    host::HostInner,
+    replicas::HostInner,
 };
 
 /// Where scopes live, as the directory has said.

@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::time::timeout;
 use tonic::{Response, Status, transport::Channel};
 
-use super::{Tls, TlsFiles, connect_lazily};
+use super::{Tls, connect_lazily};
 use crate::proto::{self, node_control_client::NodeControlClient};
 
 /// Addresses that are known at a time; a cluster has fewer.
@@ -27,11 +27,8 @@ pub(crate) struct ControlClient {
 }
 
 impl ControlClient {
-    /// # Errors
-    /// A certificate file cannot be read.
-    pub(crate) fn new(cluster_id: String, source: u64, tls: Option<&TlsFiles>) -> io::Result<Self> {
-        let tls = tls.map(Tls::load).transpose()?;
-        Ok(Self { cluster_id, source, tls, open: Mutex::default() })
+    pub(crate) fn new(cluster_id: String, source: u64, tls: Option<Tls>) -> Self {
+        Self { cluster_id, source, tls, open: Mutex::default() }
     }
 
     fn client(&self, address: &str) -> io::Result<NodeControlClient<Channel>> {

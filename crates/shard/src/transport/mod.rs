@@ -6,6 +6,7 @@
 
 mod client;
 mod control;
+mod control_service;
 mod peer;
 mod server;
 
@@ -13,6 +14,7 @@ use std::{fs, io, net::IpAddr, path::PathBuf, time::Duration};
 
 pub(crate) use client::Peers;
 pub(crate) use control::ControlClient;
+pub(crate) use control_service::ControlService;
 pub(crate) use peer::CheckPeer;
 pub(crate) use server::{GroupDirectory, RaftService, ReplicaHandles};
 use tonic::transport::{
