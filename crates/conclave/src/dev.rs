@@ -26,7 +26,8 @@ use crate::{
     clock::SystemClock,
     compose::Parts,
     config::check_public_url,
-    dev_certificate, node,
+    dev_certificate,
+    node::{self, GroupsReady},
     placement::HintPlacement,
     process::{Ports, Process},
 };
@@ -49,11 +50,12 @@ pub async fn run(args: DevArgs) -> Result<()> {
         bail!("--public-url begins with http://, and --tls serves https");
     }
     let clock = Arc::new(SystemClock::start());
+    let public = node::listen(args.listen, "public").await?;
+    let listen = public.local_addr()?;
     let ports = Ports {
-        public: node::listen(args.listen, "public").await?,
+        public: Some(public),
         management: node::listen(args.management, "management").await?,
     };
-    let listen = ports.public.local_addr()?;
     let endpoint = format!("{}://{listen}", if args.tls { "https" } else { "http" });
     let management = ports.management.local_addr()?;
     let kek = Arc::new(open_kek(&args.data_dir)?);
@@ -89,8 +91,15 @@ pub async fn run(args: DevArgs) -> Result<()> {
         public: certificate.map(|made| made.public),
         check_interval: CERTIFICATE_CHECK,
     };
-    let (inbox, ready_within) = (Some(inbox), READY_WITHIN);
-    let process = Process { clock, host, ports, certificates, inbox, ready_within };
+    let process = Process {
+        clock,
+        ports,
+        certificates,
+        inbox: Some(inbox),
+        ready_within: READY_WITHIN,
+        ready: vec![Arc::new(GroupsReady(host.clone()))],
+        host: Some(host),
+    };
     process
         .run(parts, async |world| {
             ensure_principal(&world).await?;

@@ -10,26 +10,43 @@ use conclave_gateway::{
     metrics::Metrics,
     server,
 };
-use conclave_shard::GroupHost;
+use conclave_shard::{GroupHost, RegisteredNode};
 use conclave_tls::Public;
 use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinHandle};
 
-/// Ready when every group of this node has recovered and knows a leader.
+/// Ready when every group in which this node votes has recovered and knows a leader.
 pub struct GroupsReady(pub Arc<GroupHost>);
 
 #[async_trait]
 impl Readiness for GroupsReady {
     async fn check(&self) -> Result<(), String> {
-        let status = self.0.status();
-        for group in &status.groups {
-            if !group.healthy {
-                return Err(format!("group {} has not recovered", group.group));
-            }
-            if group.leader.is_none() {
-                return Err(format!("group {} has no leader", group.group));
-            }
+        self.0.status().not_ready().map_or(Ok(()), Err)
+    }
+}
+
+/// Ready when the cluster knows this node.
+pub struct Registered(pub watch::Receiver<Option<RegisteredNode>>);
+
+#[async_trait]
+impl Readiness for Registered {
+    async fn check(&self) -> Result<(), String> {
+        match &*self.0.borrow() {
+            Some(_) => Ok(()),
+            None => Err("the node is not registered yet".to_owned()),
         }
-        Ok(())
+    }
+}
+
+/// Ready while the directory is reached.
+pub struct ClusterReached(pub watch::Receiver<bool>);
+
+#[async_trait]
+impl Readiness for ClusterReached {
+    async fn check(&self) -> Result<(), String> {
+        match *self.0.borrow() {
+            true => Ok(()),
+            false => Err("the directory is not reached".to_owned()),
+        }
     }
 }
 

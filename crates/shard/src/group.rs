@@ -1,12 +1,12 @@
 //! One group at work: proposals, reads, and the openraft instance behind them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -33,7 +33,7 @@ use crate::{
     state_machine::{State, StateMachine},
     status::{Counters, GroupStatus},
     transport::{Peers, ReplicaHandles},
-    types::{Command, Types},
+    types::{Command, LogId, Types},
 };
 
 /// How often a group may be reopened in [`REOPEN_WINDOW`] before the node gives up.
@@ -73,8 +73,8 @@ pub(crate) struct Shared {
     pub peers: Arc<Peers>,
     pub log: Arc<LogWriter>,
     pub memory: SharedMemory,
-    /// Those who vote when the cluster is made; empty on a node that joins later.
-    pub members: BTreeMap<u64, BasicNode>,
+    /// Whether the cluster is made with this node alone.
+    pub alone: bool,
     /// Where openraft runs.
     pub runtime: tokio::runtime::Handle,
     /// Becomes `Some` when the process has to end.
@@ -114,8 +114,16 @@ pub(crate) struct Group {
     pub shared: Arc<Shared>,
     pub state: Arc<State>,
     pub log: LogStore,
+    /// Those who vote when the cluster is made; empty on a node that is given the group later.
+    first_voters: BTreeMap<u64, BasicNode>,
+    /// Whether the first membership may be written; see [`Group::initialize`].
+    may_initialize: AtomicBool,
+    /// No candidate with less gets this replica's vote.
+    vote_floor: Option<LogId>,
     replica: RwLock<Option<Replica>>,
     recovered: watch::Sender<bool>,
+    /// Becomes true when the node has no part in the group any more.
+    closed: watch::Sender<bool>,
     /// Held by the state machine that applies: never two, also while a replica is reopened.
     applier: Arc<Mutex<()>>,
     commits: Semaphore,
@@ -129,15 +137,26 @@ impl Group {
     ///
     /// # Errors
     /// From the disk, or what openraft finds wrong with it.
-    pub(crate) async fn start(shared: Arc<Shared>, id: u32, dir: &Path) -> io::Result<Arc<Self>> {
+    pub(crate) async fn start(
+        shared: Arc<Shared>,
+        id: u32,
+        dir: &Path,
+        first_voters: BTreeMap<u64, BasicNode>,
+        vote_floor: Option<LogId>,
+    ) -> io::Result<Arc<Self>> {
         let log = LogStore::open(shared.log.clone(), id)?;
         let state = State::open(&shared.cluster_id, id, dir, shared.memory.clone())?;
         let group = Arc::new(Self {
             id,
             state,
             log,
+            // nobody has to be asked
+            may_initialize: AtomicBool::new(shared.alone),
+            first_voters,
+            vote_floor,
             replica: RwLock::default(),
             recovered: watch::Sender::new(false),
+            closed: watch::Sender::new(false),
             applier: Arc::default(),
             commits: Semaphore::new(shared.limits.commits_in_flight_max),
             reads: Semaphore::new(shared.limits.reads_in_flight_max),
@@ -148,11 +167,11 @@ impl Group {
         group.snapshot_what_the_log_lacks()?;
         let raft = group.open_replica().await.map_err(io::Error::other)?;
         let supervised = group.clone();
+        let ending = group.clone();
         group.shared.runtime.spawn(async move {
-            let shared = supervised.shared.clone();
             tokio::select! {
                 () = supervised.supervise(raft) => {}
-                () = shared.stopped() => {}
+                () = ending.ended() => {}
             }
         });
         Ok(group)
@@ -196,19 +215,38 @@ impl Group {
         self.shared.runtime.spawn(async move {
             tokio::select! {
                 () = group.wait_for_recovery(&recovering) => {}
-                () = group.shared.stopped() => {}
+                () = group.ended() => {}
             }
         });
         Ok(raft)
     }
 
+    /// Whether the first membership has yet to be written here.
+    pub(crate) async fn is_new(&self) -> bool {
+        let Some(raft) = self.raft() else { return false };
+        !self.first_voters.is_empty() && raft.is_initialized().await.is_ok_and(|is| !is)
+    }
+
+    /// The other first voters have been asked, and know nothing against it: writes the first
+    /// membership, now and should the replica be reopened before that has happened.
+    pub(crate) async fn allow_initialize(&self) {
+        self.may_initialize.store(true, Ordering::Release);
+        if let Some(raft) = self.raft() {
+            // an error means that the replica has stopped, and is reopened
+            let _ = self.initialize(&raft).await;
+        }
+    }
+
     /// Writes the first membership, once, and says whether it has. Every first voter does, with the
     /// same members.
     async fn initialize(&self, raft: &Raft<Types, StateMachine>) -> Result<bool, Fatal<Types>> {
-        if self.shared.members.is_empty() || raft.is_initialized().await? {
+        if self.first_voters.is_empty()
+            || !self.may_initialize.load(Ordering::Acquire)
+            || raft.is_initialized().await?
+        {
             return Ok(false);
         }
-        match raft.initialize(self.shared.members.clone()).await {
+        match raft.initialize(self.first_voters.clone()).await {
             Ok(()) => Ok(true),
             // a leader has brought the log already
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
@@ -309,7 +347,7 @@ impl Group {
     /// What the transport needs; `None` while the replica does not run.
     pub(crate) fn handles(&self) -> Option<ReplicaHandles> {
         let raft = self.replica.read().as_ref()?.raft.clone();
-        Some(ReplicaHandles { raft, state: self.state.clone() })
+        Some(ReplicaHandles { raft, state: self.state.clone(), vote_floor: self.vote_floor })
     }
 
     /// The openraft instance; `None` while it does not run.
@@ -426,30 +464,14 @@ impl Group {
         }
     }
 
-    /// Makes `voters` those who vote. New ones catch up first; those who are left out are forgotten.
-    pub(crate) async fn change_voters(
-        &self,
-        voters: &BTreeMap<u64, BasicNode>,
-    ) -> Result<(), GroupError> {
-        let raft = self.replica()?.raft;
-        let known = raft.metrics().borrow_watched().membership_config.clone();
-        for (id, node) in voters {
-            if known.get_node(id).is_none() {
-                raft.add_learner(*id, node.clone(), true).await.map_err(membership_error)?;
-            }
-        }
-        let ids: BTreeSet<u64> = voters.keys().copied().collect();
-        raft.change_membership(ids, false).await.map_err(membership_error)?;
-        Ok(())
-    }
-
     pub(crate) fn status(&self) -> GroupStatus {
         let mut status = GroupStatus { group: self.id, ..GroupStatus::default() };
         self.counters.fill(&mut status);
+        status.is_new = !self.first_voters.is_empty();
         let Some(raft) = self.raft() else { return status };
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
-        let index = |id: &Option<crate::types::LogId>| id.map_or(0, |id| id.index);
+        let index = |id: &Option<LogId>| id.map_or(0, |id| id.index);
         status.healthy = *self.recovered.borrow() && metrics.running_state.is_ok();
         status.term = metrics.current_term;
         status.leader = metrics.current_leader;
@@ -459,6 +481,8 @@ impl Group {
         status.applied_index = self.state.applied().borrow().saturating_sub(1);
         status.snapshot_index = index(&metrics.snapshot);
         status.purged_index = index(&metrics.purged);
+        status.is_new &= metrics.membership_config.log_id().is_none();
+        status.is_voter = metrics.membership_config.voter_ids().any(|id| id == self.shared.node_id);
         status.voters = metrics
             .membership_config
             .voter_ids()
@@ -468,6 +492,28 @@ impl Group {
             })
             .collect();
         status
+    }
+
+    /// Returns when the group is closed here, or the node is shutting down.
+    pub(crate) async fn ended(&self) {
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            // the sender lives in this struct
+            _ = closed.wait_for(|closed| *closed) => {}
+            () = self.shared.stopped() => {}
+        }
+    }
+
+    /// Ends the replica, whose data is not needed any more.
+    pub(crate) async fn end(&self) {
+        self.closed.send_replace(true);
+        let replica = self.replica.write().take();
+        if let Some(replica) = replica {
+            // an error means that it has stopped already
+            let _ = replica.raft.shutdown().await;
+        }
+        // one that is being reopened may come after
+        let _applier = self.applier.lock().await;
     }
 
     /// Stops the replica; what has been applied is on disk afterwards.
@@ -481,15 +527,6 @@ impl Group {
         if let Err(error) = self.state.db().flush() {
             tracing::warn!(group = self.id, %error, "the state could not be flushed");
         }
-    }
-}
-
-fn membership_error(error: RaftError<Types, ClientWriteError<Types>>) -> GroupError {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-            GroupError::not_leader(forward)
-        }
-        error => GroupError::Unknown(error.to_string()),
     }
 }
 

@@ -6,7 +6,7 @@ use conclave_store::proto as store;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use tracing::Instrument as _;
 
-use crate::{group::GroupError, host::HostInner, trace_context};
+use crate::{group::GroupError, replicas::HostInner, trace_context};
 
 /// Serves the groups of one node.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ impl HostInner {
             (_, None) => Reply::Refused(invalid("a read of nothing")),
             (Ok(group), Some(read)) => match group.read(&read).await {
                 Ok(result) => Reply::Read(result),
-                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(not_leader(leader)),
+                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(self.not_leader(leader)),
                 Err(error) => Reply::Refused(refused(error)),
             },
         };
@@ -62,7 +62,7 @@ impl HostInner {
             (_, None) => Reply::Refused(invalid("a commit of nothing")),
             (Ok(group), Some(commit)) => match group.commit(commit).await {
                 Ok(outcome) => Reply::Outcome(outcome),
-                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(not_leader(leader)),
+                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(self.not_leader(leader)),
                 Err(error) => Reply::Refused(refused(error)),
             },
         };
@@ -83,12 +83,20 @@ impl HostInner {
             return Err(misrouted("meant for another cluster".to_owned()));
         }
         let group = self.group(route.group);
-        group.ok_or_else(|| misrouted(format!("this node has no group {}", route.group)))
+        group.ok_or_else(|| store::Refused {
+            reason: store::refused::Reason::NotHere.into(),
+            detail: format!("this node has no group {}", route.group),
+            retry_after_ms: 0,
+        })
     }
-}
 
-fn not_leader(leader: Option<(u64, String)>) -> store::NotLeader {
-    store::NotLeader { leader: leader.map(|(node_id, address)| store::Member { node_id, address }) }
+    fn not_leader(&self, leader: Option<(u64, String)>) -> store::NotLeader {
+        let leader = leader.map(|(node_id, address)| store::Member {
+            node_id,
+            address: self.shared.peers.address(node_id, &address),
+        });
+        store::NotLeader { leader }
+    }
 }
 
 fn invalid(detail: &str) -> store::Refused {

@@ -17,10 +17,28 @@ pub struct HostStatus {
 }
 
 impl HostStatus {
-    /// Whether every group has recovered and knows a leader, and the clock can be trusted.
+    /// Whether every group in which this node votes has recovered and knows a leader, and the clock can
+    /// be trusted. A node without groups is ready: as a node.
     pub fn is_ready(&self) -> bool {
-        !self.clock_is_off
-            && self.groups.iter().all(|group| group.healthy && group.leader.is_some())
+        self.not_ready().is_none()
+    }
+
+    /// Why the node is not ready; `None` when it is.
+    pub fn not_ready(&self) -> Option<String> {
+        if self.clock_is_off {
+            return Some("this node's clock is off that of the others".to_owned());
+        }
+        self.groups.iter().find_map(|group| {
+            let number = group.group;
+            if group.is_new {
+                return Some(format!("group {number} waits for its first voters"));
+            }
+            match (group.is_voter, group.healthy, group.leader) {
+                (true, false, _) => Some(format!("group {number} has not recovered")),
+                (true, true, None) => Some(format!("group {number} has no leader")),
+                _ => None,
+            }
+        })
     }
 }
 
@@ -47,6 +65,10 @@ pub struct GroupStatus {
     pub snapshot_index: u64,
     /// The last entry that has been removed from the log.
     pub purged_index: u64,
+    /// Whether it is made here, and has no members yet.
+    pub is_new: bool,
+    /// Whether this node votes; one that does not is being brought up, or has left.
+    pub is_voter: bool,
     /// Those who vote, with their addresses.
     pub voters: Vec<(u64, String)>,
     /// How often this node has seen another leader than before.

@@ -132,6 +132,8 @@ pub enum Tag {
     Cluster = 0x35,
     /// How many pools an account has: a counter.
     AccountPoolCount = 0x36,
+    /// Shard nodes by number: `NodeRecord`.
+    Node = 0x37,
 }
 
 /// What lives under a user.
@@ -356,6 +358,16 @@ pub fn account_pool_count(account_id: &str) -> Vec<u8> {
     tagged(Tag::AccountPoolCount, &[account_id.as_bytes()])
 }
 
+/// `NodeRecord` of a shard node, in [`crate::NODES_SCOPE`].
+pub fn node(node_id: u64) -> Vec<u8> {
+    tagged(Tag::Node, &[&node_id.to_be_bytes()])
+}
+
+/// The prefix of every [`node`].
+pub fn nodes() -> Vec<u8> {
+    vec![Tag::Node as u8]
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -409,5 +421,6 @@ mod tests {
         assert_eq!(account_pool("1", "r", "p"), [0x32, b'1', b'r', 0, 1, b'p']);
         assert_eq!(client("c"), [0x12, b'c']);
         assert_eq!(access_key("k"), [0x31, b'k']);
+        assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
     }
 }

@@ -154,6 +154,13 @@ async fn that_a_node_is_of_another_cluster_is_said_although_others_are_down() {
 }
 
 #[tokio::test]
+async fn a_node_that_does_not_hold_the_group_is_asked_again_until_it_does() {
+    let script = commits([Ok(refused(Reason::NotHere)), Ok(refused(Reason::NotHere)), Ok(done())]);
+    let outcome = store(&script).commit(commit()).await.expect("answers");
+    assert!(matches!(outcome.result, Some(proto::outcome::Result::Committed(_))));
+}
+
+#[tokio::test]
 async fn a_read_waits_for_a_leader_to_be_elected() {
     let script = Script::default();
     let not_leader = read_reply::Result::NotLeader(proto::NotLeader { leader: None });

@@ -27,7 +27,7 @@ use openraft::{
         TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
     },
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
@@ -74,6 +74,8 @@ pub(crate) struct Peers {
     clock: Arc<dyn Clock>,
     pub(crate) clock_skew: ClockSkew,
     channels: Mutex<HashMap<(u64, Kind), (String, Channel)>>,
+    /// Where nodes are, as the registry knows; what a group's membership says may be older.
+    addresses: RwLock<HashMap<u64, String>>,
     /// The last entry that a follower has acknowledged in a group, to which leader.
     acknowledged: Mutex<HashMap<(u32, u64), (Vote, LogId)>>,
 }
@@ -94,12 +96,14 @@ impl Peers {
             clock,
             clock_skew: ClockSkew::default(),
             channels: Mutex::default(),
+            addresses: RwLock::default(),
             acknowledged: Mutex::default(),
         })
     }
 
     /// The connection to a peer, made when it is first used.
     fn channel(&self, target: u64, address: &str, kind: Kind) -> io::Result<Channel> {
+        let address = &self.address(target, address);
         let mut channels = self.channels.lock();
         if let Some((known, channel)) = channels.get(&(target, kind))
             && known == address
@@ -109,6 +113,27 @@ impl Peers {
         let channel = conclave_tls::channel(address, self.tls.as_ref(), Some(target))?;
         channels.insert((target, kind), (address.to_owned(), channel.clone()));
         Ok(channel)
+    }
+
+    /// The data that this node has.
+    pub(crate) fn incarnation(&self) -> &bytes::Bytes {
+        self.incarnations.own()
+    }
+
+    /// Where a node is: as the registry knows, or else as the caller does.
+    pub(crate) fn address(&self, node_id: u64, otherwise: &str) -> String {
+        let known = self.addresses.read().get(&node_id).cloned();
+        known.unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// Takes over where the registry knows nodes to be.
+    pub(crate) fn set_addresses(&self, addresses: HashMap<u64, String>) {
+        *self.addresses.write() = addresses;
+    }
+
+    /// A node begins anew in a group.
+    pub(crate) fn forget_acknowledged(&self, group: u32, target: u64) {
+        self.acknowledged.lock().remove(&(group, target));
     }
 
     fn header(&self, group: u32, target: u64) -> proto::Header {
@@ -169,16 +194,18 @@ impl Peers {
 }
 
 impl Peers {
-    /// Asks a node which data and clock it has, and notes both. A node that does not answer is noted
-    /// by those who need it.
-    pub(crate) async fn hello(self: &Arc<Self>, target: u64, address: &str) {
+    /// Asks a node which data and clock it has, and notes both; false when it does not answer, or knows
+    /// this node with other data.
+    pub(crate) async fn hello(self: &Arc<Self>, target: u64, address: &str) -> bool {
         let (peers, address) = (self.clone(), address.to_owned());
         let network = Network { group: 0, target, address, kind: Kind::Liveness, peers };
-        let Ok(mut client) = network.client(Kind::Liveness) else { return };
+        let Ok(mut client) = network.client(Kind::Liveness) else { return false };
         let request = proto::HelloRequest { header: Some(network.header()) };
-        if let Err(error) = network.answer(HELLO_TIMEOUT, client.hello(request)).await {
+        let answer = network.answer(HELLO_TIMEOUT, client.hello(request)).await;
+        if let Err(error) = &answer {
             tracing::debug!(target, %error, "no hello");
         }
+        answer.is_ok()
     }
 }
 

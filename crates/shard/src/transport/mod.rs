@@ -5,10 +5,14 @@
 //! receiver checks all of it.
 
 mod client;
+mod control;
+mod control_service;
 mod peer;
 mod server;
 
 pub(crate) use client::Peers;
+pub(crate) use control::ControlClient;
+pub(crate) use control_service::ControlService;
 pub(crate) use peer::CheckPeer;
 pub(crate) use server::{GroupDirectory, RaftService, ReplicaHandles};
 

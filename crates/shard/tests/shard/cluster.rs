@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_cluster::RoutingLimits;
-use conclave_shard::{GroupHost, Limits, Listen, MembershipError, StartError};
+use conclave_shard::{GroupHost, Limits, Listen, StartError};
 use conclave_store::StoreError;
 use conclave_tls::MutualFiles;
 
@@ -188,52 +188,6 @@ async fn plain_text_is_for_loopback_only() {
     let options = cluster.options(0, listen);
     let refused = GroupHost::start(options, cluster.clock.clone(), Arc::new(ByName)).await;
     assert!(matches!(refused, Err(StartError::Options(_))));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_replaced_by_another_one_that_gets_the_data() {
-    let limits = Limits { retention: eager_retention(), ..Limits::default() };
-    let mut cluster = Cluster::start_with(limits).await;
-    let clock = cluster.clock.clone();
-    let store = cluster.store();
-    committed(&store, root(POOL, &clock)).await;
-    for number in 0..80u8 {
-        committed(&store, commit(POOL, &clock, vec![put(&[0x20, number], b"v")])).await;
-    }
-    let leader = cluster.leader(1).await;
-    let gone = (leader + 1) % 3;
-    cluster.kill(gone).await;
-    let joined = cluster.start_joining().await;
-    for group in 0..GROUPS {
-        let changed = async {
-            loop {
-                let voters: Vec<_> = (0..4)
-                    .filter(|index| *index != gone)
-                    .map(|index| cluster.members[index].clone())
-                    .collect();
-                let leader = cluster.host(leader).status().groups[group as usize].leader;
-                let leader = leader.map(|id| id as usize - 1).filter(|index| *index != gone);
-                let Some(leader) = leader else {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                };
-                match cluster.host(leader).change_voters(group, &voters).await {
-                    Ok(()) => return,
-                    Err(MembershipError::NotLeader(_)) => {}
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        };
-        tokio::time::timeout(READY, changed).await.expect("changes");
-    }
-    cluster.ready().await;
-    cluster.caught_up(joined, 1).await;
-    // the new one counts: the old leader goes
-    cluster.kill(leader).await;
-    for number in 0..80u8 {
-        assert!(get(&store, POOL, &[0x20, number]).await.is_some(), "{number}");
-    }
-    committed(&store, commit(POOL, &clock, vec![put(b"\x20new", b"1")])).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,10 @@ use std::{
 };
 
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
-use conclave_shard::{GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Timing};
+use conclave_shard::{
+    Admin, AdminOptions, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions, Member, NewId,
+    Retention, Timing,
+};
 use conclave_store::{
     Clock, Placement, Store, StoreError, keys,
     proto::{self, check::Expect, outcome::Result as Answer, write::Action},
@@ -74,6 +77,10 @@ pub struct Cluster {
     pub members: Vec<Member>,
     pub limits: Limits,
     pub tls: Option<MutualFiles>,
+    /// Whether nodes register, and are given groups.
+    pub managed: bool,
+    /// How long a node may be away before it is replaced.
+    pub dead_after: Duration,
     incarnations: u8,
 }
 
@@ -101,8 +108,22 @@ impl Cluster {
     }
 
     pub async fn start_all(limits: Limits, tls: Option<MutualFiles>) -> Self {
+        Self::start_nodes(3, false, limits, tls).await
+    }
+
+    /// Nodes that register, and are given groups by one another.
+    pub async fn start_managed(nodes: usize) -> Self {
+        Self::start_nodes(nodes, true, Limits::default(), None).await
+    }
+
+    async fn start_nodes(
+        nodes: usize,
+        managed: bool,
+        limits: Limits,
+        tls: Option<MutualFiles>,
+    ) -> Self {
         let listeners: Vec<_> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
+            (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
         let members = listeners
             .iter()
             .zip(1..)
@@ -111,16 +132,18 @@ impl Cluster {
                 address: listener.local_addr().expect("an address").to_string(),
             })
             .collect();
-        let dirs = (0..3).map(|_| tempfile::tempdir().expect("a directory")).collect();
+        let dirs = (0..nodes).map(|_| tempfile::tempdir().expect("a directory")).collect();
         let clock = TestClock::new();
         let mut cluster = Self {
-            clocks: vec![clock.clone(); 3],
+            clocks: vec![clock.clone(); nodes],
             clock,
             dirs,
-            hosts: vec![None, None, None],
+            hosts: (0..nodes).map(|_| None).collect(),
             members,
             limits,
             tls,
+            managed,
+            dead_after: Duration::from_secs(300),
             incarnations: 0,
         };
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -138,6 +161,7 @@ impl Cluster {
             data_dir: self.dirs[index].path().to_owned(),
             groups: GROUPS,
             members: self.members.clone(),
+            replication_factor: 3,
             listen: Some(listen),
             tls: self.tls.as_ref().map(|files| load(&certificate_of(files, index as u64 + 1))),
             incarnation: [self.incarnations; 16],
@@ -149,8 +173,35 @@ impl Cluster {
     async fn start_node_on(&mut self, index: usize, listen: Listen) {
         let options = self.options(index, listen);
         let clock = self.clocks[index].clone();
-        let host = GroupHost::start(options, clock, Arc::new(ByName)).await;
-        self.hosts[index] = Some(host.expect("starts"));
+        let host = GroupHost::start(options, clock, Arc::new(ByName)).await.expect("starts");
+        self.hosts[index] = Some(host);
+        self.manage(index);
+    }
+
+    fn manage(&self, index: usize) {
+        if self.managed {
+            let store = self.store_with(Some(index), RoutingLimits::default());
+            let options = ManageOptions {
+                address: self.members[index].address.clone(),
+                gateway: false,
+                groups: GROUPS,
+                replication_factor: 3,
+                dead_after: self.dead_after,
+                new_id: new_id(),
+            };
+            self.host(index).manage(Arc::new(store), options);
+        }
+    }
+
+    /// What operators see.
+    pub fn admin(&self) -> Admin {
+        Admin::new(AdminOptions {
+            cluster_id: CLUSTER.to_owned(),
+            store: Arc::new(self.store()),
+            tls: self.tls.as_ref().map(load),
+            clock: self.clock.clone(),
+            new_id: new_id(),
+        })
     }
 
     /// Starts one more node, which has no part in any group yet.
@@ -163,8 +214,10 @@ impl Cluster {
         self.hosts.push(None);
         let mut options = self.options(index, Listen::Socket(listener));
         options.members.clear();
+        self.clocks.push(self.clock.clone());
         let host = GroupHost::start(options, self.clock.clone(), Arc::new(ByName)).await;
         self.hosts[index] = Some(host.expect("starts"));
+        self.manage(index);
         index
     }
 
@@ -268,6 +321,14 @@ pub fn eager_retention() -> Retention {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+fn new_id() -> NewId {
+    Arc::new(|| {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&NEXT_ID.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        id
+    })
+}
 
 /// A commit with an id of its own, decided at the clock's time.
 pub fn commit(scope: &str, clock: &TestClock, writes: Vec<proto::Write>) -> proto::Commit {
