@@ -78,12 +78,16 @@ def make_authority(directory, cluster_id=CLUSTER_ID):
     must(conclave("pki", "init", "--dir", directory, "--cluster-id", cluster_id))
 
 
-def issue(directory, node_id, name, cluster_id=CLUSTER_ID):
-    """A certificate of the authority in `directory`, of a gateway when `node_id` is 0.
+def issue(directory, node_id, name, cluster_id=CLUSTER_ID, role=None):
+    """A certificate of the authority in `directory`, by default of a gateway when `node_id` is 0.
 
     Returns the paths of the authority, the certificate and its key.
     """
-    arguments = ["--cluster-id", cluster_id, "--node-id", node_id, "--name", name, "--host", "127.0.0.1"]
+    arguments = ["--cluster-id", cluster_id, "--node-id", node_id, "--name", name]
+    if role is not None:
+        arguments += ["--role", role]
+    if role != "admin":
+        arguments += ["--host", "127.0.0.1"]
     must(conclave("pki", "issue", "--dir", directory, *arguments))
     return {
         "ca": directory / "ca.pem",
@@ -95,10 +99,12 @@ def issue(directory, node_id, name, cluster_id=CLUSTER_ID):
 class Node(Server):
     """One node: its configuration, its data, its process."""
 
-    def __init__(self, directory, number, ports, members, tls, kek, cluster_id=CLUSTER_ID, settings=""):
-        """`settings` are lines of TOML, beside the others that belong to no table."""
+    def __init__(self, directory, number, ports, members, tls, kek, cluster_id=CLUSTER_ID, settings="", join=False):
+        """`settings` are lines of TOML, beside the others that belong to no table; with `join`, the node is added to
+        the cluster of `members`."""
         super().__init__(directory)
         self.settings = settings
+        self.join = join
         self.number = number
         public, internal, management = ports
         self.authority = f"127.0.0.1:{public}"
@@ -116,15 +122,20 @@ class Node(Server):
     def write_config(self):
         # a JSON string is a TOML string too
         quoted = lambda value: json.dumps(str(value))  # noqa: E731
-        members = ", ".join(f'{{ node_id = {n}, address = "127.0.0.1:{port}" }}' for n, port in self.members.items())
         host = "127.0.0.1"
+        if self.join:
+            others = ", ".join(f'"{host}:{port}"' for port in self.members.values())
+            members = f'address = "{host}:{self.internal[1]}"\njoin = [{others}]'
+        else:
+            members = ", ".join(f'{{ node_id = {n}, address = "{host}:{port}" }}' for n, port in self.members.items())
+            members = f"members = [{members}]"
         self.config_path.write_text(
             f"""cluster_id = {quoted(self.cluster_id)}
 node_id = {self.number}
 data_dir = {quoted(self.data)}
 pool_groups = {POOL_GROUPS}
 public_url = "http://login.test"
-members = [{members}]
+{members}
 {self.settings}
 
 [listen]
@@ -236,6 +247,15 @@ class Cluster:
     def node(self, number):
         return self.nodes[number - 1]
 
+    def add_node(self):
+        """Starts one more node, which joins the others."""
+        number = len(self.nodes) + 1
+        members = {node.number: node.internal[1] for node in self.nodes}
+        directory, tls = self.directory / f"node-{number}", issue(self.pki, number, f"node-{number}")
+        node = Node(directory, number, fixed_ports(3), members, tls, self.kek, join=True)
+        self.nodes.append(node)
+        return node.start()
+
     def start(self):
         """Starts what is not running, all at once, and waits until every node is ready."""
         for node in self.nodes:
@@ -337,7 +357,7 @@ class Cluster:
 
     def logs(self, sizes):
         """What the nodes logged since `log_sizes()`, the end of it."""
-        return "\n".join(f"--- log of node {n.number}\n{n.log_tail(sizes[n.number])}" for n in self.nodes)
+        return "\n".join(f"--- log of node {n.number}\n{n.log_tail(sizes.get(n.number, 0))}" for n in self.nodes)
 
 
 class ClusterPool:

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::pki::Role;
+use crate::{cluster_admin::ClusterCommand, pki::Role};
 
 /// A self-hosted identity service that speaks the Amazon Cognito user pools API.
 #[derive(Debug, Parser)]
@@ -36,6 +36,8 @@ pub enum Command {
     Dev(DevArgs),
     /// A node of a cluster.
     Serve(ConfigArg),
+    #[command(flatten)]
+    Cluster(ClusterCommand),
     /// Accounts, the tenants of a cluster.
     #[command(subcommand)]
     Account(AccountCommand),

@@ -9,10 +9,12 @@ mod auth_metrics;
 mod certificates;
 mod cli;
 mod clock;
+mod cluster_admin;
 mod compose;
 mod config;
 mod dev;
 mod dev_certificate;
+mod exit;
 mod metrics;
 mod node;
 mod operations;
@@ -41,12 +43,14 @@ fn main() -> ExitCode {
         Err(error) => {
             // the causes, outermost first
             let text = format!("{error:#}");
-            tracing::error!(error = text, "conclave ends");
+            if !error.is::<exit::Failure>() {
+                tracing::error!(error = text, "conclave ends");
+            }
             let _ = std::io::Write::write_all(
                 &mut std::io::stderr(),
                 format!("conclave: {text}\n").as_bytes(),
             );
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }
@@ -63,6 +67,7 @@ fn run(cli: Cli) -> Result<()> {
         match cli.command {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(&args.config).await,
+            Command::Cluster(command) => cluster_admin::run(command).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Pki(command) => pki(command),

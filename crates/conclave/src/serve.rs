@@ -13,7 +13,8 @@ use conclave_gateway::management::Readiness;
 use conclave_identity::{directory::NewCluster, world::World};
 use conclave_outbound::{Message, Messenger, SendError};
 use conclave_shard::{
-    GroupHost, GroupHostOptions, Limits, Listen, ManageOptions, Member, NewId, Registry, Timing,
+    Admin, AdminOptions, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions, Member, NewId,
+    Registry, Timing,
 };
 use conclave_store::Store;
 use conclave_tls::Mutual;
@@ -22,6 +23,7 @@ use tokio::{net::TcpListener, sync::watch};
 use crate::{
     certificates::{self, Certificates},
     clock::SystemClock,
+    cluster_admin::{AdminService, Serving},
     compose::{self, Parts},
     config::{Role, ServeConfig},
     node::{self, ClusterReached, GroupsReady, Registered},
@@ -51,7 +53,8 @@ pub async fn run(path: &Path) -> Result<()> {
     let placement = Arc::new(HintPlacement::default());
     let certificates = load_certificates(&config)?;
     let internal = certificates.internal.as_ref();
-    let host = match host_options(&config, internal) {
+    let administration = AdminService::new();
+    let host = match host_options(&config, internal, &administration) {
         Some(options) => {
             let host = GroupHost::start(options, clock.clone(), placement.clone()).await?;
             Some(Arc::new(host))
@@ -61,6 +64,18 @@ pub async fn run(path: &Path) -> Result<()> {
     let routing = route(&config, &placement, internal, host.as_ref())?;
     let mut ready: Vec<Arc<dyn Readiness>> = Vec::new();
     if let Some(host) = &host {
+        let options = AdminOptions {
+            cluster_id: config.cluster_id.clone(),
+            store: routing.clone(),
+            tls: internal.cloned(),
+            clock: clock.clone(),
+            new_id: new_id(),
+        };
+        administration.serve(Serving {
+            cluster_id: config.cluster_id.as_str().into(),
+            host: host.clone(),
+            admin: Admin::new(options),
+        });
         host.manage(routing.clone(), manage_options(&config)?);
         ready.push(Arc::new(GroupsReady(host.clone())));
         ready.push(Arc::new(Registered(host.registered())));
@@ -149,7 +164,11 @@ fn load_certificates(config: &ServeConfig) -> Result<Certificates> {
 }
 
 /// `None` without the role of a shard.
-fn host_options(config: &ServeConfig, internal: Option<&Arc<Mutual>>) -> Option<GroupHostOptions> {
+fn host_options(
+    config: &ServeConfig,
+    internal: Option<&Arc<Mutual>>,
+    administration: &AdminService,
+) -> Option<GroupHostOptions> {
     if !config.has(Role::Shard) {
         return None;
     }
@@ -166,6 +185,7 @@ fn host_options(config: &ServeConfig, internal: Option<&Arc<Mutual>>) -> Option<
         replication_factor: config.replication_factor,
         listen: Some(Listen::Address(config.listen.internal)),
         tls: internal.cloned(),
+        services: administration.routes(&config.cluster_id, internal.is_some()),
         incarnation: entropy::bytes(&SystemEntropy),
         limits: Limits::default(),
         timing: Timing::default(),

@@ -17,7 +17,10 @@ use conclave_tls::Mutual;
 use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
 use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::timeout};
-use tonic::{service::interceptor::InterceptedService, transport::Server};
+use tonic::{
+    service::{Routes, interceptor::InterceptedService},
+    transport::Server,
+};
 
 pub use crate::retention::Retention;
 use crate::{
@@ -135,6 +138,8 @@ pub struct GroupHostOptions {
     pub listen: Option<Listen>,
     /// Mutual TLS on the internal port; without it, only this machine is spoken to.
     pub tls: Option<Arc<Mutual>>,
+    /// Services beside those of nodes and groups, on the internal port. They check who asks by themselves.
+    pub services: Routes,
     /// Fresh random bytes. Used when the data directory is new: they tell it from one that is lost.
     pub incarnation: [u8; 16],
     /// See there.
@@ -160,6 +165,7 @@ impl GroupHostOptions {
             replication_factor: 1,
             listen: None,
             tls: None,
+            services: Routes::default(),
             incarnation,
             limits: Limits::default(),
             timing: Timing::default(),
@@ -457,7 +463,8 @@ async fn start_groups(
         RaftService::server(options.cluster_id, options.node_id, incarnations, inner.clone());
     let shard = ShardService::new(inner.clone(), Some(clients));
     let control = ControlService::server(inner.clone());
-    let server = tokio::spawn(serve(listener, tls, raft, shard, control, shared));
+    let services = options.services;
+    let server = tokio::spawn(serve(listener, tls, services, raft, shard, control, shared));
     Ok((inner, Some(server), Some(local_address)))
 }
 
@@ -550,6 +557,7 @@ fn bind(listen: Listen, tls: bool) -> Result<TcpListener, StartError> {
 async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Mutual>>,
+    services: Routes,
     raft: crate::proto::raft_transport_server::RaftTransportServer<RaftService<HostInner>>,
     shard: ShardService,
     control: NodeControlServer<ControlService>,
@@ -571,6 +579,7 @@ async fn serve(
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
         server
+            .add_routes(services)
             .add_service(InterceptedService::new(raft, check.clone()))
             .add_service(InterceptedService::new(shard, check.clone()))
             .add_service(InterceptedService::new(control, check))

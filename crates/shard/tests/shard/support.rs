@@ -164,6 +164,7 @@ impl Cluster {
             replication_factor: 3,
             listen: Some(listen),
             tls: self.tls.as_ref().map(|files| load(&certificate_of(files, index as u64 + 1))),
+            services: Default::default(),
             incarnation: [self.incarnations; 16],
             limits: self.limits.clone(),
             timing: Timing::default(),
