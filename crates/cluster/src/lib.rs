@@ -7,6 +7,7 @@
 
 mod channels;
 mod location;
+mod nodes;
 mod routing;
 mod trace_context;
 

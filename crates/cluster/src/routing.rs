@@ -28,7 +28,7 @@ use tracing::{Instrument as _, field::Empty};
 use crate::{
     channels::Channels,
     location::{Locations, question},
-    trace_context,
+    nodes, trace_context,
 };
 
 /// How long a [`RoutingStore`] tries.
@@ -151,13 +151,17 @@ impl RoutingStore {
         })
     }
 
-    /// Takes over which nodes the cluster has, in place of those that answers have named. Seeds are
-    /// asked as before.
-    pub fn set_nodes(&self, addresses: Vec<String>) {
-        let mut named = addresses;
-        named.retain(|address| !self.options.seeds.contains(address));
-        named.truncate(NAMED_MAX);
-        *self.named.lock() = named;
+    /// Learns from the directory which nodes the cluster has; seeds are asked as before. To be called
+    /// from time to time: the nodes that are known now may all be gone one day.
+    ///
+    /// # Errors
+    /// The directory does not answer.
+    pub async fn look_for_nodes(&self) -> Result<(), StoreError> {
+        let mut found = nodes::read(self).await?;
+        found.retain(|address| !self.options.seeds.contains(address));
+        found.truncate(NAMED_MAX);
+        *self.named.lock() = found;
+        Ok(())
     }
 
     /// The group of a scope; `None` when the directory does not know the scope.

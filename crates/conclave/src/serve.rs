@@ -14,7 +14,7 @@ use conclave_identity::{directory::NewCluster, world::World};
 use conclave_outbound::{Message, Messenger, SendError};
 use conclave_shard::{
     Admin, AdminOptions, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions, Member, NewId,
-    Registry, Timing,
+    Timing,
 };
 use conclave_store::Store;
 use conclave_tls::Mutual;
@@ -127,15 +127,10 @@ fn ready_text(
 
 /// Tells the routing client which nodes there are, for as long as the process runs.
 async fn look_for_nodes(routing: Arc<RoutingStore>, reached: watch::Sender<bool>) {
-    let registry = Registry::new(routing.clone(), new_id());
     let mut missed = 0;
     loop {
-        match registry.nodes().await {
-            Ok(nodes) => {
-                missed = 0;
-                let nodes = nodes.nodes.into_iter().filter(|node| !node.state.is_gone());
-                routing.set_nodes(nodes.map(|node| node.address).collect());
-            }
+        match routing.look_for_nodes().await {
+            Ok(()) => missed = 0,
             Err(error) => {
                 missed += 1;
                 tracing::debug!(%error, "the registry of nodes does not answer");

@@ -595,6 +595,37 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn who_lacks_what_was_deleted_here_gets_no_vote() {
+        use crate::{
+            held::{Held, HeldGroup},
+            proto::held_group::State,
+            transport::GroupDirectory as _,
+            types::{Vote, VoteRequest, log_id},
+        };
+        let dir = tempfile::tempdir().expect("a directory");
+        let floor = Some(log_id(4, 2, 9));
+        let held = Held::open(dir.path(), &[0]).expect("opens");
+        let opened_with = Some(log_id(5, 2, 10));
+        let again = HeldGroup { state: State::Open, opened_with, vote_floor: floor };
+        held.set(1, again).expect("writes");
+        drop(held);
+        let options = GroupHostOptions::alone("c".to_owned(), dir.path().to_owned(), 2, [1; 16]);
+        let host = GroupHost::start(options, Arc::new(Fixed), Arc::new(Fixed)).await;
+        let host = host.expect("starts");
+        let replica = host.inner().replica(1).expect("runs");
+        let ask = |last| replica.refuse_vote(&VoteRequest::new(Vote::new(7, 3), last));
+        for less in [None, Some(log_id(3, 1, 40)), Some(log_id(4, 2, 8))] {
+            let answer = ask(less).expect("is refused");
+            assert!(!answer.vote_granted, "{less:?}");
+            assert_eq!(answer.last_log_id, floor);
+        }
+        assert!(ask(floor).is_none());
+        assert!(ask(Some(log_id(5, 1, 2))).is_none());
+        drop(replica);
+        host.kill().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn reads_at_the_same_time_share_rounds() {
         let dir = tempfile::tempdir().expect("a directory");
         let host = host(dir.path()).await;

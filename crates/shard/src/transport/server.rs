@@ -46,7 +46,7 @@ pub(crate) struct ReplicaHandles {
 
 impl ReplicaHandles {
     /// The answer to a candidate that lacks what this replica has acknowledged and then deleted.
-    fn refuse_vote(&self, request: &VoteRequest) -> Option<VoteResponse> {
+    pub(crate) fn refuse_vote(&self, request: &VoteRequest) -> Option<VoteResponse> {
         if request.last_log_id >= self.vote_floor {
             return None;
         }

@@ -4,7 +4,7 @@ use std::{
     net::TcpListener,
     path::Path,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -21,6 +21,7 @@ use conclave_store::{
 };
 use conclave_tls::{Mutual, MutualFiles};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 pub const CLUSTER: &str = "test-cluster";
 pub const GROUPS: u32 = 3;
@@ -81,6 +82,8 @@ pub struct Cluster {
     pub managed: bool,
     /// How long a node may be away before it is replaced.
     pub dead_after: Duration,
+    /// What looks for nodes in the process of each node.
+    lookers: Vec<Option<JoinHandle<()>>>,
     incarnations: u8,
 }
 
@@ -144,6 +147,7 @@ impl Cluster {
             tls,
             managed,
             dead_after: Duration::from_secs(300),
+            lookers: Vec::new(),
             incarnations: 0,
         };
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -179,9 +183,11 @@ impl Cluster {
         self.manage(index);
     }
 
-    fn manage(&self, index: usize) {
+    fn manage(&mut self, index: usize) {
         if self.managed {
-            let store = self.store_with(Some(index), RoutingLimits::default());
+            let store = Arc::new(self.store_with(Some(index), RoutingLimits::default()));
+            self.lookers.resize_with(self.hosts.len(), || None);
+            self.lookers[index] = Some(tokio::spawn(look_for_nodes(Arc::downgrade(&store))));
             let options = ManageOptions {
                 address: self.members[index].address.clone(),
                 gateway: false,
@@ -190,7 +196,7 @@ impl Cluster {
                 dead_after: self.dead_after,
                 new_id: new_id(),
             };
-            self.host(index).manage(Arc::new(store), options);
+            self.host(index).manage(store, options);
         }
     }
 
@@ -228,8 +234,35 @@ impl Cluster {
         self.start_node_on(index, Listen::Address(address)).await;
     }
 
+    /// Starts a stopped node again, as one that was added to the cluster.
+    pub async fn start_node_as_joining(&mut self, index: usize) {
+        let address = self.members[index].address.parse().expect("an address");
+        let mut options = self.options(index, Listen::Address(address));
+        options.members.clear();
+        let clock = self.clocks[index].clone();
+        let host = GroupHost::start(options, clock, Arc::new(ByName)).await.expect("starts");
+        self.hosts[index] = Some(host);
+        self.manage(index);
+    }
+
     pub async fn kill(&mut self, index: usize) {
-        self.hosts[index].take().expect("runs").kill().await;
+        let host = self.take(index).await;
+        host.kill().await;
+    }
+
+    /// Ends a node in order.
+    pub async fn stop(&mut self, index: usize) {
+        let host = self.take(index).await;
+        host.shutdown().await;
+    }
+
+    async fn take(&mut self, index: usize) -> GroupHost {
+        if let Some(looker) = self.lookers.get_mut(index).and_then(Option::take) {
+            looker.abort();
+            // it ends between two steps, and leaves the node alone then
+            let _ = looker.await;
+        }
+        self.hosts[index].take().expect("runs")
     }
 
     /// Waits until every running node has recovered and knows the leaders.
@@ -307,6 +340,16 @@ impl Cluster {
             }
         };
         tokio::time::timeout(READY, caught_up).await.expect("catches up");
+    }
+}
+
+/// As the server does, for as long as somebody uses the store.
+pub async fn look_for_nodes(store: Weak<RoutingStore>) {
+    while let Some(store) = store.upgrade() {
+        // a cluster without a leader is asked again
+        let _ = store.look_for_nodes().await;
+        drop(store);
+        tokio::time::sleep(Duration::from_millis(200)).await;
     }
 }
 
