@@ -101,7 +101,10 @@ enum Attempt<T> {
     /// Nothing was done.
     Failed(String),
     /// Nothing was done: the node has no such group.
-    NotHere(String),
+    NotHere {
+        detail: String,
+        others: Vec<proto::Member>,
+    },
     /// Nothing was done: the node serves another cluster.
     Misrouted(String),
     /// A commit may have been done.
@@ -303,7 +306,8 @@ impl RoutingStore {
                     }
                     "no leader is known".to_owned()
                 }
-                Attempt::NotHere(detail) => {
+                Attempt::NotHere { detail, others } => {
+                    others.iter().for_each(|other| self.name(&other.address));
                     // the next node is asked at once, as long as there is one
                     if self.is_elsewhere(group, node) {
                         continue;
@@ -444,7 +448,7 @@ fn from_refused<T>(refused: proto::Refused) -> Attempt<T> {
         Reason::Invalid => Attempt::Invalid(refused.detail),
         Reason::Unknown => Attempt::Unknown(refused.detail),
         Reason::Misrouted => Attempt::Misrouted(refused.detail),
-        Reason::NotHere => Attempt::NotHere(refused.detail),
+        Reason::NotHere => Attempt::NotHere { detail: refused.detail, others: refused.others },
         Reason::Unavailable | Reason::Unspecified => Attempt::Failed(refused.detail),
     }
 }

@@ -47,6 +47,11 @@ pub enum Command {
     /// A small certificate authority for the internal port.
     #[command(subcommand)]
     Pki(PkiCommand),
+    /// Prints what makes a shell complete this command, such as `source <(conclave completions bash)`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]

@@ -28,7 +28,7 @@ mod telemetry;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use conclave_store::Clock;
 
 use crate::{
@@ -71,6 +71,12 @@ fn run(cli: Cli) -> Result<()> {
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Pki(command) => pki(command),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "conclave", &mut script);
+                output::line(&String::from_utf8_lossy(&script))?;
+                Ok(())
+            }
         }
     })
 }

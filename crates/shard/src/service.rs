@@ -8,6 +8,9 @@ use tracing::Instrument as _;
 
 use crate::{group::GroupError, replicas::HostInner, trace_context};
 
+/// Other nodes that an answer names.
+const OTHERS_MAX: usize = 16;
+
 /// Serves the groups of one node.
 #[derive(Clone)]
 pub(crate) struct ShardService {
@@ -77,6 +80,7 @@ impl HostInner {
             reason: store::refused::Reason::Misrouted.into(),
             detail,
             retry_after_ms: 0,
+            others: Vec::new(),
         };
         let route = route.ok_or_else(|| misrouted("no route".to_owned()))?;
         if route.cluster_id != self.shared.cluster_id {
@@ -87,7 +91,17 @@ impl HostInner {
             reason: store::refused::Reason::NotHere.into(),
             detail: format!("this node has no group {}", route.group),
             retry_after_ms: 0,
+            others: self.others(),
         })
+    }
+
+    fn others(&self) -> Vec<store::Member> {
+        let known = self.shared.peers.addresses().into_iter();
+        let others = known.filter(|(node_id, _)| *node_id != self.shared.node_id);
+        others
+            .map(|(node_id, address)| store::Member { node_id, address })
+            .take(OTHERS_MAX)
+            .collect()
     }
 
     fn not_leader(&self, leader: Option<(u64, String)>) -> store::NotLeader {
@@ -114,7 +128,7 @@ fn refused(error: GroupError) -> store::Refused {
         GroupError::Unknown(detail) => (Reason::Unknown, detail, 0),
         GroupError::Invalid(detail) => (Reason::Invalid, detail, 0),
     };
-    store::Refused { reason: reason.into(), detail, retry_after_ms }
+    store::Refused { reason: reason.into(), detail, retry_after_ms, others: Vec::new() }
 }
 
 #[tonic::async_trait]

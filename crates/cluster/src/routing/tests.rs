@@ -93,6 +93,7 @@ fn refused(reason: Reason) -> commit_reply::Result {
         reason: reason.into(),
         detail,
         retry_after_ms: 7,
+        others: Vec::new(),
     })
 }
 

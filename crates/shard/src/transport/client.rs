@@ -126,6 +126,11 @@ impl Peers {
         known.unwrap_or_else(|| otherwise.to_owned())
     }
 
+    /// Where the registry knows nodes to be.
+    pub(crate) fn addresses(&self) -> HashMap<u64, String> {
+        self.addresses.read().clone()
+    }
+
     /// Takes over where the registry knows nodes to be.
     pub(crate) fn set_addresses(&self, addresses: HashMap<u64, String>) {
         *self.addresses.write() = addresses;

@@ -1,0 +1,115 @@
+"""Nodes come and go under load: what was acknowledged stays, and clients notice nothing that one repetition does not mend."""
+
+import shutil
+import time
+
+import pytest
+import requests
+from cluster import POOL_GROUPS, Cluster, ClusterPool, Load
+
+from harness.server import until
+
+GROUPS = set(range(POOL_GROUPS + 1))
+SETTLED_SECONDS_MAX = 60
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture
+def cluster(tmp_path):
+    """A cluster of one node, whose dead nodes are replaced soon."""
+    with Cluster(tmp_path, settings="dead_after_seconds = 2", numbers=(1,)) as cluster:
+        yield cluster
+        print(cluster.logs({}))
+
+
+@pytest.fixture
+def figures(capsys, request):
+    def show(text):
+        with capsys.disabled():
+            print(f"\n  {request.node.name}: {text}", flush=True)
+
+    return show
+
+
+def copies(cluster):
+    """How many nodes have each group."""
+    nodes = [n.groups for n in cluster.nodes if n.running and n.roles != ["gateway"]]
+    return {group: sum(group in groups for groups in nodes) for group in GROUPS}
+
+
+def everywhere(cluster, count):
+    until(
+        lambda: set(copies(cluster).values()) == {count}, SETTLED_SECONDS_MAX, f"{count} nodes have each group"
+    )
+
+
+def have_all(nodes):
+    until(lambda: all(n.groups == GROUPS for n in nodes), SETTLED_SECONDS_MAX, f"{len(nodes)} nodes have all groups")
+
+
+def test_a_cluster_grows_to_five_nodes_and_outlives_those_that_it_began_with(cluster, figures):
+    pool = ClusterPool(cluster)
+    begin = time.monotonic()
+    took = []
+    with Load(pool, threads=3, through=[1]) as growing:
+        two, three = cluster.add_node(), cluster.add_node()
+        have_all([cluster.node(1), two, three])
+        took.append(time.monotonic() - begin)
+        four, five = cluster.add_node(), cluster.add_node()
+        until(lambda: four.groups and five.groups, SETTLED_SECONDS_MAX, "the new nodes have groups")
+        everywhere(cluster, 3)
+        took.append(time.monotonic() - begin)
+    figures(f"1 -> 3 -> 5 nodes after {took[0]:.1f} and {took[1]:.1f} s: {growing.summary()}")
+    assert not growing.failures, growing.failures[:5]
+    with Load(pool, threads=3, through=[4, 5]) as shrinking:
+        # the first two are gone for good: others take their groups
+        for node in (cluster.node(1), two):
+            node.kill()
+            until(lambda: set(copies(cluster).values()) == {3}, SETTLED_SECONDS_MAX, "the dead node is replaced")
+        have_all([three, four, five])
+    figures(f"5 -> 3 nodes: {shrinking.summary()}")
+    growing.through = shrinking.through
+    growing.check()
+    shrinking.check()
+
+
+def test_a_gateway_without_data_outlives_its_seed_and_a_shard_serves_no_public_port(cluster, figures):
+    pool = ClusterPool(cluster)
+    shards = [cluster.add_node(roles=["shard"]) for _ in range(2)]
+    have_all([cluster.node(1), *shards])
+    for shard in shards:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(shard.endpoint, timeout=5)
+    gateway = cluster.add_node(seeds=[cluster.node(1)], roles=["gateway"])
+    assert not gateway.data.exists()
+    with Load(pool, threads=3, through=[gateway.number]) as load:
+        until(lambda: load.acks_since(load.started) > 10, 20, "the gateway answers")
+        cluster.node(1).kill()
+        killed = time.monotonic()
+        until(lambda: load.acks_since(killed) > 20, 20, "the gateway goes on")
+    figures(f"longest gap {load.longest_gap(killed, load.ended):.2f} s; {load.summary()}")
+    assert not load.failures, load.failures[:5]
+    load.check()
+    # and it finds the others from their addresses alone when it starts again
+    assert gateway.stop() == 0
+    cluster.node(1).start()
+    gateway.start()
+    assert pool.sign_in(load.usable.pop(), via=gateway.number)
+
+
+def test_a_node_that_joined_and_lost_its_data_is_refused_under_its_number(cluster):
+    pool = ClusterPool(cluster)
+    user = pool.make_user()
+    two = cluster.add_node()
+    two.kill()
+    shutil.rmtree(two.data)
+    size = two.log_path.stat().st_size
+    two.spawn()
+    code = two.wait_end(20)
+    said = two.log_tail(size)
+    assert code not in (0, None), f"{code}: {said}"
+    assert "other data" in said and "new node id" in said, said
+    # with another number it is welcome
+    assert pool.sign_in(user)
+    three = cluster.add_node(seeds=[cluster.node(1)])
+    assert pool.sign_in(user, via=three.number)
