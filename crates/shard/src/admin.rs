@@ -352,7 +352,8 @@ fn move_in(moving: &proto::GroupMove) -> Move {
 fn groups_of(answers: &BTreeMap<u64, Answer>) -> Vec<GroupInfo> {
     let moves: Vec<Move> =
         placement(answers).map_or_else(Vec::new, |(_, p)| p.moves.iter().map(move_in).collect());
-    let mut groups: BTreeMap<u32, (GroupInfo, Vec<(u64, &proto::ReplicaStatus)>)> = BTreeMap::new();
+    type Replicas<'a> = Vec<(u64, &'a proto::ReplicaStatus)>;
+    let mut groups: BTreeMap<u32, (GroupInfo, Replicas<'_>)> = BTreeMap::new();
     for (id, answer) in answers {
         for replica in &answer.status.replicas {
             groups.entry(replica.group).or_default().1.push((*id, replica));

@@ -22,9 +22,9 @@ impl Members {
         else {
             return Self::default();
         };
-        let sets = membership.configs.iter().map(|set| &set.node_ids);
+        let mut sets = membership.configs.iter().map(|set| &set.node_ids);
         let voters: BTreeSet<u64> = sets.clone().flatten().copied().collect();
-        let next = sets.last().into_iter().flatten().copied().collect();
+        let next = sets.next_back().into_iter().flatten().copied().collect();
         let learners = membership.nodes.iter().map(|node| node.node_id);
         let learners = learners.filter(|id| !voters.contains(id)).collect();
         Self { next, learners, joint: membership.configs.len() > 1, voters }
