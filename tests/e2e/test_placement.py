@@ -31,16 +31,19 @@ def figures(capsys, request):
     return show
 
 
-def copies(cluster):
-    """How many nodes have each group."""
-    nodes = [n.groups for n in cluster.nodes if n.running and n.roles != ["gateway"]]
-    return {group: sum(group in groups for groups in nodes) for group in GROUPS}
-
-
-def everywhere(cluster, count):
-    until(
-        lambda: set(copies(cluster).values()) == {count}, SETTLED_SECONDS_MAX, f"{count} nodes have each group"
+def settled_on(cluster, voters):
+    """Every group has so many voters, all of which run, know each other, and hold nothing but that."""
+    nodes = [n for n in cluster.nodes if n.running and n.roles != ["gateway"]]
+    votes = [(node.readings("raft_is_voter"), node.readings("raft_voters")) for node in nodes]
+    return all(
+        [known[group] for is_voter, known in votes if is_voter.get(group) is not None] == [voters] * voters
+        and sum(is_voter.get(group, 0) for is_voter, _ in votes) == voters
+        for group in GROUPS
     )
+
+
+def settles_on(cluster, voters):
+    until(lambda: settled_on(cluster, voters), SETTLED_SECONDS_MAX, f"every group has {voters} running voters")
 
 
 def have_all(nodes):
@@ -53,11 +56,12 @@ def test_a_cluster_grows_to_five_nodes_and_outlives_those_that_it_began_with(clu
     took = []
     with Load(pool, threads=3, through=[1]) as growing:
         two, three = cluster.add_node(), cluster.add_node()
+        settles_on(cluster, 3)
         have_all([cluster.node(1), two, three])
         took.append(time.monotonic() - begin)
         four, five = cluster.add_node(), cluster.add_node()
         until(lambda: four.groups and five.groups, SETTLED_SECONDS_MAX, "the new nodes have groups")
-        everywhere(cluster, 3)
+        settles_on(cluster, 3)
         took.append(time.monotonic() - begin)
     figures(f"1 -> 3 -> 5 nodes after {took[0]:.1f} and {took[1]:.1f} s: {growing.summary()}")
     assert not growing.failures, growing.failures[:5]
@@ -65,7 +69,7 @@ def test_a_cluster_grows_to_five_nodes_and_outlives_those_that_it_began_with(clu
         # the first two are gone for good: others take their groups
         for node in (cluster.node(1), two):
             node.kill()
-            until(lambda: set(copies(cluster).values()) == {3}, SETTLED_SECONDS_MAX, "the dead node is replaced")
+            settles_on(cluster, 3)
         have_all([three, four, five])
     figures(f"5 -> 3 nodes: {shrinking.summary()}")
     growing.through = shrinking.through
@@ -77,6 +81,7 @@ def test_a_gateway_without_data_outlives_its_seed_and_a_shard_serves_no_public_p
     pool = ClusterPool(cluster)
     shards = [cluster.add_node(roles=["shard"]) for _ in range(2)]
     have_all([cluster.node(1), *shards])
+    settles_on(cluster, 3)
     for shard in shards:
         with pytest.raises(requests.ConnectionError):
             requests.get(shard.endpoint, timeout=5)

@@ -32,8 +32,12 @@ impl fmt::Debug for Groups {
 /// One number of every group.
 type Reading = (&'static str, &'static str, fn(&GroupStatus) -> u64);
 
-const GAUGES: [Reading; 4] = [
+const GAUGES: [Reading; 6] = [
     ("raft_is_leader", "Whether this node leads the group", |group| u64::from(group.is_leader)),
+    ("raft_is_voter", "Whether this node votes in the group", |group| u64::from(group.is_voter)),
+    ("raft_voters", "Nodes that vote in the group, as this node knows", |group| {
+        u64::try_from(group.voters.len()).unwrap_or(u64::MAX)
+    }),
     ("raft_last_applied_index", "The last log entry that has been applied", |group| {
         group.applied_index
     }),

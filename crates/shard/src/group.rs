@@ -170,8 +170,10 @@ impl Group {
         let ending = group.clone();
         group.shared.runtime.spawn(async move {
             tokio::select! {
-                () = supervised.supervise(raft) => {}
+                // first: a replica that has been closed has stopped too
+                biased;
                 () = ending.ended() => {}
+                () = supervised.supervise(raft) => {}
             }
         });
         Ok(group)
@@ -192,6 +194,9 @@ impl Group {
     /// Starts openraft, once what it replaces is gone.
     async fn open_replica(self: &Arc<Self>) -> Result<Raft<Types, StateMachine>, Fatal<Types>> {
         let applier = self.applier.clone().lock_owned().await;
+        if *self.closed.borrow() {
+            return Err(Fatal::Stopped);
+        }
         let raft = Raft::new(
             self.shared.node_id,
             self.shared.config.clone(),

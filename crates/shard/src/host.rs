@@ -472,7 +472,9 @@ async fn start_groups(
 /// know nothing against it: a node that has lost its data must not make the cluster a second time.
 async fn make_groups(inner: Arc<HostInner>, members: Vec<Member>) {
     const LOOK_EVERY: Duration = Duration::from_millis(100);
+    const LOOKS_PER_LINE: u32 = 20;
     let make = async {
+        let mut looks: u32 = 0;
         let mut new = Vec::new();
         for group in inner.groups() {
             if group.is_new().await {
@@ -481,10 +483,20 @@ async fn make_groups(inner: Arc<HostInner>, members: Vec<Member>) {
         }
         let own = inner.shared.node_id;
         while !new.is_empty() {
-            let others = members.iter().filter(|member| member.node_id != own);
-            let hellos = others.map(|m| inner.shared.peers.hello(m.node_id, &m.address));
-            let heard = futures::future::join_all(hellos).await;
-            let agreed = 1 + heard.into_iter().filter(|heard| *heard).count();
+            let others: Vec<_> = members.iter().filter(|member| member.node_id != own).collect();
+            let hellos = others.iter().map(|m| inner.shared.peers.hello(m.node_id, &m.address));
+            let mut agreed = 1;
+            for (other, heard) in others.iter().zip(futures::future::join_all(hellos).await) {
+                match heard {
+                    Ok(()) => agreed += 1,
+                    Err(error) if looks % LOOKS_PER_LINE == 0 => {
+                        let target = other.node_id;
+                        tracing::warn!(%error, target, "a first node of the cluster is waited for");
+                    }
+                    Err(_) => {}
+                }
+            }
+            looks += 1;
             if agreed > members.len() / 2 {
                 break;
             }
@@ -526,6 +538,7 @@ async fn watch_clock(inner: Arc<HostInner>) {
                 .iter()
                 .filter(|(id, _)| **id != own)
                 .map(|(id, address)| inner.shared.peers.hello(*id, address));
+            // who does not answer is noted by those who need it
             futures::future::join_all(hellos).await;
             if inner.status().clock_is_off {
                 tracing::error!("this node's clock is off that of the others; it does not lead");

@@ -199,18 +199,20 @@ impl Peers {
 }
 
 impl Peers {
-    /// Asks a node which data and clock it has, and notes both; false when it does not answer, or knows
-    /// this node with other data.
-    pub(crate) async fn hello(self: &Arc<Self>, target: u64, address: &str) -> bool {
+    /// Asks a node which data and clock it has, and notes both.
+    ///
+    /// # Errors
+    /// It does not answer, or is of another cluster, or knows this node with other data.
+    pub(crate) async fn hello(
+        self: &Arc<Self>,
+        target: u64,
+        address: &str,
+    ) -> Result<(), RpcError> {
         let (peers, address) = (self.clone(), address.to_owned());
         let network = Network { group: 0, target, address, kind: Kind::Liveness, peers };
-        let Ok(mut client) = network.client(Kind::Liveness) else { return false };
+        let mut client = network.client(Kind::Liveness)?;
         let request = proto::HelloRequest { header: Some(network.header()) };
-        let answer = network.answer(HELLO_TIMEOUT, client.hello(request)).await;
-        if let Err(error) = &answer {
-            tracing::debug!(target, %error, "no hello");
-        }
-        answer.is_ok()
+        network.answer(HELLO_TIMEOUT, client.hello(request)).await.map(drop)
     }
 }
 
