@@ -78,12 +78,16 @@ def make_authority(directory, cluster_id=CLUSTER_ID):
     must(conclave("pki", "init", "--dir", directory, "--cluster-id", cluster_id))
 
 
-def issue(directory, node_id, name, cluster_id=CLUSTER_ID):
-    """A certificate of the authority in `directory`, of a gateway when `node_id` is 0.
+def issue(directory, node_id, name, cluster_id=CLUSTER_ID, role=None):
+    """A certificate of the authority in `directory`, by default of a gateway when `node_id` is 0.
 
     Returns the paths of the authority, the certificate and its key.
     """
-    arguments = ["--cluster-id", cluster_id, "--node-id", node_id, "--name", name, "--host", "127.0.0.1"]
+    arguments = ["--cluster-id", cluster_id, "--node-id", node_id, "--name", name]
+    if role is not None:
+        arguments += ["--role", role]
+    if role != "admin":
+        arguments += ["--host", "127.0.0.1"]
     must(conclave("pki", "issue", "--dir", directory, *arguments))
     return {
         "ca": directory / "ca.pem",
@@ -95,8 +99,15 @@ def issue(directory, node_id, name, cluster_id=CLUSTER_ID):
 class Node(Server):
     """One node: its configuration, its data, its process."""
 
-    def __init__(self, directory, number, ports, members, tls, kek, cluster_id=CLUSTER_ID):
+    def __init__(
+        self, directory, number, ports, members, tls, kek, cluster_id=CLUSTER_ID, settings="", join=False, roles=None
+    ):
+        """`settings` are lines of TOML, beside the others that belong to no table; with `join`, the node is added to
+        the cluster of `members`. `roles` are both where they are not given."""
         super().__init__(directory)
+        self.settings = settings
+        self.join = join
+        self.roles = roles
         self.number = number
         public, internal, management = ports
         self.authority = f"127.0.0.1:{public}"
@@ -114,15 +125,24 @@ class Node(Server):
     def write_config(self):
         # a JSON string is a TOML string too
         quoted = lambda value: json.dumps(str(value))  # noqa: E731
-        members = ", ".join(f'{{ node_id = {n}, address = "127.0.0.1:{port}" }}' for n, port in self.members.items())
         host = "127.0.0.1"
+        if self.join:
+            others = ", ".join(f'"{host}:{port}"' for port in self.members.values())
+            members = f'address = "{host}:{self.internal[1]}"\njoin = [{others}]'
+        else:
+            members = ", ".join(f'{{ node_id = {n}, address = "{host}:{port}" }}' for n, port in self.members.items())
+            members = f"members = [{members}]"
+        roles = f"roles = {json.dumps(self.roles)}\n" if self.roles else ""
+        data = f"node_id = {self.number}\ndata_dir = {quoted(self.data)}\n"
+        if self.roles == ["gateway"]:
+            # it has neither a number nor data, and nobody reaches it
+            data, members = "", members.partition("\n")[2]
         self.config_path.write_text(
             f"""cluster_id = {quoted(self.cluster_id)}
-node_id = {self.number}
-data_dir = {quoted(self.data)}
-pool_groups = {POOL_GROUPS}
+{roles}{data}pool_groups = {POOL_GROUPS}
 public_url = "http://login.test"
-members = [{members}]
+{members}
+{self.settings}
 
 [listen]
 public = {quoted(self.authority)}
@@ -138,6 +158,15 @@ certificate = {quoted(self.tls["certificate"])}
 key = {quoted(self.tls["key"])}
 """
         )
+
+    @property
+    def is_gateway(self):
+        return self.roles is None or "gateway" in self.roles
+
+    @property
+    def groups(self):
+        """The groups that the node holds."""
+        return set(self.readings("raft_term"))
 
     @property
     def running(self):
@@ -188,14 +217,17 @@ key = {quoted(self.tls["key"])}
 class Cluster:
     """Nodes of one cluster, an account in it, and boto3 clients of each gateway."""
 
-    def __init__(self, directory):
+    def __init__(self, directory, settings="", public_authority=None, numbers=NODES):
+        """`settings` go into every node's file; with `public_authority`, they put TLS on the public ports."""
         self.directory = pathlib.Path(directory)
+        self.public_authority = public_authority
         self.pki = self.directory / "pki"
         make_authority(self.pki)
         self.kek = self.directory / "kek"
         self.kek.write_text(secrets.token_hex(32))
-        ports = fixed_ports(3 * len(NODES))
-        internal = dict(zip(NODES, ports[1::3], strict=True))
+        self.settings = settings
+        ports = fixed_ports(3 * len(numbers))
+        internal = dict(zip(numbers, ports[1::3], strict=True))
         self.nodes = [
             Node(
                 self.directory / f"node-{n}",
@@ -204,9 +236,13 @@ class Cluster:
                 internal,
                 issue(self.pki, n, f"node-{n}"),
                 self.kek,
+                settings=settings,
             )
-            for i, n in enumerate(NODES)
+            for i, n in enumerate(numbers)
         ]
+        if public_authority is not None:
+            for node in self.nodes:
+                node.endpoint = f"https://{node.authority}"
         self._clients = {}
 
     def __enter__(self):
@@ -215,7 +251,7 @@ class Cluster:
             self.account = self.create_account("e2e")
             self.credentials = self.create_credentials(self.account, "admin")
         except BaseException:
-            print(self.logs(dict.fromkeys(NODES, 0)))
+            print(self.logs({}))
             self.__exit__()
             raise
         return self
@@ -226,6 +262,26 @@ class Cluster:
 
     def node(self, number):
         return self.nodes[number - 1]
+
+    def add_node(self, seeds=None, roles=None):
+        """Starts one more node, which joins the others."""
+        number = len(self.nodes) + 1
+        members = {node.number: node.internal[1] for node in seeds or self.nodes}
+        certificate = 0 if roles == ["gateway"] else number
+        directory, tls = self.directory / f"node-{number}", issue(self.pki, certificate, f"node-{number}")
+        node = Node(
+            directory,
+            number,
+            fixed_ports(3),
+            members,
+            tls,
+            self.kek,
+            settings=self.settings,
+            join=True,
+            roles=roles,
+        )
+        self.nodes.append(node)
+        return node.start()
 
     def start(self):
         """Starts what is not running, all at once, and waits until every node is ready."""
@@ -282,11 +338,12 @@ class Cluster:
                 aws_access_key_id=credentials[0],
                 aws_secret_access_key=credentials[1],
                 config=config,
+                verify=str(self.public_authority) if self.public_authority else None,
             )
         return self._clients[key]
 
     def clients(self, credentials=None):
-        return [self.client(n, credentials) for n in NODES]
+        return [self.client(node.number, credentials) for node in self.nodes if node.is_gateway]
 
     # groups
 
@@ -327,7 +384,7 @@ class Cluster:
 
     def logs(self, sizes):
         """What the nodes logged since `log_sizes()`, the end of it."""
-        return "\n".join(f"--- log of node {n.number}\n{n.log_tail(sizes[n.number])}" for n in self.nodes)
+        return "\n".join(f"--- log of node {n.number}\n{n.log_tail(sizes.get(n.number, 0))}" for n in self.nodes)
 
 
 class ClusterPool:
@@ -391,9 +448,11 @@ class Load:
     *unknown*, never "did not happen".
     """
 
-    def __init__(self, pool, threads=6):
+    def __init__(self, pool, threads=6, through=None):
+        """`through` are the numbers of the gateways that are asked; all of them where it is not given."""
         self.pool = pool
-        self.clients = pool.cluster.clients()
+        self.through = through or [node.number for node in pool.cluster.nodes if node.is_gateway]
+        self.clients = [pool.cluster.client(number) for number in self.through]
         self.attempted = set()
         self.created = set()  # the sign-up is acknowledged
         self.usable = set()  # and so is what lets the user sign in
@@ -504,7 +563,7 @@ class Load:
         """Nothing acknowledged is lost, nothing is there twice, nobody is there whom nobody signed up."""
         assert not self.wrong, self.wrong[:10]
         assert self.usable, "nothing was acknowledged"
-        names = self.pool.names(via=random.choice(NODES))
+        names = self.pool.names(via=random.choice(self.through))
         twice = [name for name, count in collections.Counter(names).items() if count > 1]
         assert not twice, f"shown twice: {twice}"
         listed = set(names)
@@ -513,7 +572,7 @@ class Load:
         assert not strangers, f"whom nobody signed up: {sorted(strangers)[:10]}"
 
         def look(username):
-            via = random.choice(NODES)
+            via = random.choice(self.through)
             client = self.pool.cluster.client(via)
             found = client.admin_get_user(UserPoolId=self.pool.id, Username=username)["Username"]
             if username in self.usable:

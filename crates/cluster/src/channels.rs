@@ -1,51 +1,20 @@
 //! Connections to shard nodes, one for each address.
 
-use std::{collections::HashMap, fs, io, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::HashMap, io, sync::Arc};
 
 use async_trait::async_trait;
 use conclave_store::proto::shard_client::ShardClient;
+use conclave_tls::Mutual;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Uri};
+use tonic::transport::{Channel, Uri};
 use tower::{Service, service_fn};
 
 /// Addresses that are known at a time; a cluster has fewer.
 const ADDRESSES_MAX: usize = 256;
 /// Bytes of one answer.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A connection whose node says nothing for the sum of both is given up.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1_000);
-
-/// Certificates for mutual TLS with shard nodes, PEM files.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TlsFiles {
-    /// Issuers of the certificates that shard nodes show.
-    pub ca: PathBuf,
-    /// This gateway's certificate chain.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-    /// The name that every node's certificate has; `None`: the host part of its address.
-    pub server_name: Option<String>,
-}
-
-impl TlsFiles {
-    fn load(&self) -> io::Result<ClientTlsConfig> {
-        let read = |path: &PathBuf| {
-            fs::read(path).map_err(|e| io::Error::new(e.kind(), format!("{}: {e}", path.display())))
-        };
-        let config = ClientTlsConfig::new()
-            .ca_certificate(Certificate::from_pem(read(&self.ca)?))
-            .identity(Identity::from_pem(read(&self.certificate)?, read(&self.key)?));
-        Ok(match &self.server_name {
-            Some(name) => config.domain_name(name.clone()),
-            None => config,
-        })
-    }
-}
 
 /// A connection that a [`Connect`] has made.
 pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -61,20 +30,14 @@ pub trait Connect: Send + Sync + 'static {
 }
 
 pub(crate) struct Channels {
-    tls: Option<ClientTlsConfig>,
+    tls: Option<Arc<Mutual>>,
     connect: Option<Arc<dyn Connect>>,
     open: Mutex<HashMap<String, Channel>>,
 }
 
 impl Channels {
-    /// # Errors
-    /// A certificate file cannot be read.
-    pub(crate) fn new(
-        tls: Option<&TlsFiles>,
-        connect: Option<Arc<dyn Connect>>,
-    ) -> io::Result<Self> {
-        let tls = tls.map(TlsFiles::load).transpose()?;
-        Ok(Self { tls, connect, open: Mutex::default() })
+    pub(crate) fn new(tls: Option<Arc<Mutual>>, connect: Option<Arc<dyn Connect>>) -> Self {
+        Self { tls, connect, open: Mutex::default() }
     }
 
     /// A client for the node at `address`. The connection is made when it is first used.
@@ -100,26 +63,13 @@ impl Channels {
     }
 
     fn connect_lazily(&self, address: &str) -> io::Result<Channel> {
-        if self.tls.is_none() && self.connect.is_none() && !is_loopback(address) {
-            return Err(io::Error::other(format!("plain text to {address}: only to this machine")));
+        match self.connect.clone() {
+            Some(connect) => {
+                let endpoint = conclave_tls::endpoint(address)?;
+                Ok(endpoint.connect_with_connector_lazy(connector(connect)))
+            }
+            None => conclave_tls::channel(address, self.tls.as_ref(), None),
         }
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-            .map_err(io::Error::other)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(8 << 20);
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config(tls.clone()).map_err(io::Error::other)?;
-        }
-        Ok(match self.connect.clone() {
-            Some(connect) => endpoint.connect_with_connector_lazy(connector(connect)),
-            None => endpoint.connect_lazy(),
-        })
     }
 }
 
@@ -134,26 +84,4 @@ fn connector(
             connect.connect(address).await.map(TokioIo::new)
         }
     })
-}
-
-/// Whether `host:port` is this machine: the only place where plain text may go.
-fn is_loopback(address: &str) -> bool {
-    let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_text_goes_to_this_machine_only() {
-        for address in ["127.0.0.1:9230", "[::1]:9230", "localhost:9230"] {
-            assert!(is_loopback(address), "{address}");
-        }
-        for address in ["10.0.0.1:9230", "localhost.example.com:9230", "0.0.0.0:9230", ""] {
-            assert!(!is_loopback(address), "{address}");
-        }
-    }
 }

@@ -7,8 +7,9 @@
 
 mod channels;
 mod location;
+mod nodes;
 mod routing;
 mod trace_context;
 
-pub use channels::{Connect, Connection, TlsFiles};
+pub use channels::{Connect, Connection};
 pub use routing::{RoutingLimits, RoutingOptions, RoutingStore};

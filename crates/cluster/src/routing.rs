@@ -13,9 +13,10 @@ use std::{
 
 use async_trait::async_trait;
 use conclave_store::{
-    DIRECTORY_GROUP, DIRECTORY_SCOPE, Placement, Store, StoreError, limits,
+    DIRECTORY_GROUP, Placement, Store, StoreError, limits,
     proto::{self, refused::Reason, shard_server::Shard},
 };
+use conclave_tls::Mutual;
 use parking_lot::Mutex;
 use tokio::{
     sync::OnceCell,
@@ -25,9 +26,9 @@ use tonic::{Code, Request, Status};
 use tracing::{Instrument as _, field::Empty};
 
 use crate::{
-    channels::{Channels, Connect, TlsFiles},
+    channels::{Channels, Connect},
     location::{Locations, question},
-    trace_context,
+    nodes, trace_context,
 };
 
 /// How long a [`RoutingStore`] tries.
@@ -70,7 +71,7 @@ pub struct RoutingOptions {
     /// `host:port` of the internal ports of shard nodes. One that answers is enough.
     pub seeds: Vec<String>,
     /// Mutual TLS; without it, only this machine is spoken to.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Arc<Mutual>>,
     /// Groups of the cluster, the directory among them.
     pub groups: u32,
     /// Which group a scope's name tells.
@@ -99,7 +100,12 @@ enum Attempt<T> {
     },
     /// Nothing was done.
     Failed(String),
-    /// Nothing was done: the node serves another cluster, or has no such group.
+    /// Nothing was done: the node has no such group.
+    NotHere {
+        detail: String,
+        others: Vec<proto::Member>,
+    },
+    /// Nothing was done: the node serves another cluster.
     Misrouted(String),
     /// A commit may have been done.
     Unknown(String),
@@ -116,6 +122,8 @@ pub struct RoutingStore {
     leaders: Mutex<HashMap<u32, Node>>,
     /// Nodes that have not answered, and when they may be asked first again.
     suspects: Mutex<HashMap<Node, Instant>>,
+    /// Nodes that do not hold a group, and when they may be asked for it again.
+    elsewhere: Mutex<HashMap<(u32, Node), Instant>>,
     /// Nodes that answers have named, beside the seeds.
     named: Mutex<Vec<String>>,
     turn: AtomicUsize,
@@ -127,7 +135,7 @@ const NAMED_MAX: usize = 64;
 
 impl RoutingStore {
     /// # Errors
-    /// There is no node to ask, or a certificate file cannot be read.
+    /// There is no node to ask.
     pub fn new(options: RoutingOptions) -> io::Result<Self> {
         Self::open(options, None)
     }
@@ -144,26 +152,38 @@ impl RoutingStore {
         if options.seeds.is_empty() && options.local.is_none() {
             return Err(io::Error::other("neither a seed nor a shard in this process"));
         }
-        let channels = Channels::new(options.tls.as_ref(), connect)?;
+        let channels = Channels::new(options.tls.clone(), connect);
         Ok(Self {
             options,
             channels,
             locations: Locations::default(),
             leaders: Mutex::default(),
             suspects: Mutex::default(),
+            elsewhere: Mutex::default(),
             named: Mutex::default(),
             turn: AtomicUsize::new(0),
             local_id: OnceCell::new(),
         })
     }
 
+    /// Learns from the directory which nodes the cluster has; seeds are asked as before. To be called
+    /// from time to time: the nodes that are known now may all be gone one day.
+    ///
+    /// # Errors
+    /// The directory does not answer.
+    pub async fn look_for_nodes(&self) -> Result<(), StoreError> {
+        let mut found = nodes::read(self).await?;
+        found.retain(|address| !self.options.seeds.contains(address));
+        found.truncate(NAMED_MAX);
+        *self.named.lock() = found;
+        Ok(())
+    }
+
     /// The group of a scope; `None` when the directory does not know the scope.
     async fn group_of(&self, scope: &str) -> Result<Option<u32>, StoreError> {
-        let known = if scope == DIRECTORY_SCOPE {
-            Some(DIRECTORY_GROUP)
-        } else {
-            self.options.placement.group_of(scope).or_else(|| self.locations.get(scope))
-        };
+        let known = conclave_store::fixed_group(scope)
+            .or_else(|| self.options.placement.group_of(scope))
+            .or_else(|| self.locations.get(scope));
         match known {
             Some(group) if group < self.options.groups => Ok(Some(group)),
             Some(group) => Err(StoreError::Unavailable { detail: format!("no group {group}") }),
@@ -298,6 +318,14 @@ impl RoutingStore {
                     }
                     "no leader is known".to_owned()
                 }
+                Attempt::NotHere { detail, others } => {
+                    others.iter().for_each(|other| self.name(&other.address));
+                    // the next node is asked at once, as long as there is one
+                    if self.is_elsewhere(group, node) {
+                        continue;
+                    }
+                    detail
+                }
                 Attempt::Failed(detail) => {
                     self.suspect(group, node);
                     detail
@@ -339,10 +367,29 @@ impl RoutingStore {
         nodes.rotate_left(turn % count);
         let now = Instant::now();
         let suspects = self.suspects.lock();
-        let trusted =
-            nodes.iter().find(|node| suspects.get(*node).is_none_or(|until| *until <= now));
+        let elsewhere = self.elsewhere.lock();
+        let suspected = |node: &Node| suspects.get(node).is_some_and(|until| *until > now);
+        let holds_it =
+            |node: &Node| elsewhere.get(&(group, node.clone())).is_none_or(|until| *until <= now);
+        let best = nodes.iter().min_by_key(|node| (!holds_it(node), suspected(node)));
         // `new` has seen that there is at least one
-        trusted.or(nodes.first()).cloned().unwrap_or(Node::Local)
+        best.cloned().unwrap_or(Node::Local)
+    }
+
+    /// A node does not hold a group; true when another one may, and has not been asked lately.
+    fn is_elsewhere(&self, group: u32, node: Node) -> bool {
+        let mut leaders = self.leaders.lock();
+        if leaders.get(&group) == Some(&node) {
+            leaders.remove(&group);
+        }
+        drop(leaders);
+        let now = Instant::now();
+        let known = self.options.seeds.len() + self.named.lock().len();
+        let nodes = known + usize::from(self.options.local.is_some());
+        let mut elsewhere = self.elsewhere.lock();
+        elsewhere.retain(|_, until| *until > now);
+        let again = elsewhere.insert((group, node), now + self.options.limits.suspicion).is_some();
+        !again && elsewhere.keys().filter(|(of, _)| *of == group).count() < nodes
     }
 
     /// Remembers whom a node has named as the leader; false when that does not help.
@@ -413,6 +460,7 @@ fn from_refused<T>(refused: proto::Refused) -> Attempt<T> {
         Reason::Invalid => Attempt::Invalid(refused.detail),
         Reason::Unknown => Attempt::Unknown(refused.detail),
         Reason::Misrouted => Attempt::Misrouted(refused.detail),
+        Reason::NotHere => Attempt::NotHere { detail: refused.detail, others: refused.others },
         Reason::Unavailable | Reason::Unspecified => Attempt::Failed(refused.detail),
     }
 }

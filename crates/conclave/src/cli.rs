@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::{cluster_admin::ClusterCommand, pki::Role};
+
 /// A self-hosted identity service that speaks the Amazon Cognito user pools API.
 #[derive(Debug, Parser)]
 #[command(name = "conclave", version, about, propagate_version = true)]
@@ -34,6 +36,8 @@ pub enum Command {
     Dev(DevArgs),
     /// A node of a cluster.
     Serve(ConfigArg),
+    #[command(flatten)]
+    Cluster(ClusterCommand),
     /// Accounts, the tenants of a cluster.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -43,6 +47,11 @@ pub enum Command {
     /// A small certificate authority for the internal port.
     #[command(subcommand)]
     Pki(PkiCommand),
+    /// Prints what makes a shell complete this command, such as `source <(conclave completions bash)`.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -59,6 +68,9 @@ pub struct DevArgs {
     /// The URL under which clients reach this process: the first part of `iss`. By default that of --listen.
     #[arg(long, env = "CONCLAVE_PUBLIC_URL")]
     pub public_url: Option<String>,
+    /// Serve https, with a certificate of an authority that is made in the data directory, once.
+    #[arg(long, env = "CONCLAVE_TLS")]
+    pub tls: bool,
 }
 
 #[derive(Debug, Args)]
@@ -129,7 +141,7 @@ pub enum PkiCommand {
         #[arg(long)]
         cluster_id: String,
     },
-    /// Makes the certificate of a node: NAME.pem and NAME-key.pem.
+    /// Makes a certificate: NAME.pem and NAME-key.pem.
     Issue {
         /// Where ca.pem and ca-key.pem are, and where the files are made.
         #[arg(long, default_value = "pki")]
@@ -137,14 +149,17 @@ pub enum PkiCommand {
         /// The cluster.
         #[arg(long)]
         cluster_id: String,
-        /// The node's number; 0 for a gateway without data.
+        /// What it allows. By default that of a node, or without --node-id that of a gateway.
         #[arg(long)]
+        role: Option<Role>,
+        /// The node's number, with the role `node`.
+        #[arg(long, default_value_t = 0)]
         node_id: u64,
         /// The name of the files.
         #[arg(long)]
         name: String,
-        /// Names and addresses under which others reach the node.
-        #[arg(long = "host", required = true)]
+        /// Names and addresses under which others reach the node; not for the role `admin`.
+        #[arg(long = "host")]
         hosts: Vec<String>,
     },
 }

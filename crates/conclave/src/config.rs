@@ -19,26 +19,60 @@ use serde::Deserialize;
 pub struct ServeConfig {
     /// The same on all nodes of a cluster, and on no other cluster's.
     pub cluster_id: String,
-    /// This node's number: not 0, and never that of another node, not even of one that is gone.
+    /// What the process does: it holds groups, serves the public API, or both.
+    #[serde(default = "default_roles")]
+    pub roles: Vec<Role>,
+    /// The number of a node with the role `shard`: not 0, and never that of another node, not even of one
+    /// that is gone.
+    #[serde(default)]
     pub node_id: u64,
-    /// Where data is kept.
-    pub data_dir: PathBuf,
+    /// Where a node with the role `shard` keeps its data.
+    pub data_dir: Option<PathBuf>,
+    /// `host:port` under which others reach the internal port of a node that joins; by default what
+    /// `members` say.
+    pub address: Option<String>,
     /// Groups that hold pools; fixed when the cluster is made.
     #[serde(default = "default_pool_groups")]
     pub pool_groups: u32,
     /// The nodes of the cluster as it is first made: the same on all of them.
+    #[serde(default)]
     pub members: Vec<Member>,
+    /// `host:port` of internal ports of a cluster that there is: on nodes that are added to it, and on
+    /// gateways without data. One that answers is enough.
+    #[serde(default)]
+    pub join: Vec<String>,
+    /// How many nodes have each group, where there are as many; odd. Counts when the cluster is made.
+    #[serde(default = "default_replication_factor")]
+    pub replication_factor: u32,
+    /// A node that has not been reached for so long is replaced, where another one can take its place.
+    #[serde(default = "default_dead_after_seconds")]
+    pub dead_after_seconds: u64,
     /// Ports.
     pub listen: Listen,
     /// The URL under which clients reach the gateways: the first part of `iss`.
-    pub public_url: String,
-    /// The key-encryption key.
-    pub kek: Kek,
+    pub public_url: Option<String>,
+    /// The key-encryption key. Nodes without the role `gateway` need none.
+    pub kek: Option<Kek>,
     /// Certificates of the internal port.
-    pub internal_tls: Option<Tls>,
+    pub internal_tls: Option<InternalTls>,
+    /// The certificate of the public port; without it, TLS ends before it.
+    pub public_tls: Option<PublicTls>,
+    /// How often the files of all certificates are looked at, in seconds. SIGHUP does it at once.
+    #[serde(default = "default_certificate_check_s")]
+    pub certificate_check_s: u64,
     /// Snapshots, and what of the log is kept.
     #[serde(default)]
     pub snapshots: Snapshots,
+}
+
+/// What a process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Role {
+    /// Serves the public API.
+    Gateway,
+    /// Holds groups.
+    Shard,
 }
 
 /// A node, as others reach it.
@@ -105,16 +139,42 @@ pub struct Kek {
     pub previous_files: Vec<PathBuf>,
 }
 
-/// Certificates, in PEM.
+/// Certificates of the internal port, in PEM.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Tls {
-    /// The authority that all nodes' certificates are of.
+pub struct InternalTls {
+    /// The authorities that all nodes' certificates are of: one, or two while it is replaced.
     pub ca: PathBuf,
     /// This node's certificate.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
+}
+
+/// The certificate of the public port, in PEM.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicTls {
+    /// The certificate chain, leaf first.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+}
+
+fn default_certificate_check_s() -> u64 {
+    10
+}
+
+fn default_roles() -> Vec<Role> {
+    vec![Role::Gateway, Role::Shard]
+}
+
+fn default_replication_factor() -> u32 {
+    3
+}
+
+fn default_dead_after_seconds() -> u64 {
+    300
 }
 
 fn default_pool_groups() -> u32 {
@@ -146,15 +206,66 @@ impl ServeConfig {
 
     fn check(&self) -> Result<()> {
         ensure!(!self.cluster_id.is_empty(), "cluster_id is empty");
-        ensure!(self.node_id != 0, "node_id is 0");
         ensure!((1..=62).contains(&self.pool_groups), "pool_groups is not between 1 and 62");
-        ensure!(!self.members.is_empty(), "members is empty");
         ensure!(self.snapshots.entries > 0, "snapshots.entries is 0");
         ensure!(
             (1..=1 << 20).contains(&self.snapshots.mebibytes),
             "snapshots.mebibytes is not between 1 and 1048576"
         );
-        check_public_url(&self.public_url).context("public_url")
+        ensure!(!self.roles.is_empty(), "roles is empty");
+        ensure!(self.replication_factor % 2 == 1, "replication_factor is not odd");
+        ensure!(self.dead_after_seconds > 0, "dead_after_seconds is 0");
+        ensure!(
+            self.members.is_empty() != self.join.is_empty(),
+            "one of members and join is needed: members makes a cluster, join adds to one"
+        );
+        if self.has(Role::Shard) {
+            ensure!(self.node_id != 0, "node_id is needed with the role shard, and is not 0");
+            ensure!(self.data_dir.is_some(), "data_dir is needed with the role shard");
+            ensure!(
+                self.members.is_empty() || self.members.iter().any(|m| m.node_id == self.node_id),
+                "members does not hold this node"
+            );
+            self.own_address()?;
+        } else {
+            ensure!(self.node_id == 0, "node_id is for the role shard");
+            ensure!(self.data_dir.is_none(), "data_dir is for the role shard");
+        }
+        if self.has(Role::Gateway) {
+            ensure!(self.kek.is_some(), "kek is needed with the role gateway");
+            self.gateway_url()?;
+        }
+        ensure!(
+            (1..=3_600).contains(&self.certificate_check_s),
+            "certificate_check_s is not between 1 and 3600"
+        );
+        if let Some(url) = &self.public_url {
+            check_public_url(url).context("public_url")?;
+        }
+        Ok(())
+    }
+
+    /// Whether the process has a role.
+    pub fn has(&self, role: Role) -> bool {
+        self.roles.contains(&role)
+    }
+
+    /// The first part of `iss`.
+    pub fn gateway_url(&self) -> Result<&str> {
+        self.public_url.as_deref().context("public_url is needed with the role gateway")
+    }
+
+    /// Where others reach the internal port.
+    pub fn own_address(&self) -> Result<&str> {
+        let member = self.members.iter().find(|member| member.node_id == self.node_id);
+        let address = self.address.as_deref().or(member.map(|member| member.address.as_str()));
+        address.context("address is needed on a node that joins: where others reach it")
+    }
+
+    /// Internal ports to ask first.
+    pub fn seeds(&self) -> Vec<String> {
+        let members = self.members.iter().map(|member| member.address.clone());
+        members.chain(self.join.iter().cloned()).collect()
     }
 }
 
@@ -228,6 +339,42 @@ mod tests {
         assert_eq!(config.listen.internal.port(), 9230);
         assert_eq!(config.listen.management.port(), 9000);
         assert_eq!(config.pool_groups, 8);
+    }
+
+    #[test]
+    fn what_a_role_needs_is_asked_for_by_name() {
+        let check = |text: &str| {
+            let config: ServeConfig = toml::from_str(text).expect("parses");
+            config.check().map_err(|error| format!("{error:#}"))
+        };
+        let gateway = r#"
+            cluster_id = "example"
+            roles = ["gateway"]
+            join = ["node-1:9230"]
+            public_url = "https://login.example.com"
+            [listen]
+            [kek]
+            file = "/etc/conclave/kek"
+        "#;
+        check(gateway).expect("is complete");
+        assert!(check(&format!("node_id = 1\n{gateway}")).unwrap_err().contains("node_id"));
+        let shard = r#"
+            cluster_id = "example"
+            roles = ["shard"]
+            node_id = 4
+            address = "node-4:9230"
+            join = ["node-1:9230"]
+            data_dir = "/var/lib/conclave"
+            [listen]
+        "#;
+        check(shard).expect("is complete");
+        for (without, named) in [("address", "address"), ("join", "members and join")] {
+            let text: Vec<_> =
+                shard.lines().filter(|line| !line.trim().starts_with(without)).collect();
+            assert!(check(&text.join("\n")).unwrap_err().contains(named), "{without}");
+        }
+        let both = EXAMPLE.replace("[listen]", "join = [\"a:1\"]\n[listen]");
+        assert!(check(&both).unwrap_err().contains("members and join"));
     }
 
     #[test]

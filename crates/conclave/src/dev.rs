@@ -4,7 +4,7 @@
 
 use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, path::Path, sync::Arc, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use conclave_api::ExceptionName;
 use conclave_crypto::{
     encoding,
@@ -21,11 +21,13 @@ use conclave_outbound::inbox::DevInbox;
 use conclave_shard::{GroupHost, GroupHostOptions};
 
 use crate::{
+    certificates::Certificates,
     cli::DevArgs,
     clock::SystemClock,
     compose::Parts,
     config::check_public_url,
-    node,
+    dev_certificate,
+    node::{self, GroupsReady},
     placement::HintPlacement,
     process::{Ports, Process},
 };
@@ -35,6 +37,7 @@ const POOL_GROUPS: u32 = 3;
 const ACCOUNT_ID: &str = "000000000000";
 const ACCESS_KEY: &str = "test";
 const REGION: &str = "us-east-1";
+const CERTIFICATE_CHECK: Duration = Duration::from_secs(10);
 /// A new data directory is ready in less than a second; a machine under load takes longer.
 const READY_WITHIN: Duration = Duration::from_secs(60);
 
@@ -43,14 +46,27 @@ pub async fn run(args: DevArgs) -> Result<()> {
     if let Some(url) = &args.public_url {
         check_public_url(url).context("--public-url")?;
     }
+    if args.tls && args.public_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
+        bail!("--public-url begins with http://, and --tls serves https");
+    }
     let clock = Arc::new(SystemClock::start());
+    let public = node::listen(args.listen, "public").await?;
+    let listen = public.local_addr()?;
     let ports = Ports {
-        public: node::listen(args.listen, "public").await?,
+        public: Some(public),
         management: node::listen(args.management, "management").await?,
     };
-    let endpoint = format!("http://{}", ports.public.local_addr()?);
+    let endpoint = format!("{}://{listen}", if args.tls { "https" } else { "http" });
     let management = ports.management.local_addr()?;
     let kek = Arc::new(open_kek(&args.data_dir)?);
+    let certificate = if args.tls {
+        let now_ms = conclave_store::Clock::now_ms(&*clock);
+        let url = args.public_url.as_deref();
+        let opened = dev_certificate::open(&args.data_dir, listen.ip(), url, now_ms);
+        Some(opened.context("the certificate for --tls cannot be made")?)
+    } else {
+        None
+    };
     let placement = Arc::new(HintPlacement::default());
     let options = GroupHostOptions::alone(
         CLUSTER_ID.to_owned(),
@@ -69,11 +85,25 @@ pub async fn run(args: DevArgs) -> Result<()> {
         messenger: inbox.clone(),
         password_params: Params::DEFAULT,
     };
-    let process = Process { clock, host, ports, inbox: Some(inbox), ready_within: READY_WITHIN };
+    let authority = certificate.as_ref().map(|made| made.authority.clone());
+    let certificates = Certificates {
+        internal: None,
+        public: certificate.map(|made| made.public),
+        check_interval: CERTIFICATE_CHECK,
+    };
+    let process = Process {
+        clock,
+        ports,
+        certificates,
+        inbox: Some(inbox),
+        ready_within: READY_WITHIN,
+        ready: vec![Arc::new(GroupsReady(host.clone()))],
+        host: Some(host),
+    };
     process
         .run(parts, async |world| {
             ensure_principal(&world).await?;
-            Ok(welcome(&endpoint, management))
+            Ok(welcome(&endpoint, management, authority.as_deref()))
         })
         .await
 }
@@ -125,7 +155,19 @@ fn open_kek(data_dir: &Path) -> Result<StaticKek> {
 }
 
 /// What a newcomer needs.
-fn welcome(endpoint: &str, management: std::net::SocketAddr) -> String {
+fn welcome(endpoint: &str, management: std::net::SocketAddr, authority: Option<&Path>) -> String {
+    let trust = authority.map_or_else(String::new, |path| {
+        let path = path.display();
+        format!(
+            "\x20 authority    {path}\n\
+             \n\
+             Trust the authority where you use the endpoint:\n\
+             \n\
+             \x20 export AWS_CA_BUNDLE={path}          # AWS CLI, boto3\n\
+             \x20 export NODE_EXTRA_CA_CERTS={path}    # Node.js\n\
+             \x20 curl --cacert {path} {endpoint}/\n"
+        )
+    });
     format!(
         "Conclave is ready.\n\
          \n\
@@ -133,6 +175,7 @@ fn welcome(endpoint: &str, management: std::net::SocketAddr) -> String {
          \x20 credentials  access key {ACCESS_KEY}, secret key {ACCESS_KEY}, region {REGION}\n\
          \x20 inbox        {endpoint}/_conclave/inbox\n\
          \x20 health       http://{management}/readyz\n\
+         {trust}\
          \n\
          Try it:\n\
          \n\

@@ -6,11 +6,14 @@
 mod adapters;
 mod admin;
 mod auth_metrics;
+mod certificates;
 mod cli;
 mod clock;
+mod cluster_admin;
 mod compose;
 mod config;
 mod dev;
+mod dev_certificate;
 mod exit;
 mod metrics;
 mod node;
@@ -23,23 +26,28 @@ mod serve;
 mod telemetry;
 
 use anyhow::Result;
-use clap::Parser;
+use clap::{CommandFactory as _, Parser};
 use conclave_store::Clock;
 
-use crate::cli::{Cli, Command, PkiCommand};
+use crate::{
+    cli::{Cli, Command, PkiCommand},
+    pki::Role,
+};
 
 fn main() {
     let result = run(Cli::parse());
     if let Err(error) = &result {
         // the causes, outermost first
         let text = format!("{error:#}");
-        tracing::error!(error = text, "conclave ends");
+        if !error.is::<exit::Failure>() {
+            tracing::error!(error = text, "conclave ends");
+        }
         let _ = std::io::Write::write_all(
             &mut std::io::stderr(),
             format!("conclave: {text}\n").as_bytes(),
         );
     }
-    exit::now(result.is_ok())
+    exit::now(result.err().as_ref().map_or(0, exit::code))
 }
 
 fn run(cli: Cli) -> Result<()> {
@@ -57,9 +65,16 @@ fn run(cli: Cli) -> Result<()> {
         match cli.command {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(&args.config).await,
+            Command::Cluster(command) => cluster_admin::run(command).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Pki(command) => pki(command),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "conclave", &mut script);
+                output::line(&String::from_utf8_lossy(&script))?;
+                Ok(())
+            }
         }
     });
     // without waiting for threads that a hanging disk holds
@@ -71,8 +86,9 @@ fn pki(command: PkiCommand) -> Result<()> {
     let now_ms = clock::SystemClock::start().now_ms();
     match command {
         PkiCommand::Init { dir, cluster_id } => pki::init(&dir, &cluster_id, now_ms),
-        PkiCommand::Issue { dir, cluster_id, node_id, name, hosts } => {
-            let role = if node_id == 0 { "gateway" } else { "node" };
+        PkiCommand::Issue { dir, cluster_id, role, node_id, name, hosts } => {
+            // before there were roles, 0 was how to say gateway
+            let role = role.unwrap_or(if node_id == 0 { Role::Gateway } else { Role::Node });
             let subject = pki::Subject { cluster_id: &cluster_id, role, node_id, hosts: &hosts };
             pki::issue(&dir, &name, &subject, now_ms)
         }

@@ -1,4 +1,4 @@
-//! What a node's groups show in `/metrics`.
+//! What a node's groups and certificates show in `/metrics`.
 
 use std::{
     fmt,
@@ -7,6 +7,7 @@ use std::{
 
 use conclave_gateway::metrics::Metrics;
 use conclave_shard::{GroupHost, GroupStatus};
+use conclave_tls::{Reload, Tally};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, EncodeMetric},
@@ -31,8 +32,12 @@ impl fmt::Debug for Groups {
 /// One number of every group.
 type Reading = (&'static str, &'static str, fn(&GroupStatus) -> u64);
 
-const GAUGES: [Reading; 7] = [
+const GAUGES: [Reading; 9] = [
     ("raft_is_leader", "Whether this node leads the group", |group| u64::from(group.is_leader)),
+    ("raft_is_voter", "Whether this node votes in the group", |group| u64::from(group.is_voter)),
+    ("raft_voters", "Nodes that vote in the group, as this node knows", |group| {
+        u64::try_from(group.voters.len()).unwrap_or(u64::MAX)
+    }),
     ("raft_last_applied_index", "The last log entry that has been applied", |group| {
         group.applied_index
     }),
@@ -83,6 +88,66 @@ impl Collector for Groups {
             for group in &groups {
                 let labels = [("group", group.group.to_string())];
                 ConstCounter::new(read(group)).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Adds certificates, read anew at every scrape.
+pub fn register_certificates(metrics: &Metrics, sources: Vec<Arc<dyn Reload>>) {
+    if !sources.is_empty() {
+        let certificates = Certificates(sources);
+        metrics.register(|registry| registry.register_collector(Box::new(certificates)));
+    }
+}
+
+struct Certificates(Vec<Arc<dyn Reload>>);
+
+impl fmt::Debug for Certificates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Certificates")
+    }
+}
+
+type Count = (&'static str, &'static str, fn(&Tally) -> u64);
+
+const PORT_COUNTERS: [Count; 4] = [
+    ("certificate_reloads", "New certificate files taken over", Tally::reloads),
+    (
+        "certificate_reloads_refused",
+        "New certificate files that could not be used",
+        Tally::reloads_refused,
+    ),
+    ("tls_handshakes_failed", "Connections that ended in the handshake", Tally::handshakes_failed),
+    (
+        "tls_handshakes_shed",
+        "Connections closed because too many were in the handshake",
+        Tally::handshakes_shed,
+    ),
+];
+
+impl Collector for Certificates {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
+        let kind = ConstGauge::<i64>::new(0).metric_type();
+        let mut family = encoder.encode_descriptor(
+            "certificate_expiry_timestamp_seconds",
+            "Until when a certificate is good, in seconds since 1970",
+            None,
+            kind,
+        )?;
+        for expiry in self.0.iter().flat_map(|source| source.expiries()) {
+            let labels = [("certificate", expiry.certificate)];
+            let value = i64::try_from(expiry.not_after_s).unwrap_or(i64::MAX);
+            ConstGauge::new(value).encode(family.encode_family(&labels)?)?;
+        }
+        for (name, help, read) in PORT_COUNTERS {
+            let kind = ConstCounter::<u64>::new(0).metric_type();
+            let mut family = encoder.encode_descriptor(name, help, None, kind)?;
+            for source in &self.0 {
+                let labels = [("port", source.name())];
+                let value = read(source.tally());
+                ConstCounter::new(value).encode(family.encode_family(&labels)?)?;
             }
         }
         Ok(())

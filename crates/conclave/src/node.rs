@@ -10,16 +10,43 @@ use conclave_gateway::{
     metrics::Metrics,
     server,
 };
-use conclave_shard::GroupHost;
+use conclave_shard::{GroupHost, RegisteredNode};
+use conclave_tls::Public;
 use tokio::{net::TcpListener, signal::unix, sync::watch, task::JoinHandle};
 
-/// Ready when every group of this node has recovered and knows a leader, and its clock and disk can be used.
+/// Ready when every group in which this node votes has recovered and knows a leader, and clock and disk can be used.
 pub struct GroupsReady(pub Arc<GroupHost>);
 
 #[async_trait]
 impl Readiness for GroupsReady {
     async fn check(&self) -> Result<(), String> {
         self.0.status().why_not_ready().map_or(Ok(()), Err)
+    }
+}
+
+/// Ready when the cluster knows this node.
+pub struct Registered(pub watch::Receiver<Option<RegisteredNode>>);
+
+#[async_trait]
+impl Readiness for Registered {
+    async fn check(&self) -> Result<(), String> {
+        match &*self.0.borrow() {
+            Some(_) => Ok(()),
+            None => Err("the node is not registered yet".to_owned()),
+        }
+    }
+}
+
+/// Ready while the directory is reached.
+pub struct ClusterReached(pub watch::Receiver<bool>);
+
+#[async_trait]
+impl Readiness for ClusterReached {
+    async fn check(&self) -> Result<(), String> {
+        match *self.0.borrow() {
+            true => Ok(()),
+            false => Err("the directory is not reached".to_owned()),
+        }
     }
 }
 
@@ -85,9 +112,11 @@ impl Signals {
     }
 }
 
-/// Serves the public port until `stop` is sent, then lets requests finish.
+/// Serves the public port, with TLS where there is a certificate, until `stopping` turns true, then lets requests
+/// finish.
 pub fn serve_public(
     listener: TcpListener,
+    certificate: Option<Arc<Public>>,
     gateway: Gateway,
     metrics: Metrics,
     mut stopping: watch::Receiver<bool>,
@@ -96,9 +125,9 @@ pub fn serve_public(
         let until = async move {
             let _ = stopping.wait_for(|stopping| *stopping).await;
         };
+        let tls = certificate.map(|certificate| certificate as Arc<dyn server::TlsAcceptor>);
         let drained =
-            server::serve(listener, None, gateway, server::Options::default(), metrics, until)
-                .await;
+            server::serve(listener, tls, gateway, server::Options::default(), metrics, until).await;
         if drained.cut > 0 {
             tracing::warn!(connections = drained.cut, "requests did not end in time");
         }

@@ -1,26 +1,32 @@
-//! `conclave serve`: a node of a cluster, with a gateway in front of it.
+//! `conclave serve`: a node of a cluster, a gateway in front of one, or both in one process.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use async_trait::async_trait;
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
 use conclave_crypto::{
     entropy::{self, SystemEntropy},
     password::Params,
 };
+use conclave_gateway::management::Readiness;
 use conclave_identity::{directory::NewCluster, world::World};
 use conclave_outbound::{Message, Messenger, SendError};
 use conclave_shard::{
-    GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Timing, TlsFiles,
+    Admin, AdminOptions, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions, Member, NewId,
+    Retention, Timing,
 };
 use conclave_store::Store;
+use conclave_tls::Mutual;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    certificates::{self, Certificates},
     clock::SystemClock,
+    cluster_admin::{AdminService, Serving},
     compose::{self, Parts},
-    config::{ServeConfig, Snapshots, Tls},
-    node,
+    config::{Role, ServeConfig, Snapshots},
+    node::{self, ClusterReached, GroupsReady, Registered},
     placement::HintPlacement,
     process::{Ports, Process},
 };
@@ -28,56 +34,157 @@ use crate::{
 /// A cluster that is started for the first time waits for its nodes.
 const READY_WITHIN: Duration = Duration::from_secs(300);
 
+/// How often a gateway looks which nodes there are.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// A gateway that has not reached the directory so often in a row is not ready.
+const MISSED_MAX: u32 = 3;
+
 /// Runs until it is told to stop.
 pub async fn run(path: &Path) -> Result<()> {
     let config = ServeConfig::read(path)?;
     let clock = Arc::new(SystemClock::start());
-    let ports = Ports {
-        public: node::listen(config.listen.public, "public").await?,
-        management: node::listen(config.listen.management, "management").await?,
+    let public = match config.has(Role::Gateway) {
+        true => Some(node::listen(config.listen.public, "public").await?),
+        false => None,
     };
-    let public = ports.public.local_addr()?;
+    let serves = public.as_ref().map(TcpListener::local_addr).transpose()?;
+    let ports =
+        Ports { public, management: node::listen(config.listen.management, "management").await? };
     let placement = Arc::new(HintPlacement::default());
-    let host = GroupHost::start(host_options(&config), clock.clone(), placement.clone()).await?;
-    let host = Arc::new(host);
-    let store = route(&config, &placement, Some(&host))?;
-    let parts = parts(&config, store, placement)?;
-    let process = Process { clock, host, ports, inbox: None, ready_within: READY_WITHIN };
-    process
-        .run(parts, async |_| {
-            Ok(format!(
-                "Conclave node {} of {} is ready: {public}",
-                config.node_id, config.cluster_id
-            ))
-        })
-        .await
+    let certificates = load_certificates(&config)?;
+    let internal = certificates.internal.as_ref();
+    let administration = AdminService::new();
+    let host = match host_options(&config, internal, &administration) {
+        Some(options) => {
+            let host = GroupHost::start(options, clock.clone(), placement.clone()).await?;
+            Some(Arc::new(host))
+        }
+        None => None,
+    };
+    let routing = route(&config, &placement, internal, host.as_ref())?;
+    let mut ready: Vec<Arc<dyn Readiness>> = Vec::new();
+    if let Some(host) = &host {
+        let options = AdminOptions {
+            cluster_id: config.cluster_id.clone(),
+            store: routing.clone(),
+            tls: internal.cloned(),
+            clock: clock.clone(),
+            new_id: new_id(),
+        };
+        administration.serve(Serving {
+            cluster_id: config.cluster_id.as_str().into(),
+            host: host.clone(),
+            admin: Admin::new(options),
+        });
+        host.manage(routing.clone(), manage_options(&config)?);
+        ready.push(Arc::new(GroupsReady(host.clone())));
+        ready.push(Arc::new(Registered(host.registered())));
+    }
+    let (reached, reaches) = watch::channel(true);
+    let looking = tokio::spawn(look_for_nodes(routing.clone(), reached));
+    ready.push(Arc::new(ClusterReached(reaches)));
+    let parts = match config.has(Role::Gateway) {
+        true => Some(parts(&config, routing, placement)?),
+        false => None,
+    };
+    let process = Process {
+        clock,
+        host: host.clone(),
+        ports,
+        certificates,
+        inbox: None,
+        ready_within: READY_WITHIN,
+        ready,
+    };
+    let text = move || ready_text(&config, serves, host.as_deref());
+    let ended = match parts {
+        Some(parts) => process.run(parts, async |_| Ok(text())).await,
+        None => process.run_without_gateway(text).await,
+    };
+    looking.abort();
+    ended
+}
+
+fn ready_text(
+    config: &ServeConfig,
+    serves: Option<SocketAddr>,
+    host: Option<&GroupHost>,
+) -> String {
+    let cluster = &config.cluster_id;
+    let who = match host {
+        Some(_) => format!("Conclave node {} of {cluster} is ready", config.node_id),
+        None => format!("Conclave gateway of {cluster} is ready"),
+    };
+    let groups = match host {
+        Some(host) if host.status().groups.is_empty() => ", without groups yet",
+        _ => "",
+    };
+    match serves {
+        Some(public) => format!("{who}{groups}: {public}"),
+        None => format!("{who}{groups}"),
+    }
+}
+
+/// Tells the routing client which nodes there are, for as long as the process runs.
+async fn look_for_nodes(routing: Arc<RoutingStore>, reached: watch::Sender<bool>) {
+    let mut missed = 0;
+    loop {
+        match routing.look_for_nodes().await {
+            Ok(()) => missed = 0,
+            Err(error) => {
+                missed += 1;
+                tracing::debug!(%error, "the registry of nodes does not answer");
+            }
+        }
+        reached.send_replace(missed < MISSED_MAX);
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
 }
 
 /// The world of an administration command: a client of the running cluster.
 pub async fn connect(path: &Path) -> Result<Arc<World>> {
     let config = ServeConfig::read(path)?;
     let placement = Arc::new(HintPlacement::default());
-    let store = route(&config, &placement, None)?;
+    let internal = config.internal_tls.as_ref().map(certificates::internal).transpose()?;
+    let store = route(&config, &placement, internal.as_ref(), None)?;
     compose::world(&parts(&config, store, placement)?).await
 }
 
-fn host_options(config: &ServeConfig) -> GroupHostOptions {
-    GroupHostOptions {
+fn load_certificates(config: &ServeConfig) -> Result<Certificates> {
+    Ok(Certificates {
+        internal: config.internal_tls.as_ref().map(certificates::internal).transpose()?,
+        public: config.public_tls.as_ref().map(certificates::public).transpose()?,
+        check_interval: Duration::from_secs(config.certificate_check_s),
+    })
+}
+
+/// `None` without the role of a shard.
+fn host_options(
+    config: &ServeConfig,
+    internal: Option<&Arc<Mutual>>,
+    administration: &AdminService,
+) -> Option<GroupHostOptions> {
+    if !config.has(Role::Shard) {
+        return None;
+    }
+    Some(GroupHostOptions {
         cluster_id: config.cluster_id.clone(),
         node_id: config.node_id,
-        data_dir: config.data_dir.clone(),
+        data_dir: config.data_dir.clone()?,
         groups: config.pool_groups + 1,
         members: config
             .members
             .iter()
             .map(|member| Member { node_id: member.node_id, address: member.address.clone() })
             .collect(),
+        replication_factor: config.replication_factor,
         listen: Some(Listen::Address(config.listen.internal)),
-        tls: config.internal_tls.as_ref().map(tls_files),
+        tls: internal.cloned(),
+        services: administration.routes(&config.cluster_id, internal.is_some()),
         incarnation: entropy::bytes(&SystemEntropy),
         limits: Limits { retention: retention(config.snapshots), ..Limits::default() },
         timing: Timing::default(),
-    }
+    })
 }
 
 fn retention(snapshots: Snapshots) -> Retention {
@@ -90,24 +197,31 @@ fn retention(snapshots: Snapshots) -> Retention {
     }
 }
 
-fn tls_files(tls: &Tls) -> TlsFiles {
-    TlsFiles {
-        ca: tls.ca.clone(),
-        certificate: tls.certificate.clone(),
-        key: tls.key.clone(),
-        server_name: None,
-    }
+fn manage_options(config: &ServeConfig) -> Result<ManageOptions> {
+    Ok(ManageOptions {
+        address: config.own_address()?.to_owned(),
+        gateway: config.has(Role::Gateway),
+        groups: config.pool_groups + 1,
+        replication_factor: config.replication_factor,
+        dead_after: Duration::from_secs(config.dead_after_seconds),
+        new_id: new_id(),
+    })
+}
+
+fn new_id() -> NewId {
+    Arc::new(|| entropy::bytes(&SystemEntropy))
 }
 
 fn route(
     config: &ServeConfig,
     placement: &Arc<HintPlacement>,
+    internal: Option<&Arc<Mutual>>,
     host: Option<&Arc<GroupHost>>,
-) -> Result<Arc<dyn Store>> {
+) -> Result<Arc<RoutingStore>> {
     let options = RoutingOptions {
         cluster_id: config.cluster_id.clone(),
-        seeds: config.members.iter().map(|member| member.address.clone()).collect(),
-        tls: config.internal_tls.as_ref().map(client_tls),
+        seeds: config.seeds(),
+        tls: internal.cloned(),
         groups: config.pool_groups + 1,
         placement: placement.clone(),
         local: host.map(|host| host.shard()),
@@ -116,29 +230,21 @@ fn route(
     Ok(Arc::new(RoutingStore::new(options)?))
 }
 
-fn client_tls(tls: &Tls) -> conclave_cluster::TlsFiles {
-    conclave_cluster::TlsFiles {
-        ca: tls.ca.clone(),
-        certificate: tls.certificate.clone(),
-        key: tls.key.clone(),
-        server_name: None,
-    }
-}
-
 fn parts(
     config: &ServeConfig,
     store: Arc<dyn Store>,
     placement: Arc<HintPlacement>,
 ) -> Result<Parts> {
+    let kek = config.kek.as_ref().context("kek is needed for this")?;
     Ok(Parts {
         store,
         placement,
-        kek: Arc::new(config.kek.open()?),
+        kek: Arc::new(kek.open()?),
         cluster: NewCluster {
             cluster_id: config.cluster_id.clone(),
             pool_groups: config.pool_groups,
         },
-        public_url: config.public_url.clone(),
+        public_url: config.gateway_url()?.to_owned(),
         messenger: Arc::new(NoMessenger),
         password_params: Params::DEFAULT,
     })

@@ -1,7 +1,7 @@
 //! Logs, and traces when a collector is configured. Both are made of the same spans, which carry
 //! operations, ids of requests and outcomes, never what users send.
 
-use std::time::Duration;
+use std::{io::IsTerminal as _, time::Duration};
 
 use anyhow::{Context, Result};
 use opentelemetry::{KeyValue, global, trace::TracerProvider as _};
@@ -36,7 +36,9 @@ pub fn start(options: &Options) -> Result<Telemetry> {
     const DEFAULT_FILTER: &str = "info,openraft=warn,h2=warn,hyper=warn,tonic=warn";
     let filter = EnvFilter::try_new(options.filter.as_deref().unwrap_or(DEFAULT_FILTER))
         .context("the log filter cannot be parsed")?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
     let lines = if options.json {
         // all spans, outermost first: the request's has its id
         lines.json().with_current_span(false).with_span_list(true).boxed()

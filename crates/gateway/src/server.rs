@@ -23,7 +23,7 @@ use tower::{Service, ServiceExt as _};
 use crate::fronts::Connection;
 use crate::metrics::Metrics;
 
-pub mod tls;
+mod tls;
 
 /// A byte stream in both directions.
 pub trait Io: AsyncRead + AsyncWrite + Send + Unpin {}

@@ -1,12 +1,12 @@
 //! One group at work: proposals, reads, and the openraft instance behind them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     io,
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicBool, AtomicI64, Ordering},
     },
     time::Duration,
 };
@@ -35,7 +35,7 @@ use crate::{
     state_machine::{State, StateMachine},
     status::{Counters, GroupStatus},
     transport::{Peers, ReplicaHandles},
-    types::{Command, Types},
+    types::{Command, LogId, Types},
 };
 
 /// How often a group may be reopened in [`REOPEN_WINDOW`] before the node gives up.
@@ -76,8 +76,8 @@ pub(crate) struct Shared {
     pub log: Arc<LogWriter>,
     pub memory: SharedMemory,
     pub disk: DiskWatch,
-    /// Those who vote when the cluster is made; empty on a node that joins later.
-    pub members: BTreeMap<u64, BasicNode>,
+    /// Whether the cluster is made with this node alone.
+    pub alone: bool,
     /// Where openraft runs.
     pub runtime: tokio::runtime::Handle,
     /// Becomes `Some` when the process has to end.
@@ -117,8 +117,16 @@ pub(crate) struct Group {
     pub shared: Arc<Shared>,
     pub state: Arc<State>,
     pub log: LogStore,
+    /// Those who vote when the cluster is made; empty on a node that is given the group later.
+    first_voters: BTreeMap<u64, BasicNode>,
+    /// Whether the first membership may be written; see [`Group::initialize`].
+    may_initialize: AtomicBool,
+    /// No candidate with less gets this replica's vote.
+    vote_floor: Option<LogId>,
     replica: RwLock<Option<Replica>>,
     recovered: watch::Sender<bool>,
+    /// Becomes true when the node has no part in the group any more.
+    closed: watch::Sender<bool>,
     /// Held by the state machine that applies: never two, also while a replica is reopened.
     applier: Arc<Mutex<()>>,
     commits: Semaphore,
@@ -132,7 +140,13 @@ impl Group {
     ///
     /// # Errors
     /// From the disk, or what openraft finds wrong with it.
-    pub(crate) async fn start(shared: Arc<Shared>, id: u32, dir: &Path) -> io::Result<Arc<Self>> {
+    pub(crate) async fn start(
+        shared: Arc<Shared>,
+        id: u32,
+        dir: &Path,
+        first_voters: BTreeMap<u64, BasicNode>,
+        vote_floor: Option<LogId>,
+    ) -> io::Result<Arc<Self>> {
         let log = LogStore::open(shared.log.clone(), id)?;
         let state = State::open(&shared.cluster_id, id, dir, shared.memory.clone())?;
         fault::io("group.after_open")?;
@@ -140,8 +154,13 @@ impl Group {
             id,
             state,
             log,
+            // nobody has to be asked
+            may_initialize: AtomicBool::new(shared.alone),
+            first_voters,
+            vote_floor,
             replica: RwLock::default(),
             recovered: watch::Sender::new(false),
+            closed: watch::Sender::new(false),
             applier: Arc::default(),
             commits: Semaphore::new(shared.limits.commits_in_flight_max),
             reads: Semaphore::new(shared.limits.reads_in_flight_max),
@@ -152,11 +171,13 @@ impl Group {
         group.snapshot_what_the_log_lacks()?;
         let raft = group.open_replica().await.map_err(io::Error::other)?;
         let supervised = group.clone();
+        let ending = group.clone();
         group.shared.runtime.spawn(async move {
-            let shared = supervised.shared.clone();
             tokio::select! {
+                // first: a replica that has been closed has stopped too
+                biased;
+                () = ending.ended() => {}
                 () = supervised.supervise(raft) => {}
-                () = shared.stopped() => {}
             }
         });
         Ok(group)
@@ -177,6 +198,9 @@ impl Group {
     /// Starts openraft, once what it replaces is gone.
     async fn open_replica(self: &Arc<Self>) -> Result<Raft<Types, StateMachine>, Fatal<Types>> {
         let applier = self.applier.clone().lock_owned().await;
+        if *self.closed.borrow() {
+            return Err(Fatal::Stopped);
+        }
         let raft = Raft::new(
             self.shared.node_id,
             self.shared.config.clone(),
@@ -201,19 +225,38 @@ impl Group {
         self.shared.runtime.spawn(async move {
             tokio::select! {
                 () = group.wait_for_recovery(&recovering) => {}
-                () = group.shared.stopped() => {}
+                () = group.ended() => {}
             }
         });
         Ok(raft)
     }
 
+    /// Whether the first membership has yet to be written here.
+    pub(crate) async fn is_new(&self) -> bool {
+        let Some(raft) = self.raft() else { return false };
+        !self.first_voters.is_empty() && raft.is_initialized().await.is_ok_and(|is| !is)
+    }
+
+    /// The other first voters have been asked, and know nothing against it: writes the first
+    /// membership, now and should the replica be reopened before that has happened.
+    pub(crate) async fn allow_initialize(&self) {
+        self.may_initialize.store(true, Ordering::Release);
+        if let Some(raft) = self.raft() {
+            // an error means that the replica has stopped, and is reopened
+            let _ = self.initialize(&raft).await;
+        }
+    }
+
     /// Writes the first membership, once, and says whether it has. Every first voter does, with the
     /// same members.
     async fn initialize(&self, raft: &Raft<Types, StateMachine>) -> Result<bool, Fatal<Types>> {
-        if self.shared.members.is_empty() || raft.is_initialized().await? {
+        if self.first_voters.is_empty()
+            || !self.may_initialize.load(Ordering::Acquire)
+            || raft.is_initialized().await?
+        {
             return Ok(false);
         }
-        match raft.initialize(self.shared.members.clone()).await {
+        match raft.initialize(self.first_voters.clone()).await {
             Ok(()) => Ok(true),
             // a leader has brought the log already
             Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(false),
@@ -314,7 +357,7 @@ impl Group {
     /// What the transport needs; `None` while the replica does not run.
     pub(crate) fn handles(&self) -> Option<ReplicaHandles> {
         let raft = self.replica.read().as_ref()?.raft.clone();
-        Some(ReplicaHandles { raft, state: self.state.clone() })
+        Some(ReplicaHandles { raft, state: self.state.clone(), vote_floor: self.vote_floor })
     }
 
     /// The openraft instance; `None` while it does not run.
@@ -442,30 +485,14 @@ impl Group {
         }
     }
 
-    /// Makes `voters` those who vote. New ones catch up first; those who are left out are forgotten.
-    pub(crate) async fn change_voters(
-        &self,
-        voters: &BTreeMap<u64, BasicNode>,
-    ) -> Result<(), GroupError> {
-        let raft = self.replica()?.raft;
-        let known = raft.metrics().borrow_watched().membership_config.clone();
-        for (id, node) in voters {
-            if known.get_node(id).is_none() {
-                raft.add_learner(*id, node.clone(), true).await.map_err(membership_error)?;
-            }
-        }
-        let ids: BTreeSet<u64> = voters.keys().copied().collect();
-        raft.change_membership(ids, false).await.map_err(membership_error)?;
-        Ok(())
-    }
-
     pub(crate) fn status(&self) -> GroupStatus {
         let mut status = GroupStatus { group: self.id, ..GroupStatus::default() };
         self.counters.fill(&mut status);
+        status.is_new = !self.first_voters.is_empty();
         let Some(raft) = self.raft() else { return status };
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();
-        let index = |id: &Option<crate::types::LogId>| id.map_or(0, |id| id.index);
+        let index = |id: &Option<LogId>| id.map_or(0, |id| id.index);
         status.healthy = *self.recovered.borrow() && metrics.running_state.is_ok();
         status.term = metrics.current_term;
         status.leader = metrics.current_leader;
@@ -477,6 +504,8 @@ impl Group {
         status.history = applied.history;
         status.snapshot_index = index(&metrics.snapshot);
         status.purged_index = index(&metrics.purged);
+        status.is_new &= metrics.membership_config.log_id().is_none();
+        status.is_voter = metrics.membership_config.voter_ids().any(|id| id == self.shared.node_id);
         status.voters = metrics
             .membership_config
             .voter_ids()
@@ -486,6 +515,28 @@ impl Group {
             })
             .collect();
         status
+    }
+
+    /// Returns when the group is closed here, or the node is shutting down.
+    pub(crate) async fn ended(&self) {
+        let mut closed = self.closed.subscribe();
+        tokio::select! {
+            // the sender lives in this struct
+            _ = closed.wait_for(|closed| *closed) => {}
+            () = self.shared.stopped() => {}
+        }
+    }
+
+    /// Ends the replica, whose data is not needed any more.
+    pub(crate) async fn end(&self) {
+        self.closed.send_replace(true);
+        let replica = self.replica.write().take();
+        if let Some(replica) = replica {
+            // an error means that it has stopped already
+            let _ = replica.raft.shutdown().await;
+        }
+        // one that is being reopened may come after
+        let _applier = self.applier.lock().await;
     }
 
     /// Stops the replica; what has been applied is on disk afterwards.
@@ -500,15 +551,6 @@ impl Group {
         if let Err(error) = self.state.db().flush() {
             tracing::warn!(group = self.id, %error, "the state could not be flushed");
         }
-    }
-}
-
-fn membership_error(error: RaftError<Types, ClientWriteError<Types>>) -> GroupError {
-    match error {
-        RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
-            GroupError::not_leader(forward)
-        }
-        error => GroupError::Unknown(error.to_string()),
     }
 }
 
@@ -573,6 +615,37 @@ mod tests {
         let read = host.store().read(nothing()).await;
         assert!(matches!(read, Err(StoreError::Unavailable { .. })), "{read:?}");
         drop(group);
+        host.kill().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_lacks_what_was_deleted_here_gets_no_vote() {
+        use crate::{
+            held::{Held, HeldGroup},
+            proto::held_group::State,
+            transport::GroupDirectory as _,
+            types::{Vote, VoteRequest, log_id},
+        };
+        let dir = tempfile::tempdir().expect("a directory");
+        let floor = Some(log_id(4, 2, 9));
+        let held = Held::open(dir.path(), &[0]).expect("opens");
+        let opened_with = Some(log_id(5, 2, 10));
+        let again = HeldGroup { state: State::Open, opened_with, vote_floor: floor };
+        held.set(1, again).expect("writes");
+        drop(held);
+        let options = GroupHostOptions::alone("c".to_owned(), dir.path().to_owned(), 2, [1; 16]);
+        let host = GroupHost::start(options, Arc::new(Fixed), Arc::new(Fixed)).await;
+        let host = host.expect("starts");
+        let replica = host.inner().replica(1).expect("runs");
+        let ask = |last| replica.refuse_vote(&VoteRequest::new(Vote::new(7, 3), last));
+        for less in [None, Some(log_id(3, 1, 40)), Some(log_id(4, 2, 8))] {
+            let answer = ask(less).expect("is refused");
+            assert!(!answer.vote_granted, "{less:?}");
+            assert_eq!(answer.last_log_id, floor);
+        }
+        assert!(ask(floor).is_none());
+        assert!(ask(Some(log_id(5, 1, 2))).is_none());
+        drop(replica);
         host.kill().await;
     }
 

@@ -1,11 +1,11 @@
 //! The node: opens the data directory, runs its groups, and serves them.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     io,
     net::{SocketAddr, TcpListener},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -13,36 +13,35 @@ use conclave_store::{
     Clock, Placement, Store,
     proto::shard_server::{Shard, ShardServer},
 };
-use openraft::{BasicNode, Config, SnapshotPolicy};
+use conclave_tls::Mutual;
+use openraft::{Config, SnapshotPolicy};
 use parking_lot::Mutex;
-use tokio::{
-    runtime::Runtime,
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{runtime::Runtime, sync::watch, task::JoinHandle, time::timeout};
 use tonic::{
-    service::interceptor::InterceptedService,
-    transport::{Server, server::TcpIncoming},
+    service::{Routes, interceptor::InterceptedService},
+    transport::Server,
 };
 
 pub use crate::{disk::DiskLimits, retention::Retention};
 use crate::{
-    disk::{self, DiskWatch},
-    group::{Group, GroupError, Shared},
+    disk::DiskWatch,
+    group::Shared,
+    held::Held,
     high_water::GROUPS_MAX,
     identity::{self, Incarnations},
     local_store::LocalStore,
     log_writer::LogWriter,
-    retention,
+    manage::{self, ManageOptions},
+    proto::node_control_server::NodeControlServer,
+    registry::RegisteredNode,
+    replicas::{HostInner, first_voters},
     service::ShardService,
     state_db::{SharedMemory, sync_dir},
     status::HostStatus,
-    sweeper,
-    transport::{CheckPeer, GroupDirectory, Peers, RaftService, ReplicaHandles, Tls, TlsFiles},
+    transport::{CheckPeer, ControlClient, ControlService, Peers, RaftService},
 };
 
-/// One voter of the cluster as it is first made.
+/// One node of the cluster as it is first made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Never used for another node, not even when this one is gone.
@@ -134,13 +133,17 @@ pub struct GroupHostOptions {
     pub data_dir: PathBuf,
     /// Groups of the cluster, the directory among them. Fixed when the cluster is made.
     pub groups: u32,
-    /// Those who vote when the cluster is made, this node among them: the same on all of them, and
+    /// The nodes with which the cluster is made, this node among them: the same on all of them, and
     /// not read again afterwards. Empty on a node that is added later.
     pub members: Vec<Member>,
+    /// How many of them vote in a group when the cluster is made, where there are as many.
+    pub replication_factor: u32,
     /// The internal port; `None` on a node that is alone.
     pub listen: Option<Listen>,
     /// Mutual TLS on the internal port; without it, only this machine is spoken to.
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<Arc<Mutual>>,
+    /// Services beside those of nodes and groups, on the internal port. They check who asks by themselves.
+    pub services: Routes,
     /// Fresh random bytes. Used when the data directory is new: they tell it from one that is lost.
     pub incarnation: [u8; 16],
     /// See there.
@@ -163,8 +166,10 @@ impl GroupHostOptions {
             data_dir,
             groups,
             members: vec![Member { node_id: 1, address: "localhost:0".to_owned() }],
+            replication_factor: 1,
             listen: None,
             tls: None,
+            services: Routes::default(),
             incarnation,
             limits: Limits::default(),
             timing: Timing::default(),
@@ -230,76 +235,14 @@ pub enum StartError {
     Io(#[from] io::Error),
 }
 
-/// Why the voters of a group have not been changed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum MembershipError {
-    /// The leader has to be asked.
-    #[error("this node does not lead the group")]
-    NotLeader(Option<Member>),
-    /// Why it is not certain that the change has been made.
-    #[error("the voters have not been changed: {0}")]
-    Failed(String),
-}
-
 /// A running node. [`GroupHost::shutdown`] ends it.
 pub struct GroupHost {
     inner: Arc<HostInner>,
+    registered: watch::Sender<Option<RegisteredNode>>,
     placement: Arc<dyn Placement>,
     local_address: Option<SocketAddr>,
     server: Mutex<Option<JoinHandle<()>>>,
     runtime: Mutex<Option<Runtime>>,
-}
-
-/// What the services of a node share.
-pub(crate) struct HostInner {
-    pub(crate) shared: Arc<Shared>,
-    groups: BTreeMap<u32, Arc<Group>>,
-}
-
-impl HostInner {
-    pub(crate) fn group(&self, number: u32) -> Option<Arc<Group>> {
-        self.groups.get(&number).cloned()
-    }
-
-    pub(crate) fn status(&self) -> HostStatus {
-        let groups: Vec<_> = self.groups.values().map(|group| group.status()).collect();
-        let voters = groups.iter().flat_map(|group| group.voters.iter().map(|(id, _)| *id));
-        let others: BTreeSet<u64> = voters.filter(|id| *id != self.shared.node_id).collect();
-        let clock_is_off = self.shared.peers.clock_skew.is_off(others.into_iter(), Instant::now());
-        HostStatus {
-            node_id: self.shared.node_id,
-            clock_is_off,
-            disk_is_full: self.shared.disk.is_full(),
-            disk_hangs: disk::hangs(self.shared.log.syncing_for()),
-            groups,
-        }
-    }
-}
-
-impl GroupDirectory for HostInner {
-    fn replica(&self, group: u32) -> Option<ReplicaHandles> {
-        self.groups.get(&group)?.handles()
-    }
-
-    fn data_is_gone(&self, peer: u64) {
-        self.shared.report_fatal(format!(
-            "node {peer} knows node {} with other data: this node has lost its data and must not \
-             come back under its id; start it with a new node id and remove the old one",
-            self.shared.node_id
-        ));
-    }
-
-    fn now_ms(&self) -> i64 {
-        self.shared.clock.now_ms()
-    }
-
-    fn takes_entries(&self) -> bool {
-        self.shared.disk.takes_entries()
-    }
-
-    fn heard_clock(&self, peer: u64, clock_ms: i64) {
-        self.shared.peers.clock_skew.heard(peer, clock_ms, self.now_ms(), Instant::now());
-    }
 }
 
 impl GroupHost {
@@ -328,6 +271,7 @@ impl GroupHost {
             .map_err(io::Error::other)??;
         Ok(Self {
             inner,
+            registered: watch::Sender::new(None),
             placement,
             local_address,
             server: Mutex::new(server),
@@ -379,40 +323,24 @@ impl GroupHost {
         }
     }
 
-    /// Makes `voters` those who vote in a group that this node leads, and returns when that is
-    /// committed. New ones must run already; they get the data first. One change at a time.
-    ///
-    /// # Errors
-    /// This node does not lead the group, or the change is not committed; it may be half done, and
-    /// can be repeated.
-    pub async fn change_voters(
-        &self,
-        group: u32,
-        voters: &[Member],
-    ) -> Result<(), MembershipError> {
-        let failed = |detail: String| Err(MembershipError::Failed(detail));
-        let Some(found) = self.inner.group(group) else {
-            return failed(format!("this node has no group {group}"));
-        };
-        if voters.is_empty() {
-            return failed("a group without voters".to_owned());
-        }
-        let voters = voters.iter().map(|m| (m.node_id, BasicNode::new(&m.address))).collect();
-        match found.change_voters(&voters).await {
-            Ok(()) => Ok(()),
-            Err(GroupError::NotLeader(leader)) => Err(MembershipError::NotLeader(
-                leader.map(|(node_id, address)| Member { node_id, address }),
-            )),
-            Err(error) => failed(format!("{error:?}")),
-        }
+    /// Keeps this node in the cluster's registry, and places groups while it leads the directory.
+    /// `store` is the way to the directory. Once.
+    pub fn manage(&self, store: Arc<dyn Store>, options: ManageOptions) {
+        manage::start(&self.inner, store, options, self.registered.clone());
+    }
+
+    /// What the registry knows of this node; `None` until it is registered.
+    pub fn registered(&self) -> watch::Receiver<Option<RegisteredNode>> {
+        self.registered.subscribe()
     }
 
     /// Hands leadership over, stops the groups and makes their state durable. Nothing is served
     /// afterwards.
     pub async fn stop(&self) {
+        self.inner.stepping_back.store(true, Ordering::Relaxed);
         self.inner.hand_over().await;
         self.inner.shared.stopping.send_replace(true);
-        for group in self.inner.groups.values() {
+        for group in self.inner.groups() {
             group.stop().await;
         }
         let server = self.server.lock().take();
@@ -474,32 +402,6 @@ impl Drop for Starting {
     }
 }
 
-impl HostInner {
-    /// Asks the next voter to lead what this node leads, and waits a moment for it.
-    async fn hand_over(&self) {
-        const WAIT: Duration = Duration::from_millis(1_500);
-        const LOOK_EVERY: Duration = Duration::from_millis(10);
-        let own = self.shared.node_id;
-        let mut asked = Vec::new();
-        for group in self.groups.values().filter(|group| group.leads()) {
-            let voters = group.status().voters;
-            let next = voters.iter().map(|(id, _)| *id).filter(|id| *id > own).min();
-            let next = next.or_else(|| voters.iter().map(|(id, _)| *id).find(|id| *id != own));
-            if let Some(next) = next {
-                group.transfer_leadership(next).await;
-                asked.push(group);
-            }
-        }
-        let handed_over = async {
-            while asked.iter().any(|group| group.leads()) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        // who does not take over in time is elected later
-        let _ = timeout(WAIT, handed_over).await;
-    }
-}
-
 async fn start_groups(
     options: GroupHostOptions,
     clock: Arc<dyn Clock>,
@@ -507,7 +409,7 @@ async fn start_groups(
     clients: tokio::runtime::Handle,
 ) -> Result<(Arc<HostInner>, Option<JoinHandle<()>>, Option<SocketAddr>), StartError> {
     let config = Arc::new(options.raft_config()?);
-    let tls = options.tls.as_ref().map(Tls::load).transpose()?;
+    let tls = options.tls.clone();
     let identity = identity::open(
         &options.data_dir,
         &options.cluster_id,
@@ -523,11 +425,11 @@ async fn start_groups(
         incarnations.clone(),
         clock.clone(),
     );
-    let members = options
-        .members
-        .iter()
-        .map(|member| (member.node_id, BasicNode::new(&member.address)))
-        .collect();
+    let control = ControlClient::new(options.cluster_id.clone(), options.node_id, tls.clone());
+    let first = |group| first_voters(group, &options.members, options.replication_factor);
+    let made_here: Vec<u32> =
+        (0..options.groups).filter(|group| first(*group).contains_key(&options.node_id)).collect();
+    let held = Held::open(&options.data_dir, &made_here)?;
     let memory = SharedMemory::new(options.limits.cache_bytes, options.limits.write_buffer_bytes);
     let shared = Arc::new(Shared {
         cluster_id: options.cluster_id.clone(),
@@ -539,19 +441,14 @@ async fn start_groups(
         peers,
         log: LogWriter::open(&options.data_dir)?,
         memory,
-        members,
+        alone: options.members.len() == 1,
         runtime,
         fatal: watch::Sender::new(None),
         stopping: watch::Sender::new(false),
     });
     let listener = options.listen.map(|listen| bind(listen, tls.is_some())).transpose()?;
-    let mut groups = BTreeMap::new();
-    for number in 0..options.groups {
-        let dir = options.data_dir.join(format!("group-{number}"));
-        let group = Group::start(shared.clone(), number, &dir).await?;
-        groups.insert(number, group);
-        sync_dir(&dir)?;
-    }
+    let inner = HostInner::new(shared.clone(), &options.data_dir, held, control);
+    inner.open_held(first).await?;
     // the names of what is new, before anything is acknowledged
     sync_dir(&options.data_dir)?;
     let parent = options.data_dir.parent().filter(|parent| !parent.as_os_str().is_empty());
@@ -562,27 +459,63 @@ async fn start_groups(
         }
         _ => {}
     }
-    let inner = Arc::new(HostInner { shared: shared.clone(), groups });
-    for group in inner.groups.values() {
-        let (sweeping, keeping, shared) = (group.clone(), group.clone(), shared.clone());
-        tokio::spawn(async move {
-            tokio::select! {
-                () = sweeper::run(sweeping) => {}
-                () = retention::run(keeping) => {}
-                () = shared.stopped() => {}
-            }
-        });
-    }
     tokio::spawn(watch_log(shared.clone()));
     tokio::spawn(watch_clock(inner.clone()));
     tokio::spawn(watch_disk(inner.clone()));
+    tokio::spawn(make_groups(inner.clone(), options.members));
     let Some(listener) = listener else { return Ok((inner, None, None)) };
     let local_address = listener.local_addr()?;
     let raft =
         RaftService::server(options.cluster_id, options.node_id, incarnations, inner.clone());
     let shard = ShardService::new(inner.clone(), Some(clients));
-    let server = tokio::spawn(serve(listener, tls, raft, shard, shared));
+    let control = ControlService::server(inner.clone());
+    let services = options.services;
+    let server = tokio::spawn(serve(listener, tls, services, raft, shard, control, shared));
     Ok((inner, Some(server), Some(local_address)))
+}
+
+/// Writes the first members of new groups, once most of the cluster's first nodes have been reached and
+/// know nothing against it: a node that has lost its data must not make the cluster a second time.
+async fn make_groups(inner: Arc<HostInner>, members: Vec<Member>) {
+    const LOOK_EVERY: Duration = Duration::from_millis(100);
+    const LOOKS_PER_LINE: u32 = 20;
+    let make = async {
+        let mut looks: u32 = 0;
+        let mut new = Vec::new();
+        for group in inner.groups() {
+            if group.is_new().await {
+                new.push(group);
+            }
+        }
+        let own = inner.shared.node_id;
+        while !new.is_empty() {
+            let others: Vec<_> = members.iter().filter(|member| member.node_id != own).collect();
+            let hellos = others.iter().map(|m| inner.shared.peers.hello(m.node_id, &m.address));
+            let mut agreed = 1;
+            for (other, heard) in others.iter().zip(futures::future::join_all(hellos).await) {
+                match heard {
+                    Ok(()) => agreed += 1,
+                    Err(error) if looks.is_multiple_of(LOOKS_PER_LINE) => {
+                        let target = other.node_id;
+                        tracing::warn!(%error, target, "a first node of the cluster is waited for");
+                    }
+                    Err(_) => {}
+                }
+            }
+            looks += 1;
+            if agreed > members.len() / 2 {
+                break;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+        for group in new {
+            group.allow_initialize().await;
+        }
+    };
+    tokio::select! {
+        () = make => {}
+        () = inner.shared.stopped() => {}
+    }
 }
 
 /// Ends the process when the log has failed, whatever the groups make of it.
@@ -611,6 +544,7 @@ async fn watch_clock(inner: Arc<HostInner>) {
                 .iter()
                 .filter(|(id, _)| **id != own)
                 .map(|(id, address)| inner.shared.peers.hello(*id, address));
+            // who does not answer is noted by those who need it
             futures::future::join_all(hellos).await;
             if inner.status().clock_is_off {
                 tracing::error!("this node's clock is off that of the others; it does not lead");
@@ -659,32 +593,33 @@ fn bind(listen: Listen, tls: bool) -> Result<TcpListener, StartError> {
 
 async fn serve(
     listener: TcpListener,
-    tls: Option<Tls>,
+    tls: Option<Arc<Mutual>>,
+    services: Routes,
     raft: crate::proto::raft_transport_server::RaftTransportServer<RaftService<HostInner>>,
     shard: ShardService,
+    control: NodeControlServer<ControlService>,
     shared: Arc<Shared>,
 ) {
     /// One commit or read is at most this large, encoded.
     const MESSAGE_BYTES_MAX: usize = 8 << 20;
     let served = async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
+        let check = CheckPeer::new(&shared.cluster_id, tls.is_some());
+        let incoming = conclave_tls::incoming(listener, tls, conclave_tls::Limits::default());
         let mut server = Server::builder()
             .http2_keepalive_interval(Some(Duration::from_secs(2)))
             .http2_keepalive_timeout(Some(Duration::from_secs(4)))
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20)
             .max_concurrent_streams(4_096);
-        if let Some(tls) = &tls {
-            server = server.tls_config(tls.server()).map_err(io::Error::other)?;
-        }
         let shard = ShardServer::new(shard)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        let check = CheckPeer::new(&shared.cluster_id, tls.is_some());
         server
+            .add_routes(services)
             .add_service(InterceptedService::new(raft, check.clone()))
-            .add_service(InterceptedService::new(shard, check))
+            .add_service(InterceptedService::new(shard, check.clone()))
+            .add_service(InterceptedService::new(control, check))
             .serve_with_incoming_shutdown(incoming, shared.stopped())
             .await
             .map_err(io::Error::other)

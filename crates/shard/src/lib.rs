@@ -8,21 +8,31 @@
 //! - `log_store`, `log_writer`, `high_water`: logs and votes, and what is known to be on disk
 //! - `state_machine`, `state_db`, `snapshot`: applied state
 //! - `group`, `read_index`, `sweeper`, `retention`: one group at work
+//! - `replicas`, `held`, `membership`: groups that open, change and close while the node runs
+//! - `placement`: what is moved next, and the controller that moves it; `manage`: a node's own part
+//! - `registry`: the nodes of the cluster; `admin`: what operators see and ask for
 //! - `transport`: what nodes say to each other; `service`: what gateways ask
 //!
 //! [`Shard`]: conclave_store::proto::shard_server::Shard
 
+mod admin;
 mod clock_skew;
 mod disk;
 mod group;
+mod held;
 mod high_water;
 mod host;
 mod identity;
 mod local_store;
 mod log_store;
 mod log_writer;
+mod manage;
+mod membership;
+mod placement;
 mod proposals;
 mod read_index;
+mod registry;
+mod replicas;
 mod retention;
 mod service;
 mod snapshot;
@@ -33,6 +43,7 @@ mod sweeper;
 mod trace_context;
 mod transport;
 mod types;
+mod view;
 
 /// Messages of `proto/conclave/raft/v1/raft.proto`.
 mod proto {
@@ -45,13 +56,18 @@ mod proto {
     tonic::include_proto!("conclave.raft.v1");
 }
 
+pub use admin::{
+    Admin, AdminError, AdminOptions, GroupInfo, Move, NodeInfo, Progress, ReplicaInfo,
+};
 pub use disk::Space;
 pub use host::{
-    DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, Member, MembershipError, Retention,
-    StartError, Timing,
+    DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, StartError, Timing,
+};
+pub use manage::ManageOptions;
+pub use registry::{
+    NewId, NodeState, Nodes, RegisteredNode, Registration, Registry, RegistryError,
 };
 pub use status::{COMMIT_BUCKETS_MS, GroupStatus, HostStatus};
-pub use transport::TlsFiles;
 
 mod redacted {
     //! `Debug` of messages that hold values: sizes, never bytes.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::{
     group::{Group, GroupError},
-    host::HostInner,
+    replicas::HostInner,
 };
 
 /// Where scopes live, as the directory has said.
@@ -34,9 +34,8 @@ impl LocalStore {
 
     /// The group of a scope; `None` when the directory does not know the scope.
     async fn group_of(&self, scope: &str) -> Result<Option<Arc<Group>>, StoreError> {
-        let number = if scope == DIRECTORY_SCOPE {
-            Some(DIRECTORY_GROUP)
-        } else if let Some(group) = self.placement.group_of(scope) {
+        let fixed = conclave_store::fixed_group(scope);
+        let number = if let Some(group) = fixed.or_else(|| self.placement.group_of(scope)) {
             Some(group)
         } else {
             let known = self.locations.lock().get(scope).copied();

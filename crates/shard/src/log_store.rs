@@ -120,6 +120,24 @@ impl LogStore {
         self.state.lock().last_purged
     }
 
+    /// Deletes everything but the vote, and returns when that is on disk. Nobody may use the log any
+    /// more. Can be begun again after a crash.
+    pub(crate) async fn delete_entries(&self) -> io::Result<()> {
+        // before the entries go: a mark above the end of the log would stop the next start
+        self.writer.lower_mark(self.group, None).await?;
+        let mut batch = WriteBatch::default();
+        batch.delete(self.meta_key(KIND_COMMITTED));
+        batch.delete(self.meta_key(KIND_PURGED));
+        batch.delete_range(&self.entry_key(0)[..], &self.meta_key(KIND_ENTRY + 1)[..]);
+        self.writer.write(batch)?;
+        let vote = self.state.lock().vote;
+        if let Some(vote) = vote {
+            self.writer.sync_vote(self.group, vote).await?;
+        }
+        *self.state.lock() = State { vote, ..State::default() };
+        Ok(())
+    }
+
     fn meta_key(&self, kind: u8) -> [u8; 5] {
         let [a, b, c, d] = self.group.to_be_bytes();
         [a, b, c, d, kind]

@@ -70,7 +70,7 @@ struct Shared {
 pub(crate) struct LogWriter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    marks_at_open: BTreeMap<u32, Mark>,
+    marks_at_open: Mutex<BTreeMap<u32, Mark>>,
 }
 
 impl LogWriter {
@@ -94,12 +94,13 @@ impl LogWriter {
             let shared = shared.clone();
             move || shared.run(high_water)
         })?;
+        let marks_at_open = Mutex::new(marks_at_open);
         Ok(Arc::new(Self { shared, thread: Some(thread), marks_at_open }))
     }
 
-    /// What of a group's log was on disk for certain when the database was opened.
+    /// What of a group's log was on disk for certain when the database was opened, without what has been cut off since.
     pub(crate) fn mark_at_open(&self, group: u32) -> Mark {
-        self.marks_at_open.get(&group).copied().unwrap_or_default()
+        self.marks_at_open.lock().get(&group).copied().unwrap_or_default()
     }
 
     pub(crate) fn db(&self) -> &DB {
@@ -153,7 +154,12 @@ impl LogWriter {
     ) -> io::Result<()> {
         let (done, synced) = oneshot::channel();
         self.shared.push(Waiting::Lower { group, last_log_id, done });
-        synced.await.map_err(|_| io::Error::other("the log is closed"))?
+        synced.await.map_err(|_| io::Error::other("the log is closed"))??;
+        // the group may be closed, and opened again by the same process
+        if let Some(mark) = self.marks_at_open.lock().get_mut(&group) {
+            mark.last_log_id = mark.last_log_id.min(last_log_id);
+        }
+        Ok(())
     }
 }
 

@@ -6,7 +6,10 @@ use conclave_store::proto as store;
 use tonic::{Request, Response, Status, metadata::MetadataMap};
 use tracing::Instrument as _;
 
-use crate::{group::GroupError, host::HostInner, trace_context};
+use crate::{group::GroupError, replicas::HostInner, trace_context};
+
+/// Other nodes that an answer names.
+const OTHERS_MAX: usize = 16;
 
 /// Serves the groups of one node.
 #[derive(Clone)]
@@ -48,7 +51,7 @@ impl HostInner {
             (_, None) => Reply::Refused(invalid("a read of nothing")),
             (Ok(group), Some(read)) => match group.read(&read).await {
                 Ok(result) => Reply::Read(result),
-                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(not_leader(leader)),
+                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(self.not_leader(leader)),
                 Err(error) => Reply::Refused(refused(error)),
             },
         };
@@ -65,7 +68,7 @@ impl HostInner {
                     conclave_fault::point("shard.after_commit_before_reply");
                     Reply::Outcome(outcome)
                 }
-                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(not_leader(leader)),
+                Err(GroupError::NotLeader(leader)) => Reply::NotLeader(self.not_leader(leader)),
                 Err(error) => Reply::Refused(refused(error)),
             },
         };
@@ -80,18 +83,37 @@ impl HostInner {
             reason: store::refused::Reason::Misrouted.into(),
             detail,
             retry_after_ms: 0,
+            others: Vec::new(),
         };
         let route = route.ok_or_else(|| misrouted("no route".to_owned()))?;
         if route.cluster_id != self.shared.cluster_id {
             return Err(misrouted("meant for another cluster".to_owned()));
         }
         let group = self.group(route.group);
-        group.ok_or_else(|| misrouted(format!("this node has no group {}", route.group)))
+        group.ok_or_else(|| store::Refused {
+            reason: store::refused::Reason::NotHere.into(),
+            detail: format!("this node has no group {}", route.group),
+            retry_after_ms: 0,
+            others: self.others(),
+        })
     }
-}
 
-fn not_leader(leader: Option<(u64, String)>) -> store::NotLeader {
-    store::NotLeader { leader: leader.map(|(node_id, address)| store::Member { node_id, address }) }
+    fn others(&self) -> Vec<store::Member> {
+        let known = self.shared.peers.addresses().into_iter();
+        let others = known.filter(|(node_id, _)| *node_id != self.shared.node_id);
+        others
+            .map(|(node_id, address)| store::Member { node_id, address })
+            .take(OTHERS_MAX)
+            .collect()
+    }
+
+    fn not_leader(&self, leader: Option<(u64, String)>) -> store::NotLeader {
+        let leader = leader.map(|(node_id, address)| store::Member {
+            node_id,
+            address: self.shared.peers.address(node_id, &address),
+        });
+        store::NotLeader { leader }
+    }
 }
 
 fn invalid(detail: &str) -> store::Refused {
@@ -109,7 +131,7 @@ fn refused(error: GroupError) -> store::Refused {
         GroupError::Unknown(detail) => (Reason::Unknown, detail, 0),
         GroupError::Invalid(detail) => (Reason::Invalid, detail, 0),
     };
-    store::Refused { reason: reason.into(), detail, retry_after_ms }
+    store::Refused { reason: reason.into(), detail, retry_after_ms, others: Vec::new() }
 }
 
 #[tonic::async_trait]

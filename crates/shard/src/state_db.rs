@@ -231,6 +231,12 @@ impl StateDb {
         self.db.flush_opt(&options).map_err(io::Error::other)
     }
 
+    /// Bytes of the files that count; 0 when the disk does not say.
+    pub(crate) fn bytes(&self) -> u64 {
+        let bytes = self.db.property_int_value("rocksdb.live-sst-files-size");
+        bytes.ok().flatten().unwrap_or(0)
+    }
+
     /// Makes a copy of the files (hard links) in `path`, which must not exist.
     pub(crate) fn checkpoint(&self, path: &Path) -> io::Result<()> {
         rocksdb::checkpoint::Checkpoint::new(&self.db)

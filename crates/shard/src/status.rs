@@ -21,12 +21,13 @@ pub struct HostStatus {
 }
 
 impl HostStatus {
-    /// Whether every group has recovered and knows a leader, and clock and disk can be used.
+    /// Whether every group in which this node votes has recovered and knows a leader, and clock and
+    /// disk can be used. A node without groups is ready: as a node.
     pub fn is_ready(&self) -> bool {
         self.why_not_ready().is_none()
     }
 
-    /// What is missing, in words for an operator.
+    /// Why the node is not ready; `None` when it is.
     pub fn why_not_ready(&self) -> Option<String> {
         if self.clock_is_off {
             return Some("the clock is off that of most other nodes".to_owned());
@@ -37,14 +38,16 @@ impl HostStatus {
         if self.disk_is_full {
             return Some("the disk is nearly full: only deletions are taken on".to_owned());
         }
-        self.groups.iter().find_map(|group| match group {
-            GroupStatus { healthy: false, .. } => {
-                Some(format!("group {} has not recovered", group.group))
+        self.groups.iter().find_map(|group| {
+            let number = group.group;
+            if group.is_new {
+                return Some(format!("group {number} waits for its first voters"));
             }
-            GroupStatus { leader: None, .. } => {
-                Some(format!("group {} has no leader", group.group))
+            match (group.is_voter, group.healthy, group.leader) {
+                (true, false, _) => Some(format!("group {number} has not recovered")),
+                (true, true, None) => Some(format!("group {number} has no leader")),
+                _ => None,
             }
-            _ => None,
         })
     }
 }
@@ -75,6 +78,10 @@ pub struct GroupStatus {
     pub snapshot_index: u64,
     /// The last entry that has been removed from the log.
     pub purged_index: u64,
+    /// Whether it is made here, and has no members yet.
+    pub is_new: bool,
+    /// Whether this node votes; one that does not is being brought up, or has left.
+    pub is_voter: bool,
     /// Those who vote, with their addresses.
     pub voters: Vec<(u64, String)>,
     /// How often this node has seen another leader than before.

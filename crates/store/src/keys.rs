@@ -140,6 +140,8 @@ pub enum Tag {
     Cluster = 0x35,
     /// How many pools an account has: a counter.
     AccountPoolCount = 0x36,
+    /// Shard nodes by number: `NodeRecord`.
+    Node = 0x37,
     /// Resource servers of a pool by identifier: `ResourceServerRecord`.
     ResourceServer = 0x40,
     /// How many resource servers the pool has: a counter.
@@ -423,6 +425,16 @@ pub fn account_pool_count(account_id: &str) -> Vec<u8> {
     tagged(Tag::AccountPoolCount, &[account_id.as_bytes()])
 }
 
+/// `NodeRecord` of a shard node, in [`crate::NODES_SCOPE`].
+pub fn node(node_id: u64) -> Vec<u8> {
+    tagged(Tag::Node, &[&node_id.to_be_bytes()])
+}
+
+/// The prefix of every [`node`].
+pub fn nodes() -> Vec<u8> {
+    vec![Tag::Node as u8]
+}
+
 /// `ResourceServerRecord` of an identifier.
 pub fn resource_server(identifier: &str) -> Vec<u8> {
     tagged(Tag::ResourceServer, &[identifier.as_bytes()])
@@ -520,5 +532,6 @@ mod tests {
         assert_eq!(group_name("n"), [0x28, b'n']);
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);
         assert_eq!(access_key("k"), [0x31, b'k']);
+        assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
     }
 }

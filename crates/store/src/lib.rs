@@ -48,7 +48,11 @@ use async_trait::async_trait;
 /// The scope that holds accounts, principals, and where pools and clients live.
 pub const DIRECTORY_SCOPE: &str = "directory";
 
-/// The group that holds [`DIRECTORY_SCOPE`].
+/// The scope that holds the nodes of the cluster. It is in the directory's group, and apart from
+/// [`DIRECTORY_SCOPE`], which a gateway makes when it is first started: nodes come before.
+pub const NODES_SCOPE: &str = "nodes";
+
+/// The group that holds [`DIRECTORY_SCOPE`] and [`NODES_SCOPE`].
 pub const DIRECTORY_GROUP: u32 = 0;
 
 /// The world as a gateway sees it: linearizable reads and checked transactions.
@@ -95,6 +99,11 @@ pub enum StoreError {
 pub trait Clock: Send + Sync + 'static {
     /// The time of this machine.
     fn now_ms(&self) -> i64;
+}
+
+/// The group of a scope that is not a pool's.
+pub fn fixed_group(scope: &str) -> Option<u32> {
+    matches!(scope, DIRECTORY_SCOPE | NODES_SCOPE).then_some(DIRECTORY_GROUP)
 }
 
 /// Which group holds a scope.

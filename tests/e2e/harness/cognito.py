@@ -24,7 +24,7 @@ def unique(prefix):
     return f"{prefix}{next(_numbers)}"
 
 
-def boto_client(server, key="test", secret="test", region="us-east-1"):
+def boto_client(server, key="test", secret="test", region="us-east-1", verify=None):
     """boto3 as it comes, except that nothing is tried a second time and nothing is refused before it is sent."""
     config = botocore.config.Config(
         retries={"total_max_attempts": 1}, parameter_validation=False, read_timeout=30, connect_timeout=5
@@ -36,6 +36,7 @@ def boto_client(server, key="test", secret="test", region="us-east-1"):
         aws_access_key_id=key,
         aws_secret_access_key=secret,
         config=config,
+        verify=verify,
     )
 
 

@@ -14,9 +14,13 @@ SECONDS_MAX = 30
 class Client:
     """Calls operations with dictionaries in proto's JSON form."""
 
-    def __init__(self, authority):
+    def __init__(self, authority, certificates=None):
+        """`certificates` are those of the authorities that are trusted, in PEM; without them, nothing is encrypted."""
         self.authority = authority
-        self.channel = grpc.insecure_channel(authority)
+        if certificates is None:
+            self.channel = grpc.insecure_channel(authority)
+        else:
+            self.channel = grpc.secure_channel(authority, grpc.ssl_channel_credentials(certificates))
         self.database = ProtoReflectionDescriptorDatabase(self.channel)
         self.pool = descriptor_pool.DescriptorPool(self.database)
 

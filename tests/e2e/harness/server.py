@@ -50,8 +50,9 @@ def until(condition, seconds, what):
 class Server:
     """One `conclave dev` process with its own data, ports and log."""
 
-    def __init__(self, directory, options=(), wrapper=(), environment=None):
-        """`options` are added to the command line; `wrapper` (strace, say) is put before it."""
+    def __init__(self, directory, options=(), wrapper=(), environment=None, host="127.0.0.1"):
+        """`options` are added to the command line; `wrapper` (strace, say) is put before it; `host` is where the public
+        port listens."""
         self.directory = pathlib.Path(directory)
         self.data = self.directory / "data"
         self.log_path = self.directory / "conclave.log"
@@ -60,8 +61,8 @@ class Server:
         self.environment = environment or {}
         self.process = None
         port, management_port = free_ports(2)
-        self.authority = f"127.0.0.1:{port}"
-        self.endpoint = f"http://{self.authority}"
+        self.authority = f"{host}:{port}"
+        self.endpoint = f"http{'s' if '--tls' in self.options else ''}://{self.authority}"
         self.management = f"http://127.0.0.1:{management_port}"
         self._http = requests.Session()
 

@@ -93,6 +93,7 @@ fn refused(reason: Reason) -> commit_reply::Result {
         reason: reason.into(),
         detail,
         retry_after_ms: 7,
+        others: Vec::new(),
     })
 }
 
@@ -151,6 +152,13 @@ async fn that_a_node_is_of_another_cluster_is_said_although_others_are_down() {
         commits([Ok(refused(Reason::Misrouted)), Err(Status::unavailable("tcp connect error"))]);
     let answer = store(&script).commit(commit()).await;
     assert_eq!(answer, Err(StoreError::Unavailable { detail: "told".to_owned() }));
+}
+
+#[tokio::test]
+async fn a_node_that_does_not_hold_the_group_is_asked_again_until_it_does() {
+    let script = commits([Ok(refused(Reason::NotHere)), Ok(refused(Reason::NotHere)), Ok(done())]);
+    let outcome = store(&script).commit(commit()).await.expect("answers");
+    assert!(matches!(outcome.result, Some(proto::outcome::Result::Committed(_))));
 }
 
 #[tokio::test]

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use conclave_api::{SERVICE_NAME, types};
-use conclave_gateway::server::tls::RustlsAcceptor;
 use conclave_gateway::server::{Drained, Options, TlsAcceptor, serve};
+use conclave_tls::{Public, PublicFiles, Reload as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -256,6 +256,30 @@ async fn two_lengths_or_a_length_and_chunks_are_no_way_to_smuggle_a_request() {
     }
 }
 
+/// A directory with `certificate.pem` and `key.pem`.
+struct Files(tempfile::TempDir);
+
+impl Files {
+    fn new(certificate: &str, key: &str) -> Files {
+        let files = Files(tempfile::tempdir().unwrap());
+        files.write(certificate, key);
+        files
+    }
+
+    fn write(&self, certificate: &str, key: &str) {
+        std::fs::write(self.0.path().join("certificate.pem"), certificate).unwrap();
+        std::fs::write(self.0.path().join("key.pem"), key).unwrap();
+    }
+
+    fn load(&self) -> Arc<Public> {
+        let files = PublicFiles {
+            certificate: self.0.path().join("certificate.pem"),
+            key: self.0.path().join("key.pem"),
+        };
+        Public::load(&files, conclave_tls::system_time()).unwrap()
+    }
+}
+
 fn self_signed() -> (String, String) {
     let made = rcgen::generate_simple_self_signed(vec!["localhost".into()]).unwrap();
     (made.cert.pem(), made.signing_key.serialize_pem())
@@ -276,32 +300,56 @@ async fn health_over_tls(server: &Server, certificate: &str) -> Result<ServingSt
 async fn a_certificate_is_replaced_while_the_server_runs_and_a_bad_one_is_refused() {
     let (old, old_key) = self_signed();
     let (new, new_key) = self_signed();
-    let acceptor = Arc::new(RustlsAcceptor::from_pem(old.as_bytes(), old_key.as_bytes()).unwrap());
-    let tls: Arc<dyn TlsAcceptor> = acceptor.clone();
+    let files = Files::new(&old, &old_key);
+    let public = files.load();
+    let tls: Arc<dyn TlsAcceptor> = public.clone();
     let server = Server::start_with(&World::new(), Options::default(), Some(tls)).await;
     assert_eq!(health_over_tls(&server, &old).await, Ok(ServingStatus::Serving));
+    assert!(public.reload().is_empty(), "nothing has changed");
 
     for (certificate, key) in [(&new, &old_key), (&old_key, &old_key), (&new, &new)] {
-        assert!(acceptor.replace(certificate.as_bytes(), key.as_bytes()).is_err());
+        files.write(certificate, key);
+        let reloaded = public.reload();
+        assert!(reloaded.len() == 1 && reloaded[0].outcome.is_err(), "{reloaded:?}");
+        assert!(public.reload().is_empty(), "said once");
     }
+    std::fs::remove_file(files.0.path().join("key.pem")).unwrap();
+    assert!(public.reload()[0].outcome.is_err());
     assert_eq!(health_over_tls(&server, &old).await, Ok(ServingStatus::Serving));
 
-    acceptor.replace(new.as_bytes(), new_key.as_bytes()).unwrap();
+    files.write(&new, &new_key);
+    assert!(public.reload()[0].outcome.is_ok());
     assert_eq!(health_over_tls(&server, &new).await, Ok(ServingStatus::Serving));
     assert!(health_over_tls(&server, &old).await.is_err());
+    assert_eq!((public.tally().reloads(), public.tally().reloads_refused()), (1, 4));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_does_not_come_to_an_end_is_cut() {
     let (certificate, key) = self_signed();
-    let acceptor = RustlsAcceptor::from_pem(certificate.as_bytes(), key.as_bytes()).unwrap();
-    let options = Options::default();
-    let server = Server::start_with(&World::new(), options, Some(Arc::new(acceptor))).await;
-    // Nothing, the start of a handshake, and plain HTTP.
-    for start in [&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"] {
+    let public = Files::new(&certificate, &key).load();
+    let tls: Arc<dyn TlsAcceptor> = public.clone();
+    let server = Server::start_with(&World::new(), Options::default(), Some(tls)).await;
+    for start in [&b""[..], b"\x16\x03\x01", b"\0\0\0"] {
         let mut stream = server.connect().await;
         stream.write_all(start).await.unwrap();
         let answer = read_until(&mut stream, "never").await;
         assert!(!answer.contains("HTTP"), "{answer}");
     }
+    assert_eq!(public.tally().handshakes_failed(), 3);
+}
+
+#[tokio::test]
+async fn who_speaks_plain_http_to_a_port_with_tls_is_told_so_and_others_are_served() {
+    let (certificate, key) = self_signed();
+    let tls: Arc<dyn TlsAcceptor> = Files::new(&certificate, &key).load();
+    let server = Server::start_with(&World::new(), Options::default(), Some(tls)).await;
+    for request in [post("GetUser", "{}"), "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_owned()] {
+        let mut stream = server.connect().await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let answer = read_until(&mut stream, "never").await;
+        assert!(answer.starts_with("HTTP/1.1 400 Bad Request\r\n"), "{answer}");
+        assert!(answer.ends_with("\r\n\r\nThis port speaks TLS: use https://\n"), "{answer}");
+    }
+    assert_eq!(health_over_tls(&server, &certificate).await, Ok(ServingStatus::Serving));
 }

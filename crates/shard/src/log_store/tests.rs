@@ -311,3 +311,21 @@ async fn a_truncated_log_is_not_taken_for_a_lost_one() {
     let crashed = copy(dir.path());
     assert_eq!(open(crashed.path(), 1).last_log_id(), Some(log_id(1, 1, 3)));
 }
+
+/// As on a node that has started with a group, is relieved of it, and is given it again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_was_deleted_on_purpose_is_not_taken_for_a_lost_one() {
+    let dir = tempfile::tempdir().expect("a directory");
+    append(&mut open(dir.path(), 1), vec![entry(1, 0), entry(1, 1)]).await.expect("appends");
+
+    let writer = LogWriter::open(dir.path()).expect("opens");
+    let log = LogStore::open(writer.clone(), 1).expect("opens");
+    log.delete_entries().await.expect("deletes");
+    drop(log);
+    let mut log = LogStore::open(writer, 1).expect("opens in the same process");
+    assert_eq!(log.get_log_state().await.expect("reads").last_log_id, None);
+    append(&mut log, vec![entry(2, 0)]).await.expect("appends");
+    drop(log);
+    let mut log = open(dir.path(), 1);
+    assert_eq!(log.get_log_state().await.expect("reads").last_log_id, Some(log_id(2, 1, 0)));
+}

@@ -12,6 +12,7 @@ use std::{
 };
 
 use conclave_store::Clock;
+use conclave_tls::Mutual;
 use futures::{
     FutureExt, Stream, StreamExt,
     future::BoxFuture,
@@ -26,20 +27,16 @@ use openraft::{
         TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
     },
 };
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     sync::mpsc,
     task::spawn_blocking,
     time::{Instant, timeout},
 };
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::{
-    Response, Status,
-    metadata::MetadataMap,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Response, Status, metadata::MetadataMap, transport::Channel};
 
-use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX, Tls, is_loopback};
+use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX};
 use crate::{
     clock_skew::ClockSkew,
     identity::Incarnations,
@@ -56,10 +53,6 @@ const APPEND_ANSWER_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often a stream of appends looks whether it makes progress.
 const APPEND_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const HELLO_TIMEOUT: Duration = Duration::from_millis(1_000);
-const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
-/// A connection whose peer says nothing for the sum of both is given up.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_millis(500);
-const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_millis(1_000);
 
 type RpcError = RPCError<Types>;
 
@@ -76,11 +69,13 @@ enum Kind {
 pub(crate) struct Peers {
     cluster_id: String,
     node_id: u64,
-    tls: Option<Tls>,
+    tls: Option<Arc<Mutual>>,
     incarnations: Arc<Incarnations>,
     clock: Arc<dyn Clock>,
     pub(crate) clock_skew: ClockSkew,
     channels: Mutex<HashMap<(u64, Kind), (String, Channel)>>,
+    /// Where nodes are, as the registry knows; what a group's membership says may be older.
+    addresses: RwLock<HashMap<u64, String>>,
     /// The last entry that a follower has acknowledged in a group, to which leader.
     acknowledged: Mutex<HashMap<(u32, u64), (Vote, LogId)>>,
 }
@@ -89,7 +84,7 @@ impl Peers {
     pub(crate) fn new(
         cluster_id: String,
         node_id: u64,
-        tls: Option<Tls>,
+        tls: Option<Arc<Mutual>>,
         incarnations: Arc<Incarnations>,
         clock: Arc<dyn Clock>,
     ) -> Arc<Self> {
@@ -101,41 +96,49 @@ impl Peers {
             clock,
             clock_skew: ClockSkew::default(),
             channels: Mutex::default(),
+            addresses: RwLock::default(),
             acknowledged: Mutex::default(),
         })
     }
 
     /// The connection to a peer, made when it is first used.
     fn channel(&self, target: u64, address: &str, kind: Kind) -> io::Result<Channel> {
+        let address = &self.address(target, address);
         let mut channels = self.channels.lock();
         if let Some((known, channel)) = channels.get(&(target, kind))
             && known == address
         {
             return Ok(channel.clone());
         }
-        let channel = self.connect_lazily(address)?;
+        let channel = conclave_tls::channel(address, self.tls.as_ref(), Some(target))?;
         channels.insert((target, kind), (address.to_owned(), channel.clone()));
         Ok(channel)
     }
 
-    fn connect_lazily(&self, address: &str) -> io::Result<Channel> {
-        if self.tls.is_none() && !is_loopback(address) {
-            return Err(io::Error::other(format!("plain text to {address}: only to this machine")));
-        }
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let mut endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
-            .map_err(io::Error::other)?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
-            .keep_alive_while_idle(true)
-            .initial_stream_window_size(4 << 20)
-            .initial_connection_window_size(8 << 20);
-        if let Some(tls) = &self.tls {
-            endpoint = endpoint.tls_config(tls.client()).map_err(io::Error::other)?;
-        }
-        Ok(endpoint.connect_lazy())
+    /// The data that this node has.
+    pub(crate) fn incarnation(&self) -> &bytes::Bytes {
+        self.incarnations.own()
+    }
+
+    /// Where a node is: as the registry knows, or else as the caller does.
+    pub(crate) fn address(&self, node_id: u64, otherwise: &str) -> String {
+        let known = self.addresses.read().get(&node_id).cloned();
+        known.unwrap_or_else(|| otherwise.to_owned())
+    }
+
+    /// Where the registry knows nodes to be.
+    pub(crate) fn addresses(&self) -> HashMap<u64, String> {
+        self.addresses.read().clone()
+    }
+
+    /// Takes over where the registry knows nodes to be.
+    pub(crate) fn set_addresses(&self, addresses: HashMap<u64, String>) {
+        *self.addresses.write() = addresses;
+    }
+
+    /// A node begins anew in a group.
+    pub(crate) fn forget_acknowledged(&self, group: u32, target: u64) {
+        self.acknowledged.lock().remove(&(group, target));
     }
 
     fn header(&self, group: u32, target: u64) -> proto::Header {
@@ -196,16 +199,20 @@ impl Peers {
 }
 
 impl Peers {
-    /// Asks a node which data and clock it has, and notes both. A node that does not answer is noted
-    /// by those who need it.
-    pub(crate) async fn hello(self: &Arc<Self>, target: u64, address: &str) {
+    /// Asks a node which data and clock it has, and notes both.
+    ///
+    /// # Errors
+    /// It does not answer, or is of another cluster, or knows this node with other data.
+    pub(crate) async fn hello(
+        self: &Arc<Self>,
+        target: u64,
+        address: &str,
+    ) -> Result<(), RpcError> {
         let (peers, address) = (self.clone(), address.to_owned());
         let network = Network { group: 0, target, address, kind: Kind::Liveness, peers };
-        let Ok(mut client) = network.client(Kind::Liveness) else { return };
+        let mut client = network.client(Kind::Liveness)?;
         let request = proto::HelloRequest { header: Some(network.header()) };
-        if let Err(error) = network.answer(HELLO_TIMEOUT, client.hello(request)).await {
-            tracing::debug!(target, %error, "no hello");
-        }
+        network.answer(HELLO_TIMEOUT, client.hello(request)).await.map(drop)
     }
 }
 

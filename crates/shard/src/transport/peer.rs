@@ -1,12 +1,9 @@
 //! Who is at the other end of a connection: what the certificate says, not what the message says.
-//!
-//! Every certificate of the internal port names its cluster, role and node in a URI of its
-//! SubjectAltName: `conclave://<cluster id>/<role>/<node id>`. `conclave pki` makes such certificates.
 
 use std::sync::Arc;
 
+use conclave_tls::{PeerInfo, Role};
 use tonic::{Request, Status, service::Interceptor};
-use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 /// What a certificate allows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,7 +14,8 @@ pub(crate) enum Peer {
     Gateway,
 }
 
-/// Refuses connections whose certificate is not of this cluster, and remembers whose it is.
+/// Refuses connections whose certificate is not of this cluster or is for administration alone, and remembers
+/// whose it is.
 #[derive(Clone)]
 pub(crate) struct CheckPeer {
     cluster_id: Arc<str>,
@@ -29,18 +27,28 @@ impl CheckPeer {
     pub(crate) fn new(cluster_id: &str, tls: bool) -> Self {
         Self { cluster_id: cluster_id.into(), tls }
     }
+
+    fn peer(&self, info: Option<&PeerInfo>) -> Result<Peer, Status> {
+        let identity = info.and_then(|info| info.identity.as_ref());
+        match identity.filter(|identity| *identity.cluster_id == *self.cluster_id) {
+            Some(identity) => match identity.role {
+                Role::Node => Ok(Peer::Node(identity.node_id)),
+                Role::Gateway => Ok(Peer::Gateway),
+                Role::Admin => Err(Status::permission_denied(
+                    "the certificate is for administration: it neither reads nor commits",
+                )),
+            },
+            None => Err(Status::permission_denied("the certificate is not of this cluster")),
+        }
+    }
 }
 
 impl Interceptor for CheckPeer {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        if !self.tls {
-            return Ok(request);
+        if self.tls {
+            let peer = self.peer(request.extensions().get())?;
+            request.extensions_mut().insert(peer);
         }
-        let refused = || Status::permission_denied("the certificate is not of this cluster");
-        let certificates = request.peer_certs().ok_or_else(refused)?;
-        let certificate = certificates.first().ok_or_else(refused)?;
-        let peer = identity(certificate, &self.cluster_id).ok_or_else(refused)?;
-        request.extensions_mut().insert(peer);
         Ok(request)
     }
 }
@@ -60,43 +68,28 @@ pub(crate) fn check_source(peer: Option<Peer>, source: u64) -> Result<(), Status
     }
 }
 
-fn identity(certificate: &[u8], cluster_id: &str) -> Option<Peer> {
-    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let names = certificate.subject_alternative_name().ok()??;
-    names.value.general_names.iter().find_map(|name| match name {
-        GeneralName::URI(uri) => parse(uri, cluster_id),
-        _ => None,
-    })
-}
-
-fn parse(uri: &str, cluster_id: &str) -> Option<Peer> {
-    let rest = uri.strip_prefix("conclave://")?.strip_prefix(cluster_id)?.strip_prefix('/')?;
-    match rest.split_once('/')? {
-        ("node", id) => id.parse().ok().filter(|id| *id != 0).map(Peer::Node),
-        ("gateway", _) => Some(Peer::Gateway),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use conclave_tls::Identity;
+
     use super::*;
+
+    fn peer(cluster_id: &str, role: Role, node_id: u64) -> Option<Peer> {
+        let identity =
+            Identity { cluster_id: cluster_id.to_owned(), role, node_id, name: "x".to_owned() };
+        let address = std::net::SocketAddr::from(([127, 0, 0, 1], 1));
+        let info = PeerInfo { address, encrypted: true, identity: Some(identity) };
+        CheckPeer::new("blue", true).peer(Some(&info)).ok()
+    }
 
     #[test]
     fn a_certificate_speaks_for_its_cluster_and_node_alone() {
-        assert_eq!(parse("conclave://blue/node/2", "blue"), Some(Peer::Node(2)));
-        assert_eq!(parse("conclave://blue/gateway/0", "blue"), Some(Peer::Gateway));
-        for uri in [
-            "conclave://green/node/2",
-            "conclave://bluer/node/2",
-            "conclave://blue/node/0",
-            "conclave://blue/node/x",
-            "conclave://blue/node",
-            "conclave://blue/root/2",
-            "https://blue/node/2",
-        ] {
-            assert_eq!(parse(uri, "blue"), None, "{uri}");
-        }
+        assert_eq!(peer("blue", Role::Node, 2), Some(Peer::Node(2)));
+        assert_eq!(peer("blue", Role::Gateway, 0), Some(Peer::Gateway));
+        assert_eq!(peer("green", Role::Node, 2), None);
+        assert_eq!(peer("bluer", Role::Node, 2), None);
+        assert_eq!(peer("blue", Role::Admin, 0), None);
+        assert!(CheckPeer::new("blue", true).peer(None).is_err());
         assert!(check_source(Some(Peer::Node(2)), 2).is_ok());
         assert!(check_source(Some(Peer::Node(2)), 1).is_err());
         assert!(check_source(Some(Peer::Gateway), 1).is_err());

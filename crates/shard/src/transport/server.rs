@@ -5,6 +5,7 @@ use std::{fmt::Display, sync::Arc};
 use futures::{StreamExt, stream};
 use openraft::{
     Raft, Snapshot,
+    async_runtime::watch::WatchReceiver as _,
     raft::{StreamAppendError, StreamAppendResult, TransferLeaderError, TransferLeaderRequest},
 };
 use tokio::{sync::mpsc, task::spawn_blocking};
@@ -24,7 +25,8 @@ use crate::{
     },
     state_machine::{State, StateMachine},
     types::{
-        AppendRequest, Types, VoteRequest, VoteResponse, append_in, log_id_in, log_id_out, vote_in,
+        AppendRequest, LogId, Types, VoteRequest, VoteResponse, append_in, log_id_in, log_id_out,
+        vote_in,
     },
 };
 
@@ -38,6 +40,19 @@ const CHUNKS_WAITING_MAX: usize = 4;
 pub(crate) struct ReplicaHandles {
     pub raft: Raft<Types, StateMachine>,
     pub state: Arc<State>,
+    /// No candidate with less gets this replica's vote; see `held`.
+    pub vote_floor: Option<LogId>,
+}
+
+impl ReplicaHandles {
+    /// The answer to a candidate that lacks what this replica has acknowledged and then deleted.
+    pub(crate) fn refuse_vote(&self, request: &VoteRequest) -> Option<VoteResponse> {
+        if request.last_log_id >= self.vote_floor {
+            return None;
+        }
+        let vote = self.raft.metrics().borrow_watched().vote;
+        Some(VoteResponse::new(vote, self.vote_floor, false))
+    }
 }
 
 /// Finds the replicas of this node.
@@ -257,7 +272,11 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         let peer = peer_of(&request);
         let mut request = request.into_inner();
         let replica = self.accept(peer, request.header.take())?;
-        let response = replica.raft.vote(vote_request_in(request)?).await.map_err(stopped)?;
+        let request = vote_request_in(request)?;
+        let response = match replica.refuse_vote(&request) {
+            Some(refusal) => refusal,
+            None => replica.raft.vote(request).await.map_err(stopped)?,
+        };
         Ok(self.answer(vote_reply(&response)))
     }
 
@@ -268,7 +287,11 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
         let peer = peer_of(&request);
         let mut request = request.into_inner();
         let replica = self.accept(peer, request.header.take())?;
-        let response = replica.raft.pre_vote(vote_request_in(request)?).await.map_err(stopped)?;
+        let request = vote_request_in(request)?;
+        let response = match replica.refuse_vote(&request) {
+            Some(refusal) => refusal,
+            None => replica.raft.pre_vote(request).await.map_err(stopped)?,
+        };
         Ok(self.answer(vote_reply(&response)))
     }
 

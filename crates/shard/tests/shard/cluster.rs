@@ -9,8 +9,9 @@ use std::{
 };
 
 use conclave_cluster::RoutingLimits;
-use conclave_shard::{GroupHost, Limits, Listen, MembershipError, StartError, TlsFiles};
+use conclave_shard::{GroupHost, Limits, Listen, StartError};
 use conclave_store::{StoreError, proto};
+use conclave_tls::MutualFiles;
 
 use crate::support::*;
 
@@ -317,52 +318,6 @@ async fn plain_text_is_for_loopback_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_is_replaced_by_another_one_that_gets_the_data() {
-    let limits = Limits { retention: eager_retention(), ..Limits::default() };
-    let mut cluster = Cluster::start_with(limits).await;
-    let clock = cluster.clock.clone();
-    let store = cluster.store();
-    committed(&store, root(POOL, &clock)).await;
-    for number in 0..80u8 {
-        committed(&store, commit(POOL, &clock, vec![put(&[0x20, number], b"v")])).await;
-    }
-    let leader = cluster.leader(1).await;
-    let gone = (leader + 1) % 3;
-    cluster.kill(gone).await;
-    let joined = cluster.start_joining().await;
-    for group in 0..GROUPS {
-        let changed = async {
-            loop {
-                let voters: Vec<_> = (0..4)
-                    .filter(|index| *index != gone)
-                    .map(|index| cluster.members[index].clone())
-                    .collect();
-                let leader = cluster.host(leader).status().groups[group as usize].leader;
-                let leader = leader.map(|id| id as usize - 1).filter(|index| *index != gone);
-                let Some(leader) = leader else {
-                    tokio::time::sleep(Duration::from_millis(10)).await;
-                    continue;
-                };
-                match cluster.host(leader).change_voters(group, &voters).await {
-                    Ok(()) => return,
-                    Err(MembershipError::NotLeader(_)) => {}
-                    Err(error) => panic!("{error}"),
-                }
-            }
-        };
-        tokio::time::timeout(READY, changed).await.expect("changes");
-    }
-    cluster.ready().await;
-    cluster.caught_up(joined, 1).await;
-    // the new one counts: the old leader goes
-    cluster.kill(leader).await;
-    for number in 0..80u8 {
-        assert!(get(&store, POOL, &[0x20, number]).await.is_some(), "{number}");
-    }
-    committed(&store, commit(POOL, &clock, vec![put(b"\x20new", b"1")])).await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_node_whose_clock_is_off_does_not_lead_and_is_not_ready() {
     let mut cluster = Cluster::start().await;
     let clock = cluster.clock.clone();
@@ -396,7 +351,7 @@ async fn a_node_whose_clock_is_off_does_not_lead_and_is_not_ready() {
 
 /// The certificates of a cluster, in a directory: those of a gateway, and beside it those of three nodes
 /// and of a gateway of another cluster.
-fn certificates(dir: &std::path::Path) -> TlsFiles {
+fn certificates(dir: &std::path::Path) -> MutualFiles {
     let ca_key = rcgen::KeyPair::generate().expect("a key");
     let mut ca = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
     ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -425,7 +380,7 @@ fn certificates(dir: &std::path::Path) -> TlsFiles {
     issue("foreign", "another-cluster", "gateway", 0);
     let (certificate, key) = issue("gateway", CLUSTER, "gateway", 0);
     let server_name = Some("node.conclave".to_owned());
-    TlsFiles { ca: write("ca.pem", ca_certificate.pem()), certificate, key, server_name }
+    MutualFiles { ca: write("ca.pem", ca_certificate.pem()), certificate, key, server_name }
 }
 
 /// The issuer is trusted, but the certificate is not of this cluster.
@@ -436,7 +391,7 @@ async fn a_certificate_of_another_cluster_of_the_same_issuer_is_refused() {
     let mut cluster = Cluster::start_all(Limits::default(), Some(ours.clone())).await;
     let clock = cluster.clock.clone();
     committed(&cluster.store(), root(POOL, &clock)).await;
-    cluster.tls = Some(TlsFiles {
+    cluster.tls = Some(MutualFiles {
         certificate: dir.path().join("foreign.pem"),
         key: dir.path().join("foreign.key"),
         ..ours

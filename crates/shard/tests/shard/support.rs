@@ -4,7 +4,7 @@ use std::{
     net::TcpListener,
     path::Path,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
@@ -12,14 +12,16 @@ use std::{
 
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
 use conclave_shard::{
-    DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, Space, Timing,
-    TlsFiles,
+    Admin, AdminOptions, DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions,
+    Member, NewId, Retention, Space, Timing,
 };
 use conclave_store::{
     Clock, Placement, Store, StoreError, keys,
     proto::{self, check::Expect, outcome::Result as Answer, write::Action},
 };
+use conclave_tls::{Mutual, MutualFiles};
 use tempfile::TempDir;
+use tokio::task::JoinHandle;
 
 pub const CLUSTER: &str = "test-cluster";
 pub const GROUPS: u32 = 3;
@@ -75,13 +77,24 @@ pub struct Cluster {
     pub dirs: Vec<TempDir>,
     pub members: Vec<Member>,
     pub limits: Limits,
-    pub tls: Option<TlsFiles>,
+    pub tls: Option<MutualFiles>,
+    /// Whether nodes register, and are given groups.
+    pub managed: bool,
+    /// How long a node may be away before it is replaced.
+    pub dead_after: Duration,
+    /// What looks for nodes in the process of each node.
+    lookers: Vec<Option<JoinHandle<()>>>,
     incarnations: u8,
 }
 
+/// The certificates as they are now.
+pub fn load(files: &MutualFiles) -> Arc<Mutual> {
+    Mutual::load(files, conclave_tls::system_time()).expect("loads")
+}
+
 /// The certificate of a node, beside that of a gateway.
-pub fn certificate_of(files: &TlsFiles, node_id: u64) -> TlsFiles {
-    TlsFiles {
+pub fn certificate_of(files: &MutualFiles, node_id: u64) -> MutualFiles {
+    MutualFiles {
         certificate: files.certificate.with_file_name(format!("node-{node_id}.pem")),
         key: files.key.with_file_name(format!("node-{node_id}.key")),
         ..files.clone()
@@ -97,9 +110,23 @@ impl Cluster {
         Self::start_all(limits, None).await
     }
 
-    pub async fn start_all(limits: Limits, tls: Option<TlsFiles>) -> Self {
+    pub async fn start_all(limits: Limits, tls: Option<MutualFiles>) -> Self {
+        Self::start_nodes(3, false, limits, tls).await
+    }
+
+    /// Nodes that register, and are given groups by one another.
+    pub async fn start_managed(nodes: usize) -> Self {
+        Self::start_nodes(nodes, true, Limits::default(), None).await
+    }
+
+    async fn start_nodes(
+        nodes: usize,
+        managed: bool,
+        limits: Limits,
+        tls: Option<MutualFiles>,
+    ) -> Self {
         let listeners: Vec<_> =
-            (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
+            (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
         let members = listeners
             .iter()
             .zip(1..)
@@ -108,16 +135,19 @@ impl Cluster {
                 address: listener.local_addr().expect("an address").to_string(),
             })
             .collect();
-        let dirs = (0..3).map(|_| tempfile::tempdir().expect("a directory")).collect();
+        let dirs = (0..nodes).map(|_| tempfile::tempdir().expect("a directory")).collect();
         let clock = TestClock::new();
         let mut cluster = Self {
-            clocks: vec![clock.clone(); 3],
+            clocks: vec![clock.clone(); nodes],
             clock,
             dirs,
-            hosts: vec![None, None, None],
+            hosts: (0..nodes).map(|_| None).collect(),
             members,
             limits,
             tls,
+            managed,
+            dead_after: Duration::from_secs(300),
+            lookers: Vec::new(),
             incarnations: 0,
         };
         for (index, listener) in listeners.into_iter().enumerate() {
@@ -135,8 +165,10 @@ impl Cluster {
             data_dir: self.dirs[index].path().to_owned(),
             groups: GROUPS,
             members: self.members.clone(),
+            replication_factor: 3,
             listen: Some(listen),
-            tls: self.tls.as_ref().map(|files| certificate_of(files, index as u64 + 1)),
+            tls: self.tls.as_ref().map(|files| load(&certificate_of(files, index as u64 + 1))),
+            services: Default::default(),
             incarnation: [self.incarnations; 16],
             limits: self.limits.clone(),
             timing: Timing::default(),
@@ -146,8 +178,37 @@ impl Cluster {
     async fn start_node_on(&mut self, index: usize, listen: Listen) {
         let options = self.options(index, listen);
         let clock = self.clocks[index].clone();
-        let host = GroupHost::start(options, clock, Arc::new(ByName)).await;
-        self.hosts[index] = Some(host.expect("starts"));
+        let host = GroupHost::start(options, clock, Arc::new(ByName)).await.expect("starts");
+        self.hosts[index] = Some(host);
+        self.manage(index);
+    }
+
+    fn manage(&mut self, index: usize) {
+        if self.managed {
+            let store = Arc::new(self.store_with(Some(index), RoutingLimits::default()));
+            self.lookers.resize_with(self.hosts.len(), || None);
+            self.lookers[index] = Some(tokio::spawn(look_for_nodes(Arc::downgrade(&store))));
+            let options = ManageOptions {
+                address: self.members[index].address.clone(),
+                gateway: false,
+                groups: GROUPS,
+                replication_factor: 3,
+                dead_after: self.dead_after,
+                new_id: new_id(),
+            };
+            self.host(index).manage(store, options);
+        }
+    }
+
+    /// What operators see.
+    pub fn admin(&self) -> Admin {
+        Admin::new(AdminOptions {
+            cluster_id: CLUSTER.to_owned(),
+            store: Arc::new(self.store()),
+            tls: self.tls.as_ref().map(load),
+            clock: self.clock.clone(),
+            new_id: new_id(),
+        })
     }
 
     /// Starts one more node, which has no part in any group yet.
@@ -160,8 +221,10 @@ impl Cluster {
         self.hosts.push(None);
         let mut options = self.options(index, Listen::Socket(listener));
         options.members.clear();
+        self.clocks.push(self.clock.clone());
         let host = GroupHost::start(options, self.clock.clone(), Arc::new(ByName)).await;
         self.hosts[index] = Some(host.expect("starts"));
+        self.manage(index);
         index
     }
 
@@ -171,8 +234,35 @@ impl Cluster {
         self.start_node_on(index, Listen::Address(address)).await;
     }
 
+    /// Starts a stopped node again, as one that was added to the cluster.
+    pub async fn start_node_as_joining(&mut self, index: usize) {
+        let address = self.members[index].address.parse().expect("an address");
+        let mut options = self.options(index, Listen::Address(address));
+        options.members.clear();
+        let clock = self.clocks[index].clone();
+        let host = GroupHost::start(options, clock, Arc::new(ByName)).await.expect("starts");
+        self.hosts[index] = Some(host);
+        self.manage(index);
+    }
+
     pub async fn kill(&mut self, index: usize) {
-        self.hosts[index].take().expect("runs").kill().await;
+        let host = self.take(index).await;
+        host.kill().await;
+    }
+
+    /// Ends a node in order.
+    pub async fn stop(&mut self, index: usize) {
+        let host = self.take(index).await;
+        host.shutdown().await;
+    }
+
+    async fn take(&mut self, index: usize) -> GroupHost {
+        if let Some(looker) = self.lookers.get_mut(index).and_then(Option::take) {
+            looker.abort();
+            // it ends between two steps, and leaves the node alone then
+            let _ = looker.await;
+        }
+        self.hosts[index].take().expect("runs")
     }
 
     /// Waits until every running node has recovered and knows the leaders.
@@ -227,12 +317,7 @@ impl Cluster {
         RoutingStore::new(RoutingOptions {
             cluster_id: CLUSTER.to_owned(),
             seeds: self.members.iter().map(|member| member.address.clone()).collect(),
-            tls: self.tls.clone().map(|files| conclave_cluster::TlsFiles {
-                ca: files.ca,
-                certificate: files.certificate,
-                key: files.key,
-                server_name: files.server_name,
-            }),
+            tls: self.tls.as_ref().map(load),
             groups: GROUPS,
             placement: Arc::new(ByName),
             local: local.map(|index| self.host(index).shard()),
@@ -292,6 +377,16 @@ pub fn on_disk(full: Arc<AtomicBool>) -> Limits {
     Limits { disk: DiskLimits { probe, interval, ..DiskLimits::default() }, ..Limits::default() }
 }
 
+/// As the server does, for as long as somebody uses the store.
+pub async fn look_for_nodes(store: Weak<RoutingStore>) {
+    while let Some(store) = store.upgrade() {
+        // a cluster without a leader is asked again
+        let _ = store.look_for_nodes().await;
+        drop(store);
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+}
+
 /// Snapshots and purges as often as possible.
 pub fn eager_retention() -> Retention {
     Retention {
@@ -304,6 +399,14 @@ pub fn eager_retention() -> Retention {
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+fn new_id() -> NewId {
+    Arc::new(|| {
+        let mut id = [0; 16];
+        id[8..].copy_from_slice(&NEXT_ID.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+        id
+    })
+}
 
 /// A commit with an id of its own, decided at the clock's time.
 pub fn commit(scope: &str, clock: &TestClock, writes: Vec<proto::Write>) -> proto::Commit {

@@ -10,9 +10,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore, TlsFiles};
+use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
 use conclave_crypto::entropy::{SystemEntropy, bytes};
 use conclave_store::{DIRECTORY_GROUP, DIRECTORY_SCOPE, Placement, Store};
+use conclave_tls::{Mutual, MutualFiles};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -280,15 +281,16 @@ impl Cluster {
     /// A certificate cannot be read.
     pub fn store(&self) -> Result<Arc<dyn Store>> {
         let pki = self.dir.join("pki");
+        let files = MutualFiles {
+            ca: pki.join("ca.pem"),
+            certificate: pki.join("client.pem"),
+            key: pki.join("client-key.pem"),
+            server_name: None,
+        };
         let options = RoutingOptions {
             cluster_id: CLUSTER.to_owned(),
             seeds: self.network.addresses.iter().map(|a| a.known.to_string()).collect(),
-            tls: Some(TlsFiles {
-                ca: pki.join("ca.pem"),
-                certificate: pki.join("client.pem"),
-                key: pki.join("client-key.pem"),
-                server_name: None,
-            }),
+            tls: Some(Mutual::load(&files, conclave_tls::system_time())?),
             groups: self.pool_groups + 1,
             placement: Arc::new(ByName),
             local: None,

@@ -1,0 +1,32 @@
+//! Administration of a running cluster: the service `conclave.admin.v1.Admin` on the internal port, and the commands that
+//! speak to it.
+//!
+//! - `service`: answers, and writes down who has changed what; `access`: who may ask
+//! - `convert`, `health`: what the cluster says, as messages; what of it is wrong
+//! - `client`: finds a node that answers; `args`, `commands`, `wait`: what people type; `table`, `json`: what they see
+
+mod access;
+mod args;
+mod client;
+mod commands;
+mod convert;
+mod health;
+mod json;
+mod service;
+mod table;
+mod wait;
+
+/// Messages of `proto/conclave/admin/v1/admin.proto`.
+pub mod proto {
+    #![allow(
+        missing_docs,
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        reason = "generated from admin.proto, which is documented"
+    )]
+    tonic::include_proto!("conclave.admin.v1");
+}
+
+pub use args::ClusterCommand;
+pub use commands::run;
+pub use service::{AdminService, Serving};

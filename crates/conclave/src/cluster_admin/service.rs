@@ -1,0 +1,355 @@
+//! The service itself. It is mounted before the groups have started, and answers UNAVAILABLE until then.
+
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use conclave_shard::{Admin, AdminError, GroupHost};
+use tokio::{
+    sync::{Semaphore, mpsc},
+    time::{Instant, sleep},
+};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{
+    Request, Response, Status,
+    service::{Routes, interceptor::InterceptedService},
+};
+
+use super::{
+    access::{Administrator, CheckAdministrator},
+    convert, health,
+    proto::{self, admin_server},
+};
+
+/// Those who watch at once.
+const WATCHERS_MAX: usize = 32;
+/// How often progress is looked at for one who watches.
+const WATCH_EVERY: Duration = Duration::from_millis(500);
+/// Progress is said again after this long without a change, so that who watches knows that the node lives.
+const WATCH_SILENCE_MAX: Duration = Duration::from_secs(5);
+/// How long a transfer of leadership may take.
+const TRANSFER_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// What the service works with.
+#[derive(Clone)]
+pub struct Serving {
+    /// The cluster.
+    pub cluster_id: Arc<str>,
+    /// This node's groups.
+    pub host: Arc<GroupHost>,
+    /// All nodes and groups.
+    pub admin: Admin,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct AdminService {
+    serving: Arc<OnceLock<Serving>>,
+    watchers: Arc<Semaphore>,
+}
+
+impl AdminService {
+    /// Answers nothing until [`AdminService::serve`].
+    pub fn new() -> Self {
+        Self { serving: Arc::default(), watchers: Arc::new(Semaphore::new(WATCHERS_MAX)) }
+    }
+
+    /// Answers from here on.
+    pub fn serve(&self, serving: Serving) {
+        // once in a process
+        let _ = self.serving.set(serving);
+    }
+
+    /// For the internal port.
+    pub fn routes(&self, cluster_id: &str, tls: bool) -> Routes {
+        let server = admin_server::AdminServer::new(self.clone());
+        Routes::new(InterceptedService::new(server, CheckAdministrator::new(cluster_id, tls)))
+    }
+
+    fn serving(&self) -> Result<&Serving, Status> {
+        self.serving.get().ok_or_else(|| Status::unavailable("the node is starting"))
+    }
+}
+
+fn status(error: AdminError) -> Status {
+    match error {
+        AdminError::NoSuchNode(_) => Status::not_found(error.to_string()),
+        AdminError::Refused(_) => Status::failed_precondition(error.to_string()),
+        AdminError::Contended => Status::aborted(error.to_string()),
+        AdminError::Damaged(_) => Status::data_loss(error.to_string()),
+        AdminError::Store(_) => {
+            Status::unavailable(format!("the directory does not answer: {error}"))
+        }
+    }
+}
+
+/// Writes down who has changed what, and what came of it.
+fn record<T>(
+    who: &Administrator,
+    operation: &'static str,
+    subject: u64,
+    outcome: Result<T, Status>,
+) -> Result<T, Status> {
+    match &outcome {
+        Ok(_) => {
+            tracing::info!(%who, operation, subject, outcome = "done", "administrative change");
+        }
+        Err(refused) => tracing::warn!(
+            %who,
+            operation,
+            subject,
+            outcome = ?refused.code(),
+            why = refused.message(),
+            "administrative change"
+        ),
+    }
+    outcome
+}
+
+fn who<T>(request: &Request<T>) -> Result<Administrator, Status> {
+    let who = request.extensions().get::<Administrator>();
+    who.cloned().ok_or_else(|| Status::permission_denied("nobody knows who asks"))
+}
+
+fn check_node(node_id: u64) -> Result<(), Status> {
+    match node_id {
+        0 => Err(Status::invalid_argument("node_id is missing")),
+        _ => Ok(()),
+    }
+}
+
+#[tonic::async_trait]
+impl admin_server::Admin for AdminService {
+    type WatchProgressStream = ReceiverStream<Result<proto::WatchProgressResponse, Status>>;
+
+    async fn get_status(
+        &self,
+        _: Request<proto::GetStatusRequest>,
+    ) -> Result<Response<proto::GetStatusResponse>, Status> {
+        let serving = self.serving()?;
+        let mut answer = proto::GetStatusResponse {
+            cluster_id: serving.cluster_id.to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            answered_by: serving.host.status().node_id,
+            ..proto::GetStatusResponse::default()
+        };
+        let seen = async {
+            let nodes = serving.admin.nodes().await?;
+            let groups = serving.admin.groups().await?;
+            Ok::<_, AdminError>((nodes, groups, serving.admin.progress().await?))
+        };
+        match seen.await {
+            Ok((nodes, groups, progress)) => {
+                answer.nodes = nodes.into_iter().map(convert::node).collect();
+                answer.groups = groups.into_iter().map(convert::group).collect();
+                answer.problems = health::problems(&answer.nodes, &answer.groups);
+                answer.problems.extend(progress.waiting);
+                answer.controller = progress.controller;
+                answer.settled = progress.settled;
+            }
+            Err(error) => {
+                let own = serving.host.status();
+                let convert = |group| convert::own_group(own.node_id, group);
+                answer.groups = own.groups.iter().map(convert).collect();
+                answer.problems = vec![format!("the directory does not answer: {error}")];
+                let without = own.groups.iter().filter(|group| group.leader.is_none());
+                answer.problems.extend(without.map(|group| {
+                    format!("group {} has no leader that this node knows", group.group)
+                }));
+            }
+        }
+        answer.healthy = answer.problems.is_empty();
+        Ok(Response::new(answer))
+    }
+
+    async fn list_nodes(
+        &self,
+        _: Request<proto::ListNodesRequest>,
+    ) -> Result<Response<proto::ListNodesResponse>, Status> {
+        let nodes = self.serving()?.admin.nodes().await.map_err(status)?;
+        let nodes = nodes.into_iter().map(convert::node).collect();
+        Ok(Response::new(proto::ListNodesResponse { nodes }))
+    }
+
+    async fn list_groups(
+        &self,
+        _: Request<proto::ListGroupsRequest>,
+    ) -> Result<Response<proto::ListGroupsResponse>, Status> {
+        let groups = self.serving()?.admin.groups().await.map_err(status)?;
+        let groups = groups.into_iter().map(convert::group).collect();
+        Ok(Response::new(proto::ListGroupsResponse { groups }))
+    }
+
+    async fn drain_node(
+        &self,
+        request: Request<proto::DrainNodeRequest>,
+    ) -> Result<Response<proto::DrainNodeResponse>, Status> {
+        let (serving, who, node_id) = (self.serving()?, who(&request)?, request.get_ref().node_id);
+        check_node(node_id)?;
+        let outcome = serving.admin.drain(node_id).await.map_err(status);
+        record(&who, "drain", node_id, outcome)?;
+        Ok(Response::new(proto::DrainNodeResponse {}))
+    }
+
+    async fn undrain_node(
+        &self,
+        request: Request<proto::UndrainNodeRequest>,
+    ) -> Result<Response<proto::UndrainNodeResponse>, Status> {
+        let (serving, who, node_id) = (self.serving()?, who(&request)?, request.get_ref().node_id);
+        check_node(node_id)?;
+        let outcome = serving.admin.undrain(node_id).await.map_err(status);
+        record(&who, "undrain", node_id, outcome)?;
+        Ok(Response::new(proto::UndrainNodeResponse {}))
+    }
+
+    async fn replace_node(
+        &self,
+        request: Request<proto::ReplaceNodeRequest>,
+    ) -> Result<Response<proto::ReplaceNodeResponse>, Status> {
+        let (serving, who) = (self.serving()?, who(&request)?);
+        let proto::ReplaceNodeRequest { node_id, replaced_by } = request.into_inner();
+        check_node(node_id)?;
+        let outcome = serving.admin.replace(node_id, replaced_by).await.map_err(status);
+        record(&who, "replace", node_id, outcome)?;
+        Ok(Response::new(proto::ReplaceNodeResponse {}))
+    }
+
+    async fn remove_node(
+        &self,
+        request: Request<proto::RemoveNodeRequest>,
+    ) -> Result<Response<proto::RemoveNodeResponse>, Status> {
+        let (serving, who, node_id) = (self.serving()?, who(&request)?, request.get_ref().node_id);
+        check_node(node_id)?;
+        let outcome = serving.admin.remove(node_id).await.map_err(status);
+        record(&who, "remove", node_id, outcome)?;
+        Ok(Response::new(proto::RemoveNodeResponse {}))
+    }
+
+    async fn transfer_leadership(
+        &self,
+        request: Request<proto::TransferLeadershipRequest>,
+    ) -> Result<Response<proto::TransferLeadershipResponse>, Status> {
+        let (serving, who) = (self.serving()?, who(&request)?);
+        let proto::TransferLeadershipRequest { group, node_id } = request.into_inner();
+        check_node(node_id)?;
+        match transfer(serving, group, node_id).await {
+            // whoever leads writes it down
+            Ok(Some(leader)) => {
+                Ok(Response::new(proto::TransferLeadershipResponse { ask: Some(leader) }))
+            }
+            outcome => {
+                let outcome = outcome.map(|_| ());
+                record(&who, "transfer_leadership", u64::from(group), outcome)?;
+                Ok(Response::new(proto::TransferLeadershipResponse { ask: None }))
+            }
+        }
+    }
+
+    async fn watch_progress(
+        &self,
+        _: Request<proto::WatchProgressRequest>,
+    ) -> Result<Response<Self::WatchProgressStream>, Status> {
+        let serving = self.serving()?.clone();
+        let place = self
+            .watchers
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Status::resource_exhausted("too many watch at once"))?;
+        let (changes, receiver) = mpsc::channel(1);
+        tokio::spawn(async move {
+            let _place = place;
+            watch(&serving, &changes).await;
+        });
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+}
+
+/// Says whom to ask when this node does not lead the group.
+async fn transfer(serving: &Serving, group: u32, to: u64) -> Result<Option<proto::Leader>, Status> {
+    let own = serving.host.status();
+    let mine = own.groups.iter().find(|status| status.group == group);
+    let Some(mine) = mine.filter(|status| status.is_leader) else {
+        return elsewhere(serving, group, own.node_id).await.map(Some);
+    };
+    if to == own.node_id {
+        return Ok(None);
+    }
+    if !mine.voters.iter().any(|(id, _)| *id == to) {
+        return Err(Status::failed_precondition(format!(
+            "node {to} does not vote in group {group}"
+        )));
+    }
+    serving.host.transfer_leadership(group, to).await;
+    let deadline = Instant::now() + TRANSFER_WITHIN;
+    while Instant::now() < deadline {
+        let now = serving.host.status();
+        if now.groups.iter().any(|status| status.group == group && status.leader == Some(to)) {
+            return Ok(None);
+        }
+        sleep(LOOK_EVERY).await;
+    }
+    Err(Status::aborted(format!("node {to} has not taken over group {group}")))
+}
+
+async fn elsewhere(serving: &Serving, group: u32, own: u64) -> Result<proto::Leader, Status> {
+    let nodes = serving.admin.nodes().await.map_err(status)?;
+    let leader = nodes.into_iter().find(|node| node.leads.contains(&group));
+    match leader.map(|node| node.registered) {
+        Some(leader) if leader.node_id != own => {
+            Ok(proto::Leader { node_id: leader.node_id, address: leader.address })
+        }
+        _ => Err(Status::failed_precondition(format!("nobody is known to lead group {group}"))),
+    }
+}
+
+/// Until nobody listens.
+async fn watch(
+    serving: &Serving,
+    changes: &mpsc::Sender<Result<proto::WatchProgressResponse, Status>>,
+) {
+    let mut said = None;
+    let mut said_at = Instant::now();
+    loop {
+        let now = look(serving).await.map_err(status);
+        let failed = now.is_err();
+        let silent = said_at.elapsed() > WATCH_SILENCE_MAX;
+        if silent || said.as_ref() != now.as_ref().ok().map(shape).as_ref() {
+            said = now.as_ref().ok().map(shape);
+            said_at = Instant::now();
+            if changes.send(now).await.is_err() || failed {
+                return;
+            }
+        }
+        tokio::select! {
+            () = sleep(WATCH_EVERY) => {}
+            () = changes.closed() => return,
+        }
+    }
+}
+
+async fn look(serving: &Serving) -> Result<proto::WatchProgressResponse, AdminError> {
+    let progress = serving.admin.progress().await?;
+    let nodes = serving.admin.nodes().await?;
+    Ok(proto::WatchProgressResponse {
+        controller: progress.controller,
+        settled: progress.settled,
+        moves: progress.moves.into_iter().map(convert::moving).collect(),
+        waiting: progress.waiting,
+        nodes: nodes.into_iter().map(convert::node).collect(),
+    })
+}
+
+/// What counts as a change: not the time that goes by.
+fn shape(progress: &proto::WatchProgressResponse) -> proto::WatchProgressResponse {
+    let mut shape = progress.clone();
+    for moving in &mut shape.moves {
+        moving.for_ms = 0;
+    }
+    for node in &mut shape.nodes {
+        node.clock_skew_ms = None;
+        node.unreachable_ms = 0;
+    }
+    shape
+}

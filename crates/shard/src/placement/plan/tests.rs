@@ -1,0 +1,329 @@
+//! A cluster in memory in which every step succeeds, fails, or is made half, as chance says.
+
+use proptest::{collection::vec, prelude::*};
+
+use super::*;
+
+/// Steps that any change of the nodes may take to be settled again: far above what is needed.
+const STEPS_MAX: usize = 4_000;
+
+#[derive(Debug, Clone)]
+enum Event {
+    Join,
+    Drain(usize),
+    Undrain(usize),
+    Fail(usize),
+    Recover(usize),
+    /// An operator has said that it does not come back.
+    Replace(usize),
+    /// So many steps are made meanwhile.
+    Steps(usize),
+    /// A change of voters stays half done.
+    Half,
+}
+
+fn events() -> impl Strategy<Value = Vec<Event>> {
+    let event = prop_oneof![
+        3 => Just(Event::Join),
+        2 => (0..8usize).prop_map(Event::Drain),
+        1 => (0..8usize).prop_map(Event::Undrain),
+        2 => (0..8usize).prop_map(Event::Fail),
+        2 => (0..8usize).prop_map(Event::Recover),
+        1 => (0..8usize).prop_map(Event::Replace),
+        6 => (1..40usize).prop_map(Event::Steps),
+        1 => Just(Event::Half),
+    ];
+    vec(event, 1..30)
+}
+
+struct Sim {
+    nodes: BTreeMap<u64, NodeView>,
+    down: BTreeSet<u64>,
+    groups: BTreeMap<u32, GroupView>,
+    half: bool,
+}
+
+impl Sim {
+    fn new(groups: u32) -> Self {
+        let mut sim = Self {
+            nodes: BTreeMap::new(),
+            down: BTreeSet::new(),
+            groups: BTreeMap::new(),
+            half: false,
+        };
+        sim.join();
+        for number in 0..groups {
+            let voters = BTreeSet::from([1]);
+            let group = GroupView {
+                leader: Some(1),
+                next: voters.clone(),
+                open: voters.clone(),
+                committed: true,
+                voters,
+                ..GroupView::default()
+            };
+            sim.groups.insert(number, group);
+        }
+        sim
+    }
+
+    fn join(&mut self) {
+        let id = self.nodes.len() as u64 + 1;
+        let standing = Standing::Takes;
+        self.nodes.insert(id, NodeView { standing, sheds_leaders: false, replaced_by: None });
+    }
+
+    fn pick(&self, index: usize) -> u64 {
+        (index % self.nodes.len()) as u64 + 1
+    }
+
+    fn node(&mut self, id: u64) -> &mut NodeView {
+        self.nodes.get_mut(&id).expect("is there")
+    }
+
+    fn happen(&mut self, event: &Event) {
+        match *event {
+            Event::Join if self.nodes.len() < 8 => self.join(),
+            Event::Join => {}
+            Event::Drain(index) => {
+                let id = self.pick(index);
+                let others = |(other, node): (&u64, &NodeView)| {
+                    *other != id && node.standing == Standing::Takes
+                };
+                if self.nodes.iter().any(others) && self.node(id).standing == Standing::Takes {
+                    self.node(id).standing = Standing::Leaves;
+                }
+            }
+            Event::Undrain(index) => {
+                let id = self.pick(index);
+                if self.node(id).standing == Standing::Leaves && !self.down.contains(&id) {
+                    self.node(id).standing = Standing::Takes;
+                }
+            }
+            Event::Fail(index) => {
+                let id = self.pick(index);
+                self.down.insert(id);
+                if self.node(id).standing == Standing::Takes {
+                    self.node(id).standing = Standing::Dead;
+                }
+            }
+            Event::Recover(index) => {
+                let id = self.pick(index);
+                self.down.remove(&id);
+                if self.node(id).standing == Standing::Dead {
+                    self.node(id).standing = Standing::Takes;
+                }
+            }
+            Event::Replace(index) => {
+                let id = self.pick(index);
+                let with = self.pick(index + 1);
+                if self.down.contains(&id) && with != id {
+                    self.node(id).replaced_by = Some(with);
+                }
+            }
+            Event::Steps(count) => {
+                for _ in 0..count {
+                    self.step();
+                }
+            }
+            Event::Half => self.half = true,
+        }
+        self.elect();
+    }
+
+    /// Leaders, and who answers them.
+    fn elect(&mut self) {
+        for group in self.groups.values_mut() {
+            let up = |id: &u64| !self.down.contains(id);
+            let live: BTreeSet<u64> = group.voters.iter().copied().filter(up).collect();
+            let led = has_quorum(&live, &group.next)
+                && has_quorum(&live, &group.voters)
+                && !live.is_empty();
+            let leads = group.leader.filter(|id| live.contains(id));
+            group.leader = if led { leads.or(live.first().copied()) } else { None };
+            let members = group.voters.union(&group.learners).copied();
+            group.answering = members.filter(|id| !self.down.contains(id)).collect();
+            group.up_to_date.clone_from(&group.answering);
+        }
+    }
+
+    /// One pass of the controller; false when there was nothing to do.
+    fn step(&mut self) -> bool {
+        self.elect();
+        let mut reachable = self.groups.clone();
+        for group in reachable.values_mut() {
+            group.open.retain(|id| !self.down.contains(id));
+        }
+        let plans = plan(&self.nodes, &reachable, 3, true);
+        let moving = plans.iter().filter(|(number, plan)| {
+            plan.step.is_some() && self.groups[number].voters != plan.target
+        });
+        assert!(moving.count() <= MOVING_MAX, "{plans:?}");
+        let mut done = false;
+        for (number, plan) in plans {
+            let Some(step) = plan.step else { continue };
+            done = true;
+            self.act(number, step);
+        }
+        self.elect();
+        done
+    }
+
+    fn act(&mut self, number: u32, step: Step) {
+        let down = self.down.clone();
+        let half = std::mem::take(&mut self.half);
+        let group = self.groups.get_mut(&number).expect("is there");
+        let leader = group.leader.expect("a group without a leader is not changed");
+        match step {
+            Step::Open(id) => {
+                assert!(!down.contains(&id) && group.open.insert(id));
+            }
+            Step::AddLearner(id) => {
+                assert!(group.open.contains(&id) && group.learners.insert(id));
+            }
+            Step::MoveLeader(id) => {
+                assert!(group.voters.contains(&id) && !down.contains(&id) && id != leader);
+                group.leader = Some(id);
+            }
+            Step::SetVoters(next) => {
+                let live: BTreeSet<u64> = next.difference(&down).copied().collect();
+                assert!(group.joint || has_quorum(&live, &next), "{next:?} with {down:?}");
+                assert!(group.joint || next.contains(&leader), "who leads is not left out");
+                let members: BTreeSet<u64> = group.voters.union(&group.learners).copied().collect();
+                assert!(next.is_subset(&members), "who votes was brought up before");
+                let before = group.voters.clone();
+                group.voters.extend(next.iter().copied());
+                group.learners.retain(|id| !next.contains(id));
+                group.next.clone_from(&next);
+                group.joint = true;
+                if !half {
+                    group.joint = false;
+                    group.voters = next;
+                }
+                assert!(!before.is_disjoint(&group.voters), "no one was there before");
+            }
+            Step::RemoveLearner(id) => assert!(group.learners.remove(&id)),
+            Step::Close(id) => {
+                assert!(!group.voters.contains(&id) && !group.learners.contains(&id));
+                assert!(group.open.remove(&id));
+            }
+        }
+    }
+
+    fn settle(&mut self) {
+        self.half = false;
+        for _ in 0..STEPS_MAX {
+            if !self.step() {
+                return;
+            }
+        }
+        panic!("does not settle: {:?} {:?}", self.nodes, self.groups);
+    }
+}
+
+fn spread(counts: impl Iterator<Item = usize>) -> usize {
+    let counts: Vec<usize> = counts.collect();
+    counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_nodes_do_every_step_is_safe_and_the_cluster_settles(
+        groups in 1..10u32,
+        events in events(),
+    ) {
+        let mut sim = Sim::new(groups);
+        for event in &events {
+            sim.happen(event);
+        }
+        // everybody is back
+        for id in sim.nodes.keys().copied().collect::<Vec<_>>() {
+            sim.happen(&Event::Recover(id as usize - 1));
+        }
+        sim.settle();
+
+        let taking: Vec<u64> = sim.nodes.iter()
+            .filter(|(_, node)| node.standing == Standing::Takes)
+            .map(|(id, _)| *id)
+            .collect();
+        let wanted = voters_wanted(3, taking.len());
+        for (number, group) in &sim.groups {
+            prop_assert!(!group.joint && group.learners.is_empty());
+            prop_assert_eq!(group.voters.len(), wanted, "group {}", number);
+            prop_assert_eq!(&group.open, &group.voters);
+            prop_assert!(group.voters.iter().all(|id| taking.contains(id)));
+        }
+        let of = |id: u64, what: &dyn Fn(&GroupView) -> bool| {
+            let _ = id;
+            sim.groups.values().filter(|group| what(group)).count()
+        };
+        let groups_of = |id: u64| of(id, &|group| group.voters.contains(&id));
+        prop_assert!(spread(taking.iter().map(|id| groups_of(*id))) <= 1);
+        if wanted == taking.len() {
+            let leads = |id: u64| of(id, &|group| group.leader == Some(id));
+            prop_assert!(spread(taking.iter().map(|id| leads(*id))) <= 1);
+        }
+        prop_assert!(!sim.step(), "what has settled stays");
+    }
+}
+
+fn settled(nodes: usize, groups: u32) -> Sim {
+    let mut sim = Sim::new(groups);
+    for _ in 1..nodes {
+        sim.join();
+    }
+    sim.settle();
+    sim
+}
+
+#[test]
+fn a_dead_node_is_replaced_by_a_spare_one_and_kept_where_there_is_none() {
+    let mut sim = settled(3, 4);
+    sim.happen(&Event::Fail(2));
+    sim.settle();
+    assert!(sim.groups.values().all(|group| group.voters == BTreeSet::from([1, 2, 3])));
+    sim.join();
+    sim.settle();
+    assert!(sim.groups.values().all(|group| group.voters == BTreeSet::from([1, 2, 4])));
+}
+
+#[test]
+fn a_node_that_is_away_for_a_moment_loses_nothing_and_gets_nothing() {
+    let mut sim = settled(4, 6);
+    let before: Vec<_> = sim.groups.values().map(|group| group.voters.clone()).collect();
+    sim.node(4).standing = Standing::Keeps;
+    sim.down.insert(4);
+    sim.settle();
+    let after: Vec<_> = sim.groups.values().map(|group| group.voters.clone()).collect();
+    assert_eq!(before, after);
+}
+
+#[test]
+fn the_node_that_an_operator_names_takes_the_place_of_the_dead_one() {
+    let mut sim = settled(3, 2);
+    sim.join();
+    sim.join();
+    sim.happen(&Event::Fail(0));
+    sim.node(1).replaced_by = Some(5);
+    let target = targets(&sim.nodes, &sim.groups, 3);
+    assert!(target.values().all(|target| target.contains(&5)), "{target:?}");
+}
+
+#[test]
+fn members_that_nobody_has_registered_yet_are_left_alone() {
+    let mut sim = settled(3, 2);
+    sim.nodes.remove(&2);
+    sim.nodes.remove(&3);
+    sim.elect();
+    assert!(plan(&sim.nodes, &sim.groups, 3, false).is_empty());
+}
+
+#[test]
+fn a_fourth_node_does_not_make_groups_of_four_voters() {
+    let sim = settled(4, 9);
+    assert!(sim.groups.values().all(|group| group.voters.len() == 3));
+    let sim = settled(2, 9);
+    assert!(sim.groups.values().all(|group| group.voters.len() == 1));
+}
