@@ -124,6 +124,7 @@ impl LogStore {
     pub(crate) async fn delete_entries(&self) -> io::Result<()> {
         // before the entries go: a mark above the end of the log would stop the next start
         self.writer.lower_mark(self.group, None).await?;
+        self.writer.forget_entries_at_open(self.group);
         let mut batch = WriteBatch::default();
         batch.delete(self.meta_key(KIND_COMMITTED));
         batch.delete(self.meta_key(KIND_PURGED));

@@ -63,7 +63,7 @@ struct Shared {
 pub(crate) struct LogWriter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
-    marks_at_open: BTreeMap<u32, Mark>,
+    marks_at_open: Mutex<BTreeMap<u32, Mark>>,
 }
 
 impl LogWriter {
@@ -74,7 +74,7 @@ impl LogWriter {
     pub(crate) fn open(dir: &Path) -> io::Result<Arc<Self>> {
         let db = DB::open(&options(), dir.join("log")).map_err(io::Error::other)?;
         let high_water = HighWater::open(&dir.join("high-water"))?;
-        let marks_at_open = high_water.marks().clone();
+        let marks_at_open = Mutex::new(high_water.marks().clone());
         let shared = Arc::new(Shared {
             db,
             queue: Mutex::default(),
@@ -91,7 +91,15 @@ impl LogWriter {
 
     /// What of a group's log was on disk for certain when the database was opened.
     pub(crate) fn mark_at_open(&self, group: u32) -> Mark {
-        self.marks_at_open.get(&group).copied().unwrap_or_default()
+        self.marks_at_open.lock().get(&group).copied().unwrap_or_default()
+    }
+
+    /// A group's log is deleted on purpose: it may be opened again with nothing in it, but not without
+    /// its vote.
+    pub(crate) fn forget_entries_at_open(&self, group: u32) {
+        if let Some(mark) = self.marks_at_open.lock().get_mut(&group) {
+            mark.last_log_id = None;
+        }
     }
 
     pub(crate) fn db(&self) -> &DB {

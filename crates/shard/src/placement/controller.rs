@@ -105,7 +105,9 @@ impl Controller {
         let nodes = self.registry.nodes().await?;
         if nodes.replication_factor == 0 {
             let now_ms = self.host.shared.clock.now_ms();
-            self.registry.create(self.options.replication_factor, now_ms).await?;
+            let (replication_factor, groups) =
+                (self.options.replication_factor, self.options.groups);
+            self.registry.create(replication_factor, groups, now_ms).await?;
             return Ok(Pass { acted: true, status: proto::PlacementStatus::default() });
         }
         let answers = self.ask_all(&nodes, term).await;

@@ -113,6 +113,12 @@ impl Cluster {
         Self::start_nodes(nodes, true, Limits::default(), None).await
     }
 
+    /// The same, and who is brought up needs a snapshot.
+    pub async fn start_managed_with_snapshots(nodes: usize) -> Self {
+        let limits = Limits { retention: eager_retention(), ..Limits::default() };
+        Self::start_nodes(nodes, true, limits, None).await
+    }
+
     async fn start_nodes(
         nodes: usize,
         managed: bool,
