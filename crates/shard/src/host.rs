@@ -497,7 +497,7 @@ async fn make_groups(inner: Arc<HostInner>, members: Vec<Member>) {
                     Ok(()) => agreed += 1,
                     Err(error) if looks.is_multiple_of(LOOKS_PER_LINE) => {
                         let target = other.node_id;
-                        tracing::warn!(%error, target, "a first node of the cluster is waited for");
+                        tracing::warn!("waiting for a first node: {error}; target={target}");
                     }
                     Err(_) => {}
                 }

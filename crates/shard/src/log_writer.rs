@@ -81,7 +81,7 @@ impl LogWriter {
     pub(crate) fn open(dir: &Path) -> io::Result<Arc<Self>> {
         let db = DB::open(&options(), dir.join("log")).map_err(io::Error::other)?;
         let high_water = HighWater::open(&dir.join("high-water"))?;
-        let marks_at_open = high_water.marks().clone();
+        let marks_at_open = Mutex::new(high_water.marks().clone());
         let shared = Arc::new(Shared {
             db,
             queue: Mutex::default(),
@@ -94,7 +94,6 @@ impl LogWriter {
             let shared = shared.clone();
             move || shared.run(high_water)
         })?;
-        let marks_at_open = Mutex::new(marks_at_open);
         Ok(Arc::new(Self { shared, thread: Some(thread), marks_at_open }))
     }
 

@@ -45,6 +45,7 @@ pub(crate) fn start(
         node_id: host.shared.node_id,
         address: options.address.clone(),
         gateway: options.gateway,
+        groups: options.groups,
         incarnation: host.shared.peers.incarnation().clone(),
     };
     let controller = Controller::new(host.clone(), registry.clone(), options);

@@ -100,6 +100,8 @@ pub struct RegisteredNode {
 pub struct Nodes {
     /// How many nodes a group has where there are as many; 0 when nobody has said yet.
     pub replication_factor: u32,
+    /// Groups of the cluster, the directory among them.
+    pub groups: u32,
     /// In the order of their numbers.
     pub nodes: Vec<RegisteredNode>,
     now_ms: i64,
@@ -141,6 +143,8 @@ pub struct Registration {
     pub address: String,
     /// Whether it serves the public API too.
     pub gateway: bool,
+    /// Groups that it believes the cluster to have, the directory among them.
+    pub groups: u32,
     /// Made with its data directory.
     pub incarnation: Bytes,
 }
@@ -181,6 +185,7 @@ impl Registry {
             if let Some(root) = rows.next().and_then(|row| row.value) {
                 let root = PlacementRecord::decode(root).map_err(damaged)?;
                 found.replication_factor = root.replication_factor;
+                found.groups = root.groups;
             }
             for row in rows {
                 let (key, version) = (row.key.clone(), row.version);
@@ -198,8 +203,13 @@ impl Registry {
     ///
     /// # Errors
     /// No answer.
-    pub async fn create(&self, replication_factor: u32, now_ms: i64) -> Result<(), RegistryError> {
-        let record = PlacementRecord { replication_factor, created_ms: now_ms };
+    pub async fn create(
+        &self,
+        replication_factor: u32,
+        groups: u32,
+        now_ms: i64,
+    ) -> Result<(), RegistryError> {
+        let record = PlacementRecord { replication_factor, created_ms: now_ms, groups };
         let writes = vec![put(keys::ROOT.to_vec(), &record)];
         self.commit(now_ms, vec![absent(keys::ROOT.to_vec())], writes).await?;
         Ok(())
@@ -218,6 +228,13 @@ impl Registry {
                     detail: "the registry of nodes has not been made yet".to_owned(),
                 }
                 .into());
+            }
+            if nodes.groups != new.groups {
+                return Err(RegistryError::Refused(format!(
+                    "the cluster has {} groups beside the directory, and this node is configured for {}",
+                    nodes.groups.saturating_sub(1),
+                    new.groups.saturating_sub(1)
+                )));
             }
             let mut node = match nodes.get(new.node_id) {
                 Some(known) => {

@@ -329,3 +329,28 @@ async fn a_log_that_was_deleted_on_purpose_is_not_taken_for_a_lost_one() {
     let mut log = open(dir.path(), 1);
     assert_eq!(log.get_log_state().await.expect("reads").last_log_id, Some(log_id(2, 1, 0)));
 }
+
+#[tokio::test]
+async fn a_deleted_log_opens_empty_with_its_vote_at_once_and_after_a_crash() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let vote = Vote::new(4, 2);
+    let mut log = open(dir.path(), 1);
+    log.save_vote(&vote).await.expect("saves");
+    append(&mut log, (0..9).map(|i| entry(1, i)).collect()).await.expect("appends");
+    log.purge(log_id(1, 1, 2)).await.expect("purges");
+    drop(log);
+
+    // the marks of this process are those of the log that is deleted
+    let log = open(dir.path(), 1);
+    log.delete_entries().await.expect("deletes");
+    let check = |log: &mut LogStore| {
+        assert_eq!((log.last_log_id(), log.last_purged()), (None, None));
+        assert_eq!(log.state.lock().vote, Some(vote));
+    };
+    let mut again = LogStore::open(log.writer.clone(), 1).expect("opens");
+    check(&mut again);
+    let crashed = copy(dir.path());
+    check(&mut open(crashed.path(), 1));
+    append(&mut again, vec![entry(5, 0)]).await.expect("appends");
+    assert_eq!(open(copy(dir.path()).path(), 1).last_log_id(), Some(log_id(5, 1, 0)));
+}

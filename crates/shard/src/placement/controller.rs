@@ -16,7 +16,7 @@ use crate::{
     membership::MemberChange,
     placement::{
         observe::{self, Observed},
-        plan::{GroupPlan, Step, plan},
+        plan::{GroupPlan, NodeView, Standing, Step, plan},
     },
     proto::{self, change_members_request::Change},
     registry::{NodeState, Nodes, RegisteredNode, Registry, RegistryError},
@@ -105,7 +105,9 @@ impl Controller {
         let nodes = self.registry.nodes().await?;
         if nodes.replication_factor == 0 {
             let now_ms = self.host.shared.clock.now_ms();
-            self.registry.create(self.options.replication_factor, now_ms).await?;
+            let (replication_factor, groups) =
+                (self.options.replication_factor, self.options.groups);
+            self.registry.create(replication_factor, groups, now_ms).await?;
             return Ok(Pass { acted: true, status: proto::PlacementStatus::default() });
         }
         let answers = self.ask_all(&nodes, term).await;
@@ -121,6 +123,9 @@ impl Controller {
 
         // seen while the steps are made, which may take seconds
         let mut status = self.status(&plans, &groups, &away);
+        if plans.is_empty() {
+            note_stuck(&mut status, &node_views, &groups);
+        }
         *self.host.placement.lock() = Some(status.clone());
         let steps = plans.iter().filter_map(|(number, plan)| {
             let (group, step) = (groups.get(number)?, plan.step.clone()?);
@@ -369,6 +374,21 @@ impl Controller {
         let change = Some(change);
         let request = proto::ChangeMembersRequest { header, group, membership, change };
         control.change_members(address, request).await
+    }
+}
+
+/// Nothing can be done, and yet there are nodes that should have no groups.
+fn note_stuck(
+    status: &mut proto::PlacementStatus,
+    nodes: &BTreeMap<u64, NodeView>,
+    groups: &BTreeMap<u32, Observed>,
+) {
+    for (id, node) in nodes {
+        let should_have_none = matches!(node.standing, Standing::Dead | Standing::Leaves);
+        if should_have_none && groups.values().any(|group| group.view.voters.contains(id)) {
+            status.settled = false;
+            status.waiting.push(format!("no node can take the place of node {id}"));
+        }
     }
 }
 

@@ -337,7 +337,7 @@ async fn a_node_whose_clock_is_off_does_not_lead_and_is_not_ready() {
     tokio::time::timeout(READY, noticed).await.expect("notices");
     assert!(!cluster.host(leader).status().is_ready());
     for index in (0..3).filter(|index| *index != leader) {
-        assert!(cluster.host(index).status().is_ready());
+        assert!(cluster.host(index).wait_ready(READY).await);
     }
     cluster.host(cluster.leader(1).await).transfer_leadership(1, leader as u64 + 1).await;
     let given_away = async {

@@ -127,7 +127,7 @@ fn key(number: u32) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_cluster_grows_from_one_node_to_three_and_five_and_shrinks_to_one_under_load() {
-    let mut cluster = Cluster::start_managed(1).await;
+    let mut cluster = Cluster::start_managed_with_snapshots(1).await;
     let admin = cluster.admin();
     let load = Load::start(&cluster, cluster.store()).await;
     cluster.start_joining().await;
@@ -266,7 +266,7 @@ async fn moves_go_on_when_the_controller_is_killed_again_and_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drained_node_takes_groups_again_and_what_it_gets_is_whole() {
-    let mut cluster = Cluster::start_managed(3).await;
+    let mut cluster = Cluster::start_managed_with_snapshots(3).await;
     cluster.start_joining().await;
     let admin = cluster.admin();
     let load = Load::start(&cluster, cluster.store()).await;

@@ -119,6 +119,12 @@ impl Cluster {
         Self::start_nodes(nodes, true, Limits::default(), None).await
     }
 
+    /// The same, and who is brought up needs a snapshot.
+    pub async fn start_managed_with_snapshots(nodes: usize) -> Self {
+        let limits = Limits { retention: eager_retention(), ..Limits::default() };
+        Self::start_nodes(nodes, true, limits, None).await
+    }
+
     async fn start_nodes(
         nodes: usize,
         managed: bool,
@@ -176,9 +182,31 @@ impl Cluster {
     }
 
     async fn start_node_on(&mut self, index: usize, listen: Listen) {
-        let options = self.options(index, listen);
+        let mut options = self.options(index, listen);
         let clock = self.clocks[index].clone();
-        let host = GroupHost::start(options, clock, Arc::new(ByName)).await.expect("starts");
+        let deadline = tokio::time::Instant::now() + READY;
+        let host = loop {
+            let address = match &options.listen {
+                Some(Listen::Address(address)) => Some(*address),
+                _ => None,
+            };
+            match GroupHost::start(options, clock.clone(), Arc::new(ByName)).await {
+                Ok(host) => break host,
+                // in one process, a request that a killed node was answering holds its files until
+                // it is given up
+                Err(error)
+                    if error.to_string().contains("lock hold by current process")
+                        && tokio::time::Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let address = address.expect("a node that was started before has an address");
+                    options = self.options(index, Listen::Address(address));
+                    // it has one, and this one is not used
+                    self.incarnations -= 1;
+                }
+                Err(error) => panic!("does not start: {error}"),
+            }
+        };
         self.hosts[index] = Some(host);
         self.manage(index);
     }
