@@ -14,7 +14,7 @@ mod compose;
 mod config;
 mod dev;
 mod dev_certificate;
-mod exit;
+mod failure;
 mod metrics;
 mod node;
 mod operations;
@@ -43,14 +43,14 @@ fn main() -> ExitCode {
         Err(error) => {
             // the causes, outermost first
             let text = format!("{error:#}");
-            if !error.is::<exit::Failure>() {
+            if !error.is::<failure::Failure>() {
                 tracing::error!(error = text, "conclave ends");
             }
             let _ = std::io::Write::write_all(
                 &mut std::io::stderr(),
                 format!("conclave: {text}\n").as_bytes(),
             );
-            exit::code(&error)
+            failure::code(&error).into()
         }
     }
 }

@@ -1,6 +1,6 @@
-//! How a command ends, beside success.
+//! Why a command has not done what it should.
 
-use std::{fmt, process::ExitCode};
+use std::fmt;
 
 /// What the exit codes of commands mean; also in their help.
 pub const CODES: &str = "Exit codes: 0 done, 1 failed, 2 usage, 3 no node could be reached, 4 the cluster is not well \
@@ -43,7 +43,7 @@ impl fmt::Display for Failure {
 
 impl std::error::Error for Failure {}
 
-/// The code for an error of a command.
-pub fn code(error: &anyhow::Error) -> ExitCode {
-    error.downcast_ref::<Failure>().map_or(ExitCode::FAILURE, |failure| failure.code.into())
+/// The exit code for an error of a command.
+pub fn code(error: &anyhow::Error) -> u8 {
+    error.downcast_ref::<Failure>().map_or(1, |failure| failure.code)
 }
