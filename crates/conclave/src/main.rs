@@ -15,6 +15,7 @@ mod config;
 mod dev;
 mod dev_certificate;
 mod exit;
+mod failure;
 mod metrics;
 mod node;
 mod operations;
@@ -39,7 +40,7 @@ fn main() {
     if let Err(error) = &result {
         // the causes, outermost first
         let text = format!("{error:#}");
-        if !error.is::<exit::Failure>() {
+        if !error.is::<failure::Failure>() {
             tracing::error!(error = text, "conclave ends");
         }
         let _ = std::io::Write::write_all(
@@ -47,7 +48,7 @@ fn main() {
             format!("conclave: {text}\n").as_bytes(),
         );
     }
-    exit::now(result.err().as_ref().map_or(0, exit::code))
+    exit::now(result.err().as_ref().map_or(0, failure::code))
 }
 
 fn run(cli: Cli) -> Result<()> {

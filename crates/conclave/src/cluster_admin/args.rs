@@ -4,27 +4,27 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use crate::exit;
+use crate::failure;
 
 #[derive(Debug, Subcommand)]
 pub enum ClusterCommand {
     /// Whether the cluster is well, and what is wrong.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     Status(View),
     /// The nodes: where they are, what they hold, whether they answer.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     Nodes(View),
     /// The groups: who leads and votes, how far replicas are, what is being moved.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     Groups(View),
     /// Has a node give all its groups away, so that it can be stopped and removed.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     Drain(Change),
     /// Has a node take groups again that is draining or drained.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     Undrain(Brief),
     /// Gives the groups of a node that does not come back to others, at once, and removes it.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     Replace {
         #[command(flatten)]
         change: Change,
@@ -33,10 +33,10 @@ pub enum ClusterCommand {
         with: Option<u64>,
     },
     /// Ends the membership of a drained node, for good: its number is never used again.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     Remove(Brief),
     /// Has another voter lead a group.
-    #[command(after_help = exit::CODES)]
+    #[command(after_help = failure::CODES)]
     TransferLeadership {
         #[command(flatten)]
         connection: Connection,

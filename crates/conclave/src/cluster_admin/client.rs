@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tonic::{Code, Response, Status, transport::Channel};
 
 use super::{args::Connection, proto::admin_client::AdminClient};
-use crate::{config::ServeConfig, exit::Failure};
+use crate::{config::ServeConfig, failure::Failure};
 
 /// How long an answer may take: longer than the deadlines of the node that has to ask others.
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);

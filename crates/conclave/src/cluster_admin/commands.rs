@@ -10,7 +10,7 @@ use super::{
     table,
     wait::{self, Goal},
 };
-use crate::{exit::Failure, output};
+use crate::{failure::Failure, output};
 
 /// A leader may move while it is looked for.
 const HOPS_MAX: usize = 4;

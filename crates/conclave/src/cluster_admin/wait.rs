@@ -12,7 +12,7 @@ use super::{
     client::Client,
     proto::{Node, WatchProgressRequest, WatchProgressResponse},
 };
-use crate::exit::Failure;
+use crate::failure::Failure;
 
 const BAR_WIDTH: usize = 24;
 /// Between two attempts to watch, when a node has stopped or the directory elects a leader.
