@@ -65,6 +65,8 @@ pub struct ClusterOptions {
     pub pool_groups: u32,
     /// Whether each node has a file system of its own.
     pub images: bool,
+    /// What is added to the configuration of every node.
+    pub settings: String,
 }
 
 impl Cluster {
@@ -77,7 +79,7 @@ impl Cluster {
         network: Arc<Network>,
         proxy: Arc<Proxy>,
     ) -> Result<Self> {
-        let ClusterOptions { binary, dir, nodes, pool_groups, images } = options;
+        let ClusterOptions { binary, dir, nodes, pool_groups, images, settings } = options;
         let pki = dir.join("pki");
         let init = ["pki", "init", "--dir", text(&pki)?, "--cluster-id", CLUSTER];
         conclave(&binary, &init)?;
@@ -105,7 +107,8 @@ impl Cluster {
             let hosts = [addresses.known.ip().to_string(), addresses.internal.ip().to_string()];
             issue(&binary, &pki, &name, id, &hosts)?;
             let config = dir.join(format!("{name}.toml"));
-            fs::write(&config, cluster.config_text(id, &disk.mount_point.join("data")))?;
+            let text = cluster.config_text(id, &disk.mount_point.join("data")) + &settings;
+            fs::write(&config, text)?;
             let launch = Launch {
                 binary: binary.clone(),
                 prefix: network.prefix(id),

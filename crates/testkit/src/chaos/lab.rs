@@ -19,6 +19,7 @@ use super::{
     objects::Objects,
     people::People,
     proxy::Proxy,
+    rows::points,
     run::say,
     sandbox::Tools,
     watcher::Watcher,
@@ -112,8 +113,14 @@ impl Lab {
         let LabOptions { binary, dir, seed, clients, nodes, pool_groups, tools, .. } = options;
         let network = Arc::new(Network::create(tools.namespaces, nodes)?);
         let proxy = Proxy::start(Arc::clone(&network), Dice::new(seed, 0x9a0c_0001)).await?;
-        let made =
-            ClusterOptions { binary, dir: dir.clone(), nodes, pool_groups, images: tools.disks };
+        let made = ClusterOptions {
+            binary,
+            dir: dir.clone(),
+            nodes,
+            pool_groups,
+            images: tools.disks,
+            settings: if tools.failpoints { points::SNAPSHOTS.to_owned() } else { String::new() },
+        };
         let cluster = Cluster::start(made, network, proxy).await?;
         let (acks, gate) = (Arc::new(Acks::default()), Arc::new(Gate::default()));
         let stores = (0..STORES).map(|_| cluster.store()).collect::<Result<Vec<_>>>()?;

@@ -4,13 +4,14 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result};
 
 use super::{
     command::{command, works},
+    rows::points,
     strace,
 };
 
@@ -27,19 +28,31 @@ pub struct Tools {
     pub cgroup: bool,
     /// libfaketime is installed.
     pub faketime: bool,
+    /// The server was built with points at which it can be made to crash.
+    pub failpoints: bool,
 }
 
 impl Tools {
     /// Tries each of them, in `dir`. To be called within the namespaces, where there are some.
-    pub fn probe(inside: bool, dir: &Path) -> Self {
+    pub fn probe(inside: bool, dir: &Path, server: &Path) -> Self {
         Self {
             namespaces: inside && works("ip", &["link", "show"]),
             disks: inside && super::disk::probe(dir).is_ok(),
             strace: strace::probe(dir).is_ok(),
             cgroup: super::cgroup::Cgroup::new("probe").is_ok(),
             faketime: faketime_library().is_some(),
+            failpoints: has_failpoints(server),
         }
     }
+}
+
+/// A server with points refuses one that it does not know; one without does not look.
+fn has_failpoints(server: &Path) -> bool {
+    let asked = Command::new(server)
+        .args(["account", "list", "--config", "/nonexistent"])
+        .env(points::VARIABLE, "nowhere=abort")
+        .output();
+    asked.is_ok_and(|output| String::from_utf8_lossy(&output.stderr).contains("fault point"))
 }
 
 /// The library that changes the time that a process is told.

@@ -236,11 +236,12 @@ async fn until_told(work: impl Future<Output = Result<bool>>) -> Result<bool> {
 
 async fn drive(command: &Command, common: &Common, in_namespaces: bool) -> Result<bool> {
     let dir = common.inside.clone().context("no directory")?;
-    let tools = Tools::probe(in_namespaces, &dir);
+    let binary = fs::canonicalize(&common.conclave)?;
+    let tools = Tools::probe(in_namespaces, &dir, &binary);
     let plan = command.plan()?;
     say(&format!("seed {}: {tools:?}", common.seed));
     let options = LabOptions {
-        binary: fs::canonicalize(&common.conclave)?,
+        binary,
         dir,
         seed: common.seed,
         clients: common.clients,

@@ -11,7 +11,7 @@ use crate::chaos::{api::Reply, command::until, lab::Lab, report::ms};
 
 const DEAD_FOR: Duration = Duration::from_secs(3);
 /// The time in which requests are under way when their gateway dies.
-const UNDER_WAY_MS: u64 = 400;
+const UNDER_WAY_MS: u64 = 300;
 
 /// F01: the leader of a group is killed, and started again after 3 s.
 pub async fn leader_is_killed(lab: &mut Lab) -> Result<Evidence> {
@@ -90,7 +90,7 @@ pub async fn gateway_is_killed(lab: &mut Lab) -> Result<Evidence> {
             (name, first)
         });
     }
-    lab.hold(Duration::from_millis(lab.dice.below(2 * UNDER_WAY_MS))).await;
+    lab.hold(Duration::from_millis(UNDER_WAY_MS + lab.dice.below(5 * UNDER_WAY_MS))).await;
     lab.cluster.node_mut(gateway).kill();
     let mut evidence = Evidence::default();
     let (mut cut, mut done, mut errors) = (0_u32, 0_u32, 0_u32);
