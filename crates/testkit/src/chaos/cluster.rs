@@ -67,6 +67,8 @@ pub struct ClusterOptions {
     pub images: bool,
     /// What is added to the configuration of every node.
     pub settings: String,
+    /// Variables of the environment of every node.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -79,7 +81,8 @@ impl Cluster {
         network: Arc<Network>,
         proxy: Arc<Proxy>,
     ) -> Result<Self> {
-        let ClusterOptions { binary, dir, nodes, pool_groups, images, settings } = options;
+        let ClusterOptions { binary, dir, nodes, pool_groups, images, settings, environment } =
+            options;
         let pki = dir.join("pki");
         let init = ["pki", "init", "--dir", text(&pki)?, "--cluster-id", CLUSTER];
         conclave(&binary, &init)?;
@@ -114,6 +117,7 @@ impl Cluster {
                 prefix: network.prefix(id),
                 config,
                 log: dir.join(format!("{name}.log")),
+                always: environment.clone(),
                 environment: Vec::new(),
             };
             cluster.nodes.push(Node::new(id, launch, addresses.management));

@@ -205,6 +205,12 @@ impl Report {
         (passed, failed)
     }
 
+    /// Promises that were broken: figures beyond their limit are none, and faults that did not bite neither.
+    pub fn broken(&self) -> u64 {
+        let in_rounds = self.rounds.iter().map(|round| round.violations.len() as u64).sum::<u64>();
+        in_rounds + self.errors.len() as u64 + self.objects.bad + self.names.bad
+    }
+
     /// Everything.
     pub fn json(&self) -> Value {
         let (passed, failed) = self.passed_and_failed();
