@@ -94,6 +94,8 @@ pub struct Lab {
     pub patience: u32,
     /// Faults that have a length last as long as the matrix says.
     pub long_holds: bool,
+    /// Clients of registers, each with one operation under way.
+    pub register_clients: u32,
     pools: Vec<Pool>,
     gate: Arc<Gate>,
     clients: JoinSet<()>,
@@ -159,6 +161,7 @@ impl Lab {
             round: 0,
             patience: options.patience,
             long_holds: options.long_holds,
+            register_clients: clients,
             pools,
             gate,
             clients: tasks,

@@ -39,7 +39,7 @@ impl Tools {
             namespaces: inside && works("ip", &["link", "show"]),
             disks: inside && super::disk::probe(dir).is_ok(),
             strace: strace::probe(dir).is_ok(),
-            cgroup: super::cgroup::Cgroup::new("probe").is_ok(),
+            cgroup: super::cgroup::Cgroup::new(dir, "probe").is_ok(),
             faketime: faketime_library().is_some(),
             failpoints: has_failpoints(server),
         }
@@ -82,7 +82,16 @@ pub fn can_unshare() -> bool {
 /// It cannot be started.
 pub fn enter(arguments: &[String]) -> Result<Child> {
     let program = std::env::current_exe().context("this program has no path")?;
-    command("unshare")
+    // also when this process is killed and cannot clean up
+    let bound = ["--pdeathsig", "KILL"];
+    let mut enter = if works("setpriv", &[&bound[..], &["true"]].concat()) {
+        let mut enter = command("setpriv");
+        enter.args(bound).arg("unshare");
+        enter
+    } else {
+        command("unshare")
+    };
+    enter
         .args(NAMESPACES)
         .arg("--")
         .arg(program)
@@ -114,6 +123,7 @@ impl WorkDir {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
+        super::cgroup::remove_all(&self.path);
         if !self.keep {
             let _ = fs::remove_dir_all(&self.path);
         }
