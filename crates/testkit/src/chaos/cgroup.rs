@@ -8,6 +8,25 @@ use std::{
 use anyhow::{Result, bail};
 
 const PERIOD_US: u64 = 100_000;
+/// Where groups can be made, and whether in version 2 of the interface.
+const ROOTS: [(&str, bool); 3] = [
+    ("/sys/fs/cgroup/cpu", false),
+    ("/sys/fs/cgroup/cpu,cpuacct", false),
+    ("/sys/fs/cgroup", true),
+];
+
+/// Removes what a run that was ended in its midst has left.
+pub fn remove_all(run: &Path) {
+    let prefix = format!("{}-", run.file_name().unwrap_or_default().to_string_lossy());
+    for (root, _) in ROOTS {
+        let Ok(groups) = fs::read_dir(root) else { continue };
+        for group in groups.flatten() {
+            if group.file_name().to_string_lossy().starts_with(&prefix) {
+                let _ = fs::remove_dir(group.path());
+            }
+        }
+    }
+}
 
 /// A control group, removed when this is dropped.
 #[derive(Debug)]
@@ -18,18 +37,14 @@ pub struct Cgroup {
 }
 
 impl Cgroup {
-    /// Makes one whose name has the number of this process in it.
+    /// Makes one, named after the directory of the run: within namespaces the number of a process says nothing.
     ///
     /// # Errors
     /// There is no controller for processors that this process may use.
-    pub fn new(name: &str) -> Result<Self> {
-        let name = format!("conclave-chaos-{}-{name}", std::process::id());
-        let roots = [
-            ("/sys/fs/cgroup/cpu", false),
-            ("/sys/fs/cgroup/cpu,cpuacct", false),
-            ("/sys/fs/cgroup", true),
-        ];
-        for (root, unified) in roots {
+    pub fn new(run: &Path, name: &str) -> Result<Self> {
+        let run = run.file_name().unwrap_or_default().to_string_lossy();
+        let name = format!("{run}-{name}");
+        for (root, unified) in ROOTS {
             let path = Path::new(root).join(&name);
             let quota = if unified { "cpu.max" } else { "cpu.cfs_quota_us" };
             if fs::create_dir(&path).is_ok() {

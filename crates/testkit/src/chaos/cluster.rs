@@ -66,6 +66,10 @@ pub struct ClusterOptions {
     pub pool_groups: u32,
     /// Whether each node has a file system of its own.
     pub images: bool,
+    /// What is added to the configuration of every node.
+    pub settings: String,
+    /// Variables of the environment of every node.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Cluster {
@@ -78,7 +82,8 @@ impl Cluster {
         network: Arc<Network>,
         proxy: Arc<Proxy>,
     ) -> Result<Self> {
-        let ClusterOptions { binary, dir, nodes, pool_groups, images } = options;
+        let ClusterOptions { binary, dir, nodes, pool_groups, images, settings, environment } =
+            options;
         let pki = dir.join("pki");
         let init = ["pki", "init", "--dir", text(&pki)?, "--cluster-id", CLUSTER];
         conclave(&binary, &init)?;
@@ -106,12 +111,14 @@ impl Cluster {
             let hosts = [addresses.known.ip().to_string(), addresses.internal.ip().to_string()];
             issue(&binary, &pki, &name, id, &hosts)?;
             let config = dir.join(format!("{name}.toml"));
-            fs::write(&config, cluster.config_text(id, &disk.mount_point.join("data")))?;
+            let text = cluster.config_text(id, &disk.mount_point.join("data")) + &settings;
+            fs::write(&config, text)?;
             let launch = Launch {
                 binary: binary.clone(),
                 prefix: network.prefix(id),
                 config,
                 log: dir.join(format!("{name}.log")),
+                always: environment.clone(),
                 environment: Vec::new(),
             };
             cluster.nodes.push(Node::new(id, launch, addresses.management));

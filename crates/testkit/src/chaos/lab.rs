@@ -19,6 +19,7 @@ use super::{
     objects::Objects,
     people::People,
     proxy::Proxy,
+    rows::points,
     run::say,
     sandbox::Tools,
     watcher::Watcher,
@@ -35,6 +36,8 @@ const NAME_CLIENTS: u32 = 4;
 const PEOPLE: u32 = 3;
 const FIRST_ACK_WITHIN: Duration = Duration::from_secs(60);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
+/// Names a bug that the server has on purpose.
+const BUG_VARIABLE: &str = "CONCLAVE_SEEDED_BUG";
 /// The operations whose first acknowledgement after a fault is looked for: those that never rest.
 const STEADY: [&str; 2] = ["read", "commit"];
 
@@ -59,6 +62,8 @@ pub struct LabOptions {
     pub patience: u32,
     /// Faults that have a length last as long as the matrix says, instead of a part of it.
     pub long_holds: bool,
+    /// A bug that the server is to have, of those that it was built with.
+    pub bug: Option<String>,
 }
 
 /// A running cluster under load.
@@ -89,6 +94,8 @@ pub struct Lab {
     pub patience: u32,
     /// Faults that have a length last as long as the matrix says.
     pub long_holds: bool,
+    /// Clients of registers, each with one operation under way.
+    pub register_clients: u32,
     pools: Vec<Pool>,
     gate: Arc<Gate>,
     clients: JoinSet<()>,
@@ -109,11 +116,18 @@ impl Lab {
     /// # Errors
     /// The cluster does not become ready.
     pub async fn start(options: LabOptions) -> Result<Self> {
-        let LabOptions { binary, dir, seed, clients, nodes, pool_groups, tools, .. } = options;
+        let LabOptions { binary, dir, seed, clients, nodes, pool_groups, tools, bug, .. } = options;
         let network = Arc::new(Network::create(tools.namespaces, nodes)?);
         let proxy = Proxy::start(Arc::clone(&network), Dice::new(seed, 0x9a0c_0001)).await?;
-        let made =
-            ClusterOptions { binary, dir: dir.clone(), nodes, pool_groups, images: tools.disks };
+        let made = ClusterOptions {
+            binary,
+            dir: dir.clone(),
+            nodes,
+            pool_groups,
+            images: tools.disks,
+            settings: if tools.failpoints { points::SNAPSHOTS.to_owned() } else { String::new() },
+            environment: bug.into_iter().map(|bug| (BUG_VARIABLE.to_owned(), bug)).collect(),
+        };
         let cluster = Cluster::start(made, network, proxy).await?;
         let (acks, gate) = (Arc::new(Acks::default()), Arc::new(Gate::default()));
         let stores = (0..STORES).map(|_| cluster.store()).collect::<Result<Vec<_>>>()?;
@@ -147,6 +161,7 @@ impl Lab {
             round: 0,
             patience: options.patience,
             long_holds: options.long_holds,
+            register_clients: clients,
             pools,
             gate,
             clients: tasks,

@@ -79,7 +79,9 @@ pub struct Launch {
     pub config: PathBuf,
     /// Where it writes its log.
     pub log: PathBuf,
-    /// Variables of its environment.
+    /// Variables of its environment, always,
+    pub always: Vec<(String, String)>,
+    /// and for the present fault.
     pub environment: Vec<(String, String)>,
 }
 
@@ -116,7 +118,7 @@ impl Node {
             .arg("serve")
             .arg("--config")
             .arg(&launch.config)
-            .envs(launch.environment.iter().cloned())
+            .envs(launch.always.iter().chain(&launch.environment).cloned())
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(Stdio::null());

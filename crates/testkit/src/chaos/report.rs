@@ -31,12 +31,14 @@ pub struct Round {
     pub evidence: Evidence,
     /// The longest gap of each class of operations that never rests, in ms.
     pub gaps_ms: BTreeMap<String, u64>,
-    /// Operations that certainly had no effect.
+    /// Operations on registers that certainly had no effect.
     pub failed: u64,
-    /// Operations of unknown fate.
+    /// Those of unknown fate.
     pub unknown: u64,
-    /// Operations that were answered.
+    /// Those that were answered.
     pub acknowledged: u64,
+    /// Calls of the public API without an answer, most of them to a gateway that was not there.
+    pub calls_failed: u64,
     /// From the heal to the first acknowledgement of every class, in ms.
     pub first_ack_ms: u64,
     /// From the heal until all replicas were the same, in ms.
@@ -51,9 +53,11 @@ impl Round {
     /// Takes what the clients have seen during the fault.
     pub fn take(&mut self, tallies: &BTreeMap<Class, Tally>) {
         for (class, tally) in tallies {
-            if Lab::is_steady(class) {
-                self.gaps_ms.insert(format!("{} g{}", class.kind, class.group), ms(tally.gap));
+            if !Lab::is_steady(class) {
+                self.calls_failed += tally.failed + tally.unknown;
+                continue;
             }
+            self.gaps_ms.insert(format!("{} g{}", class.kind, class.group), ms(tally.gap));
             self.failed += tally.failed;
             self.unknown += tally.unknown;
             self.acknowledged += tally.acknowledged;
@@ -102,7 +106,7 @@ impl Round {
         json!({
             "row": self.row, "number": self.number, "at_s": self.at_s, "bit": self.evidence.bit,
             "what": self.evidence.what, "figures": self.evidence.figures, "gaps_ms": self.gaps_ms,
-            "failed": self.failed, "unknown": self.unknown, "acknowledged": self.acknowledged,
+            "failed": self.failed, "unknown": self.unknown, "acknowledged": self.acknowledged, "calls_failed": self.calls_failed,
             "first_ack_ms": self.first_ack_ms, "converged_ms": self.converged_ms,
             "violations": self.violations, "slow": self.slow,
         })
@@ -201,13 +205,19 @@ impl Report {
         (passed, failed)
     }
 
+    /// Promises that were broken: figures beyond their limit are none, and faults that did not bite neither.
+    pub fn broken(&self) -> u64 {
+        let in_rounds = self.rounds.iter().map(|round| round.violations.len() as u64).sum::<u64>();
+        in_rounds + self.errors.len() as u64 + self.objects.bad + self.names.bad
+    }
+
     /// Everything.
     pub fn json(&self) -> Value {
         let (passed, failed) = self.passed_and_failed();
         json!({
             "seed": self.seed, "seconds": self.took.as_secs_f64(),
             "namespaces": self.tools.namespaces, "disk_images": self.tools.disks,
-            "strace": self.tools.strace, "cgroup": self.tools.cgroup, "faketime": self.tools.faketime,
+            "strace": self.tools.strace, "failpoints": self.tools.failpoints, "cgroup": self.tools.cgroup, "faketime": self.tools.faketime,
             "passed": passed, "failed": failed, "registers": self.objects.json(),
             "users_as_registers": self.names.json(), "users": self.people, "users_left_alone": self.left,
             "memory_mb": self.seen.memory_mb.values().collect::<Vec<_>>(),

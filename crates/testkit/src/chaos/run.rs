@@ -26,7 +26,7 @@ const CONVERGED_MAX: Duration = Duration::from_secs(10);
 pub struct Plan {
     /// Which faults there are.
     pub rows: Vec<Row>,
-    /// Each row comes in turn, instead of by chance.
+    /// Rows come in the order in which they are given, instead of by chance.
     pub in_turn: bool,
     /// Faults begin for so long, the last is brought to its end.
     pub duration: Duration,
@@ -69,18 +69,17 @@ pub async fn run(options: LabOptions, plan: &Plan) -> Result<Report> {
     let mut lab = Lab::start(options).await?;
     say(&format!("seed {seed}: the cluster serves after {:.1} s", began.elapsed().as_secs_f64()));
     let faults_began = Instant::now();
-    let mut number = 0;
+    let (mut number, mut deck) = (0, Vec::new());
     while !rows.is_empty() && number < plan.rounds_max && faults_began.elapsed() < plan.duration {
         let done = lab.objects.begun.load(Ordering::Relaxed);
         if plan.operations.is_some_and(|wanted| done >= wanted) {
             break;
         }
         (lab.dice, lab.round) = (Dice::new(seed, 1_000 + number), number);
-        let row = if plan.in_turn {
-            rows[number as usize % rows.len()]
-        } else {
-            *lab.dice.pick(&rows).unwrap_or(&rows[0])
-        };
+        if deck.is_empty() {
+            deck = if plan.in_turn { in_turn(&rows) } else { shuffled(&rows, &lab.dice) };
+        }
+        let Some(row) = deck.pop() else { break };
         let spread = ms(plan.rest_max.saturating_sub(plan.rest_min));
         let rest = plan.rest_min + Duration::from_millis(lab.dice.below(spread + 1));
         sleep(rest).await;
@@ -100,6 +99,10 @@ pub async fn run(options: LabOptions, plan: &Plan) -> Result<Report> {
     if let Err(error) = lab.finish().await {
         report.errors.push(format!("{error:#}"));
     }
+    let begun = objects.begun.load(Ordering::Relaxed);
+    if let Some(wanted) = plan.operations.filter(|wanted| begun < *wanted) {
+        report.errors.push(format!("{begun} operations of {wanted} in the time that there was"));
+    }
     report.objects = Counted::of(&objects.judged, &objects.begun);
     report.names = Counted::of(&names.judged, &names.begun);
     report.people = people.counts.figures();
@@ -108,6 +111,20 @@ pub async fn run(options: LabOptions, plan: &Plan) -> Result<Report> {
     report.errors.extend(report.seen.violations.iter().cloned());
     report.took = began.elapsed();
     Ok(report)
+}
+
+/// The next is at the end.
+fn in_turn(rows: &[Row]) -> Vec<Row> {
+    rows.iter().rev().copied().collect()
+}
+
+/// Each once before any comes again.
+fn shuffled(rows: &[Row], dice: &Dice) -> Vec<Row> {
+    let mut deck = rows.to_vec();
+    for at in (1..deck.len()).rev() {
+        deck.swap(at, dice.below(at as u64 + 1) as usize);
+    }
+    deck
 }
 
 /// In the words of a violation after which nothing can be learned any more.

@@ -4,13 +4,14 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::{Child, Stdio},
+    process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context, Result};
 
 use super::{
     command::{command, works},
+    rows::points,
     strace,
 };
 
@@ -27,19 +28,31 @@ pub struct Tools {
     pub cgroup: bool,
     /// libfaketime is installed.
     pub faketime: bool,
+    /// The server was built with points at which it can be made to crash.
+    pub failpoints: bool,
 }
 
 impl Tools {
     /// Tries each of them, in `dir`. To be called within the namespaces, where there are some.
-    pub fn probe(inside: bool, dir: &Path) -> Self {
+    pub fn probe(inside: bool, dir: &Path, server: &Path) -> Self {
         Self {
             namespaces: inside && works("ip", &["link", "show"]),
             disks: inside && super::disk::probe(dir).is_ok(),
             strace: strace::probe(dir).is_ok(),
-            cgroup: super::cgroup::Cgroup::new("probe").is_ok(),
+            cgroup: super::cgroup::Cgroup::new(dir, "probe").is_ok(),
             faketime: faketime_library().is_some(),
+            failpoints: has_failpoints(server),
         }
     }
+}
+
+/// A server with points refuses one that it does not know; one without does not look.
+fn has_failpoints(server: &Path) -> bool {
+    let asked = Command::new(server)
+        .args(["account", "list", "--config", "/nonexistent"])
+        .env(points::VARIABLE, "nowhere=abort")
+        .output();
+    asked.is_ok_and(|output| String::from_utf8_lossy(&output.stderr).contains("fault point"))
 }
 
 /// The library that changes the time that a process is told.
@@ -69,7 +82,16 @@ pub fn can_unshare() -> bool {
 /// It cannot be started.
 pub fn enter(arguments: &[String]) -> Result<Child> {
     let program = std::env::current_exe().context("this program has no path")?;
-    command("unshare")
+    // also when this process is killed and cannot clean up
+    let bound = ["--pdeathsig", "KILL"];
+    let mut enter = if works("setpriv", &[&bound[..], &["true"]].concat()) {
+        let mut enter = command("setpriv");
+        enter.args(bound).arg("unshare");
+        enter
+    } else {
+        command("unshare")
+    };
+    enter
         .args(NAMESPACES)
         .arg("--")
         .arg(program)
@@ -101,6 +123,7 @@ impl WorkDir {
 
 impl Drop for WorkDir {
     fn drop(&mut self) {
+        super::cgroup::remove_all(&self.path);
         if !self.keep {
             let _ = fs::remove_dir_all(&self.path);
         }

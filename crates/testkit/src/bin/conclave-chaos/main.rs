@@ -50,7 +50,7 @@ struct Common {
     #[arg(long)]
     keep: bool,
     /// Clients of registers.
-    #[arg(long, default_value_t = 32)]
+    #[arg(long, default_value_t = 48)]
     clients: u32,
     /// Groups of pools.
     #[arg(long, default_value_t = 2)]
@@ -64,6 +64,9 @@ struct Common {
     /// Faults that have a length last as long as the matrix says, instead of a part of it.
     #[arg(long)]
     long_holds: bool,
+    /// The server has this bug on purpose, and the run passes when it is caught. Needs a server with fault points.
+    #[arg(long)]
+    bug: Option<String>,
     /// Plain directories and loopback, even where more is possible.
     #[arg(long)]
     plain: bool,
@@ -98,7 +101,7 @@ struct LongArgs {
     #[arg(long, default_value_t = 1_000_000)]
     operations: u64,
     /// At most so long.
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 19)]
     minutes: u64,
 }
 
@@ -236,11 +239,13 @@ async fn until_told(work: impl Future<Output = Result<bool>>) -> Result<bool> {
 
 async fn drive(command: &Command, common: &Common, in_namespaces: bool) -> Result<bool> {
     let dir = common.inside.clone().context("no directory")?;
-    let tools = Tools::probe(in_namespaces, &dir);
+    let binary = fs::canonicalize(&common.conclave)?;
+    let tools = Tools::probe(in_namespaces, &dir, &binary);
     let plan = command.plan()?;
+    ensure!(common.bug.is_none() || tools.failpoints, "--bug needs a server with fault points");
     say(&format!("seed {}: {tools:?}", common.seed));
     let options = LabOptions {
-        binary: fs::canonicalize(&common.conclave)?,
+        binary,
         dir,
         seed: common.seed,
         clients: common.clients,
@@ -249,11 +254,17 @@ async fn drive(command: &Command, common: &Common, in_namespaces: bool) -> Resul
         tools,
         patience: plan.patience,
         long_holds: common.long_holds,
+        bug: common.bug.clone(),
     };
     let report = run::run(options, &plan).await?;
     if let Some(path) = &common.json {
         fs::write(path, format!("{:#}\n", report.json()))?;
     }
     say(&report.summary());
+    if let Some(bug) = &common.bug {
+        let caught = report.broken() > 0;
+        say(&format!("the bug {bug} was {}", if caught { "caught" } else { "not caught" }));
+        return Ok(caught);
+    }
     Ok(report.passed_and_failed().1 == 0)
 }

@@ -15,6 +15,9 @@ const CUT_FOR: Duration = Duration::from_secs(10);
 const SILENT: Flow =
     Flow { silent: true, delay_ms: 0, jitter_ms: 0, stalls: 0, resets: 0, flips: 0, drip: false };
 
+/// Of the links that are slow.
+const ROUND_TRIP_S: f64 = 0.15;
+
 fn touched(counts: &Counts) -> &AtomicU64 {
     &counts.touched
 }
@@ -211,8 +214,10 @@ pub async fn bad_links(lab: &mut Lab) -> Result<Evidence> {
     );
     let mut evidence = Evidence::new(bit, what);
     evidence.figures.insert("throughput_percent", share);
-    if kind == "delay" && share < 30.0 {
-        evidence.slow.push(format!("{share:.0} % of the throughput, at least 30"));
+    // clients with one operation under way each: more than one a round trip they cannot do
+    let possible = base.min(f64::from(lab.register_clients) / ROUND_TRIP_S);
+    if kind == "delay" && rate < 0.3 * possible {
+        evidence.slow.push(format!("{rate:.0} a second, at least 30 % of {possible:.0}"));
     }
     Ok(evidence)
 }

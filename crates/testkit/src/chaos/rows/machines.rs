@@ -78,7 +78,7 @@ pub async fn clock_jumps(lab: &mut Lab) -> Result<Evidence> {
 pub async fn starved(lab: &mut Lab) -> Result<Evidence> {
     let hold = Duration::from_secs(if lab.long_holds { 120 } else { 20 });
     let (group, first) = lab.some_leader().await?;
-    let cgroup = crate::chaos::cgroup::Cgroup::new("starved")?;
+    let cgroup = crate::chaos::cgroup::Cgroup::new(&lab.dir, "starved")?;
     cgroup.limit(Some(10))?;
     let began = Instant::now();
     let (mut moved, mut starved, mut ended) = (0, first, 0_u32);

@@ -4,6 +4,7 @@
 mod disks;
 mod links;
 mod machines;
+pub mod points;
 mod processes;
 mod races;
 
@@ -69,6 +70,10 @@ fn cgroup(tools: &Tools) -> Result<(), &'static str> {
     if tools.cgroup { Ok(()) } else { Err("no control group for processors can be made") }
 }
 
+fn failpoints(tools: &Tools) -> Result<(), &'static str> {
+    if tools.failpoints { Ok(()) } else { Err("the server was not built with fault points") }
+}
+
 fn faketime(tools: &Tools) -> Result<(), &'static str> {
     if tools.faketime { Ok(()) } else { Err("libfaketime is not installed") }
 }
@@ -107,6 +112,8 @@ pub const ROWS: &[Row] = &[
     row("F18", "a gateway stands still", None, nothing),
     row("F19", "the wall clock of a node jumps", seconds(2), faketime),
     row("F20", "the leader has a tenth of a core", None, cgroup),
+    row("F21", "a crash at a point of the code", seconds(2), failpoints),
+    row("F22", "a crash around a snapshot", seconds(2), failpoints),
     row("F24", "a node has lost its data", seconds(2), nothing),
     row("F25", "bits of a node's files are flipped", seconds(2), nothing),
     row("F26", "every node is restarted in turn", seconds(1), nothing),
@@ -144,6 +151,8 @@ pub async fn inject(row: &Row, lab: &mut Lab) -> Result<Evidence> {
         "F18" => processes::gateway_stands_still(lab).await,
         "F19" => machines::clock_jumps(lab).await,
         "F20" => machines::starved(lab).await,
+        "F21" => points::crash_under_load(lab).await,
+        "F22" => points::crash_around_snapshots(lab).await,
         "F24" => disks::wiped(lab).await,
         "F25" => disks::flipped_bits(lab).await,
         "F26" => processes::rolling_restart(lab).await,
