@@ -32,6 +32,7 @@ pytestmark = [
 
 # What a write load passes by itself on every node, or on every leader; and how often until the crash at most.
 UNDER_LOAD = {
+    "append.before_accept": 40,
     "raft.before_append_sync": 40,
     "raft.after_append_before_callback": 40,
     "apply.before_batch": 60,
@@ -187,9 +188,11 @@ def test_a_crash_while_voting_elects_nobody_twice(world, point):
     for _ in range(ROUNDS):
         leader = world.cluster.leader()
         victim = world.rng.choice(world.cluster.others(leader))
-        world.restart(victim, f"{point}=abort")
-        terms = [node.term(world.cluster.GROUP) or 0 for node in world.cluster.nodes]
+        terms = [node.term(world.cluster.GROUP) for node in world.cluster.nodes]
+        # the third node needs the victim's vote
+        victim.kill()
         leader.kill()
+        world.launch(victim, f"{point}=abort")
         world.crashed(victim, point)
         world.launch(victim, "")
         world.launch(leader, "")
@@ -257,16 +260,20 @@ def test_a_crash_while_stopping_loses_nothing(world):
 
 
 def test_a_crash_while_a_log_is_truncated_is_mended_by_the_next_start(world):
-    """A leader alone writes entries that nobody else gets; when it comes back they have to go."""
+    """A leader writes entries that nobody else takes; when it comes back they have to go."""
     point = "log.before_truncate"
     old = world.cluster.leader()
     others = world.cluster.others(old)
     for node in others:
-        node.kill()
+        world.restart(node, "append.before_accept=error")
+    assert world.cluster.leader() is old
     lonely = boto_client(old, world.key, world.secret)
+    before = old.gauge("raft_last_log_index", world.cluster.GROUP)
     with pytest.raises((*GONE, botocore.exceptions.ClientError)):
         lonely.admin_create_user(UserPoolId=world.ledger.pool.id, Username="nobody-else", MessageAction="SUPPRESS")
-    old.kill()
+    assert old.gauge("raft_last_log_index", world.cluster.GROUP) > before, "no entry was written"
+    for node in world.cluster.nodes:
+        node.kill()
     for node in others:
         world.launch(node, "")
     leader = world.cluster.leader(among=others)
