@@ -158,10 +158,7 @@ def test_a_crash_under_load_loses_nothing(world, point):
 def test_a_crash_between_commit_and_answer_does_it_once(world, point):
     """The request is *unknown*, and is done or not; all else is as acknowledged."""
     for _ in range(ROUNDS):
-        victim = world.gateway
-        if point in AT_THE_LEADER:
-            world.launch_with = world.cluster.leader()
-            victim = world.launch_with
+        victim = world.cluster.leader() if point in AT_THE_LEADER else world.gateway
         times = {**AT_THE_LEADER, **AT_THE_GATEWAY}[point]
         world.restart(victim, f"{point}=abort@{world.rng.randint(5, times)}")
         if point in AT_THE_LEADER:
@@ -173,13 +170,13 @@ def test_a_crash_between_commit_and_answer_does_it_once(world, point):
         world.check()
 
 
-def lead(world, node):
-    """Makes a node the leader: whoever else leads is restarted."""
+def lead(world, node, groups=(Cluster.GROUP,)):
+    """Makes a node the leader of groups: whoever else leads is restarted."""
     for _ in range(20):
-        leader = world.cluster.leader()
-        if leader is node:
+        others = [leader for leader in map(world.cluster.leader, groups) if leader is not node]
+        if not others:
             return
-        world.restart(leader)
+        world.restart(others[0])
     raise AssertionError(f"node {node.node_id} does not come to lead")
 
 
@@ -263,6 +260,7 @@ def test_a_crash_while_a_log_is_truncated_is_mended_by_the_next_start(world):
     """A leader writes entries that nobody else takes; when it comes back they have to go."""
     point = "log.before_truncate"
     old = world.cluster.leader()
+    lead(world, old, groups=(0, world.cluster.GROUP))
     others = world.cluster.others(old)
     for node in others:
         world.restart(node, "append.before_accept=error")
