@@ -23,7 +23,7 @@ from harness.server import ROOT, until
 
 ROUNDS = int(os.environ.get("CONCLAVE_POINT_ROUNDS", "1"))
 CRASH_SECONDS_MAX = 40
-SETTINGS = "[snapshots]\nentries = 40\nkeep_entries = 5\nkeep_seconds = 0\n"
+SETTINGS = "[snapshots]\nentries = 40\nkeep_entries = 30\nkeep_seconds = 0\n"
 
 pytestmark = [
     pytest.mark.skipif("CONCLAVE_FAILPOINTS_BIN" not in os.environ, reason="no fault points: run `make test-failpoints`"),
@@ -63,6 +63,7 @@ class World:
     def __init__(self, directory):
         self.cluster = Cluster(directory, settings=SETTINGS)
         self.rng = random.Random(SEED)
+        self._load = None
 
     def start(self):
         self.cluster.start()
@@ -98,6 +99,15 @@ class World:
         assert re.search(rf"^fault point {re.escape(point)}: abort", node.log(), re.MULTILINE), node.log_tail()
         node.kill()
 
+    def load(self, keep_going=True):
+        self._load = self.ledger.load(keep_going=keep_going)
+        return self._load
+
+    def end_load(self):
+        """After a failure: the next test must not find it running."""
+        if self._load:
+            self._load.stop()
+
     def load_goes_on(self, count=20):
         before = len(self.ledger.acknowledged)
         until(lambda: len(self.ledger.acknowledged) > before + count, 40, "writes go on")
@@ -126,6 +136,7 @@ def logs(request):
         request.getfixturevalue("world").mend()
     yield
     if request.session.testsfailed > failed_before and "world" in request.fixturenames:
+        request.getfixturevalue("world").end_load()
         for node in request.getfixturevalue("world").cluster.nodes:
             print(f"log of node {node.node_id}:", node.log_tail())
 
@@ -145,7 +156,7 @@ def test_a_crash_under_load_loses_nothing(world, point):
         victim = world.rng.choice(world.cluster.others(world.gateway))
         victim.kill()
         world.launch(victim, f"{point}=abort@{world.rng.randint(1, UNDER_LOAD[point])}")
-        load = world.ledger.load(keep_going=True)
+        load = world.load()
         world.crashed(victim, point)
         world.load_goes_on()
         load.stop()
@@ -163,7 +174,7 @@ def test_a_crash_between_commit_and_answer_does_it_once(world, point):
         world.restart(victim, f"{point}=abort@{world.rng.randint(5, times)}")
         if point in AT_THE_LEADER:
             lead(world, victim)
-        load = world.ledger.load(keep_going=victim is not world.gateway)
+        load = world.load(keep_going=victim is not world.gateway)
         world.crashed(victim, point)
         load.stop()
         world.launch(victim, "")
@@ -204,7 +215,7 @@ def test_a_crash_while_a_snapshot_is_installed_leaves_the_old_state_or_the_new(w
         victim = world.rng.choice(world.cluster.others(world.gateway))
         behind = victim.gauge("raft_last_applied_index", world.cluster.GROUP)
         victim.kill()
-        load = world.ledger.load(keep_going=True)
+        load = world.load()
         world.load_goes_on(120)
         others = world.cluster.others(victim)
         until(lambda: all(purged(n, world.cluster.GROUP) > behind for n in others), 30, "the others have purged")
@@ -235,7 +246,7 @@ def test_a_crash_at_the_first_start_is_mended_by_the_next(tmp_path, point):
             node.wait_ready()
         world.key, world.secret = world.cluster.credentials()
         world.ledger = Ledger(world.gateway, boto_client(world.gateway, world.key, world.secret))
-        load = world.ledger.load()
+        load = world.load()
         world.load_goes_on(10)
         load.stop()
         world.check()
@@ -247,7 +258,7 @@ def test_a_crash_while_stopping_loses_nothing(world):
     for _ in range(ROUNDS):
         victim = world.rng.choice(world.cluster.others(world.gateway))
         world.restart(victim, "stop.before_flush=abort")
-        load = world.ledger.load(keep_going=True)
+        load = world.load()
         world.load_goes_on()
         victim.process.send_signal(signal.SIGTERM)
         world.crashed(victim, "stop.before_flush")
@@ -288,7 +299,7 @@ def test_a_long_absence_under_load_is_made_up_for_by_a_snapshot(world):
     """F22: a node misses far more than the others keep, and is back within 30 s."""
     victim = world.rng.choice(world.cluster.others(world.gateway))
     victim.kill()
-    load = world.ledger.load(keep_going=True)
+    load = world.load()
     world.load_goes_on(300)
     world.launch(victim, "")
     begin = time.monotonic()
@@ -309,7 +320,7 @@ def test_a_power_cut_right_after_a_snapshot_has_its_name_leaves_it_whole(tmp_pat
     try:
         world.start()
         world.restart(victim, "snapshot.after_rename=sleep:20000")
-        load = world.ledger.load(keep_going=True)
+        load = world.load()
         until(lambda: "fault point snapshot.after_rename" in victim.log(), CRASH_SECONDS_MAX, "a snapshot is named")
         # later syncs of the log commit the name as well
         world.load_goes_on(10)
