@@ -81,8 +81,16 @@ chaos-long: build ## the same until a million operations are done, at most 20 mi
 	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-long.json $(CHAOS)
 
 .PHONY: test-seeded
-test-seeded: deps build ## show that the durability tests catch bugs put in on purpose; not part of `make test`, it builds the binary twice more
-	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python seeded_bugs.py
+test-seeded: deps build ## show that the tests catch bugs put in on purpose, BUGS=M3,M7 for some; not part of `make test`, it builds the workspace once more
+	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python seeded_bugs.py "$(BUGS)"
+
+.PHONY: test-failpoints
+test-failpoints: deps ## crash real processes at every fault point, POINT_ROUNDS= times (1) at each; not part of `make test`, it builds the workspace once more
+	cargo build $(CARGO_FLAGS) --features conclave/failpoints
+	mkdir -p .conclave/failpoints && cp $(TARGET_DIR)/debug/conclave .conclave/failpoints/conclave
+	cargo build $(CARGO_FLAGS)
+	cd tests/e2e && CONCLAVE_POINT_ROUNDS=$(or $(POINT_ROUNDS),1) CONCLAVE_FAILPOINTS_BIN=$(CURDIR)/.conclave/failpoints/conclave \
+	  CONCLAVE_BIN=$(CURDIR)/.conclave/failpoints/conclave ../../.venv/bin/python -m pytest test_failpoints.py -rPs $(PYTEST)
 
 .PHONY: fmt
 fmt: ## format the Rust code

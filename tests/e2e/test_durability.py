@@ -17,7 +17,7 @@ import requests
 
 from harness import faults
 from harness.cognito import boto_client, unique
-from harness.faults import ROUNDS, SEED, SLOW, SYNC_DELAY_SECONDS, eio, show
+from harness.faults import HANGING, ROUNDS, SEED, SLOW, SYNC_DELAY_SECONDS, eio, show
 from harness.ledger import Ledger
 from harness.server import until
 
@@ -144,6 +144,25 @@ def test_reads_do_not_wait_for_syncs(start_server, tmp_path):
         show(f"{operation}, median ms", round(1000 * statistics.median(seconds), 1))
         # who waits for the sync in flight waits for half of one
         assert statistics.median(seconds) < SYNC_DELAY_SECONDS / 4, f"{operation} waits for syncs"
+
+
+def test_a_disk_that_hangs_is_noticed_and_so_is_its_return(start_server, tmp_path):
+    """Syncs that do not return make the node unready within seconds; nothing has failed, so it goes on afterwards."""
+    faults.require_strace()
+    server = start_server()
+    ledger = Ledger(server, boto_client(server))
+    with faults.strace(server.process.pid, tmp_path / "strace.log", HANGING):
+        load = ledger.load()
+        begin = time.monotonic()
+        until(lambda: not is_ready(server), 10, "the server is not ready any more")
+        show("not ready after, s", round(time.monotonic() - begin, 1))
+        answer = requests.get(f"{server.management}/readyz", timeout=2)
+        assert answer.text == "not ready: the disk hangs: a sync of the log has not returned\n"
+        assert requests.get(f"{server.management}/livez", timeout=2).status_code == 200
+    until(lambda: is_ready(server), 20, "the server is ready again")
+    load.wait()
+    ledger.check(random.Random(SEED), sign_ins=2)
+    assert ledger.app.sign_up()["UserSub"]
 
 
 @pytest.mark.parametrize("failing", ["1+", "2", "7+", "26", "60+"])

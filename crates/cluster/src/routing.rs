@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -492,15 +492,27 @@ impl Store for RoutingStore {
         };
         let limits = self.options.limits;
         let commit = &commit;
-        self.until(group, limits.commit_deadline, |node| async move {
+        let may_have_happened = &AtomicBool::new(false);
+        let attempt = |node| async move {
             let request =
                 proto::CommitRequest { route: self.route(group), commit: Some(commit.clone()) };
-            match timeout(limits.commit_attempt, self.call_commit(node, request)).await {
-                Ok(attempt) => attempt,
-                Err(_) => Attempt::Unknown("no answer in time".to_owned()),
+            let attempt =
+                match timeout(limits.commit_attempt, self.call_commit(node, request)).await {
+                    Ok(attempt) => attempt,
+                    Err(_) => Attempt::Unknown("no answer in time".to_owned()),
+                };
+            if matches!(attempt, Attempt::Unknown(_)) {
+                may_have_happened.store(true, Ordering::Relaxed);
             }
-        })
-        .await
+            attempt
+        };
+        let outcome = self.until(group, limits.commit_deadline, attempt).await?;
+        // the group has forgotten the ids of that time: it cannot say what became of an earlier copy
+        let is_stale = matches!(outcome.result, Some(proto::outcome::Result::Stale(_)));
+        if is_stale && may_have_happened.load(Ordering::Relaxed) {
+            return Err(StoreError::Unknown { detail: "stale after a repetition".to_owned() });
+        }
+        Ok(outcome)
     }
 }
 

@@ -19,6 +19,7 @@ mod on;
 
 /// Every point, with what a crash there comes between.
 pub const POINTS: &[(&str, &str)] = &[
+    ("append.before_accept", "entries of a leader have arrived, and are not taken yet"),
     ("raft.before_append_sync", "entries are written to the log, and not synced"),
     ("raft.after_append_before_callback", "entries are synced, and nobody has been told"),
     ("vote.before_sync", "a vote is written, and not synced"),

@@ -80,7 +80,8 @@ impl LogWriter {
     /// From the disk or RocksDB.
     pub(crate) fn open(dir: &Path) -> io::Result<Arc<Self>> {
         let db = DB::open(&options(), dir.join("log")).map_err(io::Error::other)?;
-        let high_water = HighWater::open(&dir.join("high-water"))?;
+        let mut high_water = HighWater::open(&dir.join("high-water"))?;
+        warn_of_slow_syncs(&mut high_water)?;
         let marks_at_open = Mutex::new(high_water.marks().clone());
         let shared = Arc::new(Shared {
             db,
@@ -305,6 +306,26 @@ impl Waiting {
             Self::Vote { done, .. } | Self::Lower { done, .. } => drop(done.send(result)),
         }
     }
+}
+
+/// Followers that wait for a sync longer than a part of the election timeout make elections likely.
+fn warn_of_slow_syncs(high_water: &mut HighWater) -> io::Result<()> {
+    const SYNCS: usize = 5;
+    /// A tenth of the shortest election timeout.
+    const SLOW: Duration = Duration::from_millis(20);
+    let mut took = [Duration::ZERO; SYNCS];
+    for took in &mut took {
+        let started = Instant::now();
+        high_water.write()?;
+        high_water.sync()?;
+        *took = started.elapsed();
+    }
+    took.sort();
+    let median_ms = u64::try_from(took[SYNCS / 2].as_millis()).unwrap_or(u64::MAX);
+    if took[SYNCS / 2] > SLOW {
+        tracing::warn!(median_ms, "syncs of this disk are slow: writes wait for them");
+    }
+    Ok(())
 }
 
 fn options() -> Options {

@@ -121,6 +121,20 @@ async fn once_a_commit_may_have_happened_no_refusal_makes_it_certain_that_it_has
     }
 }
 
+/// An earlier copy may have been committed before the group's clock went on and its id was forgotten.
+#[tokio::test]
+async fn once_a_commit_may_have_happened_stale_does_not_say_that_it_has_not() {
+    let stale = || {
+        let stale = proto::outcome::Result::Stale(proto::Stale {});
+        commit_reply::Result::Outcome(proto::Outcome { result: Some(stale) })
+    };
+    let answer = store(&commits([Ok(stale())])).commit(commit()).await;
+    assert!(matches!(answer, Ok(proto::Outcome { result: Some(_) })), "{answer:?}");
+    let script = commits([Ok(refused(Reason::Unknown)), Ok(stale())]);
+    let answer = store(&script).commit(commit()).await;
+    assert!(matches!(answer, Err(StoreError::Unknown { .. })), "{answer:?}");
+}
+
 #[tokio::test]
 async fn a_refusal_says_what_the_caller_may_do() {
     let script = commits([Ok(refused(Reason::Overloaded))]);

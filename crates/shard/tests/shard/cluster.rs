@@ -117,6 +117,8 @@ async fn without_a_quorum_nothing_is_answered() {
     let store = cluster.store();
     committed(&store, root(POOL, &clock)).await;
     let leader = cluster.leader(1).await;
+    // that a quorum has answered before, by a clock that stands still, says nothing
+    assert!(get(&store, POOL, b"\x20a").await.is_none());
     for index in (0..3).filter(|index| *index != leader) {
         cluster.kill(index).await;
     }
