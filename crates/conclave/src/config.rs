@@ -4,6 +4,7 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail, ensure};
@@ -11,6 +12,7 @@ use conclave_crypto::{
     seal::{StaticKek, parse_key},
     secret::SecretString,
 };
+use conclave_outbound::smtp::{Security, SmtpSettings};
 use serde::Deserialize;
 
 /// One node.
@@ -63,6 +65,8 @@ pub struct ServeConfig {
     /// Snapshots, and what of the log is kept.
     #[serde(default)]
     pub snapshots: Snapshots,
+    /// How e-mail is sent; without, nothing is.
+    pub email: Option<Email>,
 }
 
 /// What a process does.
@@ -73,6 +77,37 @@ pub enum Role {
     Gateway,
     /// Holds groups.
     Shard,
+}
+
+/// A mail server that takes messages over SMTP.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Email {
+    /// Its name, which its certificate has to have.
+    pub host: String,
+    /// 587 with `starttls`, 465 with `tls`, 25 with `none` by default.
+    pub port: Option<u16>,
+    /// How the connection is encrypted: `starttls`, `tls` from the start, or `none`.
+    #[serde(default)]
+    pub security: Security,
+    /// Authorities of the server's certificate in PEM, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// Who signs in; nobody by default.
+    pub username: Option<String>,
+    /// A file that holds the password.
+    pub password_file: Option<PathBuf>,
+    /// An environment variable that holds the password.
+    pub password_env: Option<String>,
+    /// `From`: `name <address>`, or an address.
+    pub from: String,
+    /// `Reply-To`.
+    pub reply_to: Option<String>,
+    /// How long one message may take, in seconds.
+    #[serde(default = "default_email_timeout")]
+    pub timeout_seconds: u64,
+    /// Connections at a time.
+    #[serde(default = "default_email_connections")]
+    pub connections: u32,
 }
 
 /// A node, as others reach it.
@@ -177,6 +212,14 @@ fn default_dead_after_seconds() -> u64 {
     300
 }
 
+fn default_email_timeout() -> u64 {
+    10
+}
+
+fn default_email_connections() -> u32 {
+    4
+}
+
 fn default_pool_groups() -> u32 {
     8
 }
@@ -239,6 +282,9 @@ impl ServeConfig {
             (1..=3_600).contains(&self.certificate_check_s),
             "certificate_check_s is not between 1 and 3600"
         );
+        if let Some(email) = &self.email {
+            email.check().context("email")?;
+        }
         if let Some(url) = &self.public_url {
             check_public_url(url).context("public_url")?;
         }
@@ -283,19 +329,65 @@ pub fn check_public_url(url: &str) -> Result<()> {
     Ok(())
 }
 
+impl Email {
+    fn check(&self) -> Result<()> {
+        ensure!(
+            (1..=300).contains(&self.timeout_seconds),
+            "timeout_seconds is not between 1 and 300"
+        );
+        ensure!((1..=64).contains(&self.connections), "connections is not between 1 and 64");
+        let password = self.password_file.is_some() || self.password_env.is_some();
+        ensure!(
+            password == self.username.is_some(),
+            "username goes with one of password_file and password_env"
+        );
+        let local = matches!(self.host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        ensure!(
+            self.username.is_none() || self.security != Security::None || local,
+            "a password is not sent without encryption"
+        );
+        Ok(())
+    }
+
+    /// The settings, with the secrets read.
+    pub fn open(&self) -> Result<SmtpSettings> {
+        let credentials = match &self.username {
+            None => None,
+            Some(username) => {
+                let password = match (&self.password_file, &self.password_env) {
+                    (Some(file), None) => read_key(file)?.expose().trim_end().to_owned(),
+                    (None, Some(name)) => variable(name)?.expose().clone(),
+                    _ => bail!("email takes one of password_file and password_env"),
+                };
+                Some((username.clone(), password))
+            }
+        };
+        let ca = match &self.ca {
+            None => None,
+            Some(path) => {
+                Some(fs::read(path).with_context(|| format!("cannot read {}", path.display()))?)
+            }
+        };
+        Ok(SmtpSettings {
+            host: self.host.clone(),
+            port: self.port,
+            security: self.security,
+            ca,
+            credentials,
+            from: self.from.clone(),
+            reply_to: self.reply_to.clone(),
+            timeout: Duration::from_secs(self.timeout_seconds),
+            connections: self.connections,
+        })
+    }
+}
+
 impl Kek {
     /// Reads the keys.
     pub fn open(&self) -> Result<StaticKek> {
         let current = match (&self.file, &self.env) {
             (Some(file), None) => read_key(file)?,
-            (None, Some(name)) => {
-                #[expect(
-                    clippy::disallowed_methods,
-                    reason = "the configuration names the variable"
-                )]
-                let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
-                SecretString::new(text)
-            }
+            (None, Some(name)) => variable(name)?,
             _ => bail!("kek takes one of file and env"),
         };
         let parse = |text: SecretString| {
@@ -308,6 +400,12 @@ impl Kek {
         }
         Ok(StaticKek::new(parse(current)?, previous))
     }
+}
+
+fn variable(name: &str) -> Result<SecretString> {
+    #[expect(clippy::disallowed_methods, reason = "the configuration names the variable")]
+    let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
+    Ok(SecretString::new(text))
 }
 
 fn read_key(path: &Path) -> Result<SecretString> {
@@ -375,6 +473,27 @@ mod tests {
         }
         let both = EXAMPLE.replace("[listen]", "join = [\"a:1\"]\n[listen]");
         assert!(check(&both).unwrap_err().contains("members and join"));
+    }
+
+    #[test]
+    fn a_mail_server_is_checked_before_anything_starts() {
+        let check = |email: &str| {
+            let text = format!("{EXAMPLE}\n[email]\nhost = \"mail.example.com\"\n{email}");
+            let config: ServeConfig = toml::from_str(&text).map_err(anyhow::Error::from)?;
+            config.check()
+        };
+        let from = "from = \"Example <no-reply@example.com>\"\n";
+        assert!(check(from).is_ok());
+        assert!(check("").is_err(), "from is missing");
+        let refused = |more: &str| format!("{:#}", check(&format!("{from}{more}")).unwrap_err());
+        assert!(refused("username = \"a\"").contains("username goes with one of"));
+        assert!(refused("password_env = \"A\"").contains("username goes with one of"));
+        assert!(
+            refused("security = \"none\"\nusername = \"a\"\npassword_env = \"A\"")
+                .contains("without encryption")
+        );
+        assert!(refused("connections = 0").contains("connections"));
+        assert!(refused("security = \"maybe\"").contains("maybe"));
     }
 
     #[test]

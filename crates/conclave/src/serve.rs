@@ -3,7 +3,6 @@
 use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
-use async_trait::async_trait;
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
 use conclave_crypto::{
     entropy::{self, SystemEntropy},
@@ -11,7 +10,10 @@ use conclave_crypto::{
 };
 use conclave_gateway::management::Readiness;
 use conclave_identity::{directory::NewCluster, world::World};
-use conclave_outbound::{Message, Messenger, SendError};
+use conclave_outbound::{
+    lanes::{Lane, Lanes},
+    smtp::Smtp,
+};
 use conclave_shard::{
     Admin, AdminOptions, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions, Member, NewId,
     Retention, Timing,
@@ -245,17 +247,16 @@ fn parts(
             pool_groups: config.pool_groups,
         },
         public_url: config.gateway_url()?.to_owned(),
-        messenger: Arc::new(NoMessenger),
+        messenger: Arc::new(lanes(config)?),
         password_params: Params::DEFAULT,
     })
 }
 
-/// There is no e-mail and no SMS in `serve` yet: whoever would be sent a code is told so.
-struct NoMessenger;
-
-#[async_trait]
-impl Messenger for NoMessenger {
-    async fn send(&self, _message: Message) -> Result<(), SendError> {
-        Err(SendError::Refused("no way of sending messages is configured".to_owned()))
-    }
+/// How messages leave; where nothing is configured, whoever would be sent a code is told so.
+fn lanes(config: &ServeConfig) -> Result<Lanes> {
+    let Some(email) = &config.email else { return Ok(Lanes::default()) };
+    let smtp = Smtp::new(&email.open()?).context("the mail server cannot be used")?;
+    let timeout = Duration::from_secs(email.timeout_seconds);
+    let lane = Lane::start(Arc::new(smtp), email.connections as usize, timeout);
+    Ok(Lanes { email: Some(lane), sms: None })
 }

@@ -138,6 +138,7 @@ mod tests {
                 channel,
                 subject: None,
                 body: body.into(),
+                is_html: false,
                 code: Some("123456".into()),
             };
             inbox.send(message).await.unwrap();

@@ -5,7 +5,7 @@ use std::{
     ops::Deref,
     sync::{
         Arc,
-        atomic::{AtomicI64, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,7 +18,7 @@ use conclave_crypto::{
     secret::Key256,
     testing::SeededEntropy,
 };
-use conclave_outbound::{Message, Messenger, SendError};
+use conclave_outbound::{Channel, Message, Messenger, SendError};
 use conclave_store::{
     Clock, Store, StoreError,
     memory::{MemoryStore, Trips},
@@ -206,9 +206,14 @@ impl Store for TestStore {
 
 /// Messages that were sent.
 #[derive(Default)]
-pub(crate) struct Outbox(Mutex<Vec<Message>>);
+pub(crate) struct Outbox(Mutex<Vec<Message>>, AtomicBool);
 
 impl Outbox {
+    /// From now on nothing can be sent, as when the mail server is gone.
+    pub fn fail(&self) {
+        self.1.store(true, Ordering::SeqCst);
+    }
+
     /// The messages since the last call, oldest first.
     pub fn take(&self) -> Vec<Message> {
         std::mem::take(&mut self.0.lock())
@@ -218,7 +223,21 @@ impl Outbox {
 #[async_trait]
 impl Messenger for Outbox {
     async fn send(&self, message: Message) -> Result<(), SendError> {
+        self.post(message)
+    }
+
+    fn post(&self, message: Message) -> Result<(), SendError> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(SendError::Unavailable("as the test wants it".to_owned()));
+        }
         self.0.lock().push(message);
+        Ok(())
+    }
+
+    fn pretend(&self, _channel: Channel) -> Result<(), SendError> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(SendError::Unavailable("as the test wants it".to_owned()));
+        }
         Ok(())
     }
 }

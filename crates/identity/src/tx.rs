@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use conclave_api::ApiError;
 use conclave_crypto::entropy;
-use conclave_outbound::Message as OutboundMessage;
+use conclave_outbound::{Channel, Message as OutboundMessage, SendError};
 use conclave_store::{
     StoreError, keys,
     proto::{self, check::Expect, write::Action},
@@ -216,7 +216,27 @@ pub struct Tx<'w> {
     bounds: BTreeMap<Bytes, ApiError>,
     relies_on_epoch: bool,
     relies_on_unloaded: bool,
-    messages: Vec<OutboundMessage>,
+    messages: Vec<Outgoing>,
+}
+
+/// What happens to a message after the commit.
+enum Outgoing {
+    /// It is handed over before the caller has the answer.
+    Send(OutboundMessage),
+    /// It is put into a queue.
+    Post(OutboundMessage),
+    /// There is none, and the caller must not see that.
+    Pretend(Channel),
+}
+
+impl Outgoing {
+    async fn go(self, world: &World) -> Result<(), SendError> {
+        match self {
+            Self::Send(message) => world.messenger.send(message).await,
+            Self::Post(message) => world.messenger.post(message),
+            Self::Pretend(channel) => world.messenger.pretend(channel),
+        }
+    }
 }
 
 impl<'w> Tx<'w> {
@@ -498,9 +518,21 @@ impl<'w> Tx<'w> {
         self.writes.insert(Bytes::from_static(keys::EPOCH), Action::Add(add));
     }
 
-    /// A message that is sent after the commit.
+    /// A message that is handed over after the commit; the caller learns when it is not taken.
     pub fn send(&mut self, message: OutboundMessage) {
-        self.messages.push(message);
+        self.messages.push(Outgoing::Send(message));
+    }
+
+    /// A message that is put into a queue after the commit: where [`Tx::pretend`] is the other case, and
+    /// the caller must not tell the two apart by the time that delivery takes.
+    pub fn post(&mut self, message: OutboundMessage) {
+        self.messages.push(Outgoing::Post(message));
+    }
+
+    /// No message, and nothing that shows that there is none: where a message of this channel could not be
+    /// queued, this fails as well.
+    pub fn pretend(&mut self, channel: Channel) {
+        self.messages.push(Outgoing::Pretend(channel));
     }
 
     fn rely_on_loaded(&mut self, key: &Bytes) {
@@ -591,7 +623,7 @@ async fn run<T: Transaction>(
         }
         let reply = answer?;
         for message in std::mem::take(&mut tx.messages) {
-            world.messenger.send(message).await.map_err(|error| errors::code_delivery(&error))?;
+            message.go(world).await.map_err(|error| errors::code_delivery(&error))?;
         }
         return match reply {
             Reply::Ready(answer) => Ok(answer),

@@ -33,6 +33,8 @@ pub struct Message {
     pub subject: Option<String>,
     /// The text, which contains the code.
     pub body: String,
+    /// The text is HTML, and what was filled in is escaped.
+    pub is_html: bool,
     /// The code or temporary password by itself, so that tools need not search for it in the text.
     pub code: Option<String>,
 }
@@ -72,6 +74,19 @@ pub trait Messenger: Send + Sync {
     /// # Errors
     /// When it was not taken over; its text names no recipient and no content.
     async fn send(&self, message: Message) -> Result<(), SendError>;
+
+    /// Takes a message to be handed over later, without waiting: so that whoever watches the time does
+    /// not see that there was one.
+    ///
+    /// # Errors
+    /// When it cannot be taken.
+    fn post(&self, message: Message) -> Result<(), SendError>;
+
+    /// What [`Self::post`] would answer now to a message of this channel.
+    ///
+    /// # Errors
+    /// As [`Self::post`].
+    fn pretend(&self, channel: Channel) -> Result<(), SendError>;
 }
 
 #[cfg(test)]
@@ -85,6 +100,7 @@ mod tests {
             channel: Channel::Email,
             subject: Some("your code 123456".into()),
             body: "the code is 123456".into(),
+            is_html: false,
             code: Some("123456".into()),
         };
         let shown = format!("{message:?}");

@@ -85,19 +85,19 @@ class Node(Server):
 
 
 class Cluster:
-    """Three nodes, the directory (group 0) and one group of pools (group 1)."""
+    """Three nodes by default, the directory (group 0) and one group of pools (group 1)."""
 
     GROUP = 1
 
-    def __init__(self, directory, name="test", settings=""):
-        """`settings` are added to the nodes' configuration files: tables."""
+    def __init__(self, directory, name="test", size=3, settings=""):
+        """`settings` are added to the nodes' configuration files: tables, in TOML."""
         self.directory = pathlib.Path(directory)
         self.name = name
         self.settings = settings
         self.kek = self.directory / "kek"
         self.directory.mkdir(parents=True, exist_ok=True)
         self.kek.write_text(secrets.token_hex(32))
-        self.nodes = [Node(self, n, port) for n, port in enumerate(free_ports(3), start=1)]
+        self.nodes = [Node(self, n, port) for n, port in enumerate(free_ports(size), start=1)]
         for node in self.nodes:
             node.write_config()
 

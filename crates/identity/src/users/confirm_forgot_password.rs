@@ -428,6 +428,22 @@ mod tests {
         }
     }
 
+    /// What cannot be delivered fails alike for users who exist and users who do not, and nothing that was
+    /// committed is lost by it: the code can be asked for again.
+    #[tokio::test]
+    async fn undeliverable_codes_tell_nobody_apart() {
+        let pool = verifying_pool().await;
+        let client_id = pool.hiding_client().await;
+        pool.confirmed_user("ada", &EMAIL).await;
+        pool.outbox.fail();
+        let failure = "CodeDeliveryFailureException: Unable to deliver message to user";
+        for username in ["ada", "nobody"] {
+            assert_eq!(refusal(forget_at(&pool, &client_id, username).await), failure);
+        }
+        assert_eq!(refusal(forget(&pool, "ada").await), failure);
+        assert!(pool.sign_in("ada", PASSWORD).await.is_ok());
+    }
+
     #[tokio::test]
     async fn the_pool_says_by_which_address_an_account_is_recovered() {
         let with = |mechanisms: &[&str]| {

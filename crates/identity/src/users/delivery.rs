@@ -240,13 +240,45 @@ fn message(
     subject: Option<&str>,
     code: &SecretString,
 ) -> Message {
-    let username = called(record, user);
+    let (username, code) = (called(record, user), code.expose());
+    // a template that is HTML must not be taken over by a user name
+    let is_html = destination.channel == Channel::Email && text.contains('<');
+    let body = if is_html {
+        fill(text, &escape(username), &escape(code))
+    } else {
+        fill(text, username, code)
+    };
     Message {
         to: destination.address.clone(),
         channel: destination.channel,
-        subject: subject.map(|subject| fill(subject, username, code.expose())),
-        body: fill(text, username, code.expose()),
-        code: Some(code.expose().clone()),
+        subject: subject.map(|subject| fill(subject, username, code)),
+        body,
+        is_html,
+        code: Some(code.clone()),
+    }
+}
+
+/// A text as HTML shows it.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            '&' => escaped.push_str("&amp;"),
+            '<' => escaped.push_str("&lt;"),
+            '>' => escaped.push_str("&gt;"),
+            '"' => escaped.push_str("&quot;"),
+            '\'' => escaped.push_str("&#39;"),
+            other => escaped.push(other),
+        }
+    }
+    escaped
+}
+
+/// The channel of what [`Destination::details`] and the simulated answers say.
+pub fn channel_of(details: &CodeDeliveryDetailsType) -> Channel {
+    match details.delivery_medium.as_deref() {
+        Some("SMS") => Channel::Sms,
+        _ => Channel::Email,
     }
 }
 
@@ -288,5 +320,14 @@ mod tests {
         assert_eq!(fill("Hi {username}: {####}!", "ada", "123456"), "Hi ada: 123456!");
         assert_eq!(fill("{{####}} {###} {####", "ada", "1"), "{1} {###} {####");
         assert_eq!(fill("{username}", "{####}", "123456"), "{####}");
+    }
+
+    /// S45: a name that is filled into HTML is a text there.
+    #[test]
+    fn s45_what_is_filled_into_html_is_escaped() {
+        assert_eq!(
+            escape("<a href=\"x\">it's & so</a>"),
+            "&lt;a href=&quot;x&quot;&gt;it&#39;s &amp; so&lt;/a&gt;"
+        );
     }
 }

@@ -83,7 +83,12 @@ impl Transaction for ResendConfirmationCode {
         };
         codes::count(tx, &user.sub, Limited::ResendConfirmationCode);
         let code = codes::issue(tx, &user, CodePurpose::SignUp, &destination)?;
-        tx.send(delivery::verification(&pool, &user, &destination, &code));
+        let message = delivery::verification(&pool, &user, &destination, &code);
+        if hides_users {
+            tx.post(message)
+        } else {
+            tx.send(message)
+        }
         let details = Some(destination.details());
         Ok(types::ResendConfirmationCodeResponse { code_delivery_details: details }.into())
     }
@@ -97,8 +102,10 @@ impl ResendConfirmationCode {
         pool: &PoolConfig,
     ) -> Decision<types::ResendConfirmationCodeResponse> {
         codes::count_unknown(tx, pool, &self.username, Limited::ResendConfirmationCode);
-        let details = Some(delivery::simulated(pool, &self.username));
-        Ok(types::ResendConfirmationCodeResponse { code_delivery_details: details }.into())
+        let details = delivery::simulated(pool, &self.username);
+        tx.pretend(delivery::channel_of(&details));
+        let code_delivery_details = Some(details);
+        Ok(types::ResendConfirmationCodeResponse { code_delivery_details }.into())
     }
 }
 

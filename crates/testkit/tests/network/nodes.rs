@@ -258,7 +258,12 @@ impl NodeService {
 }
 
 fn refused(reason: Reason) -> proto::Refused {
-    proto::Refused { reason: reason.into(), detail: "simulated".to_owned(), retry_after_ms: 5 }
+    proto::Refused {
+        reason: reason.into(),
+        detail: "simulated".to_owned(),
+        retry_after_ms: 5,
+        others: Vec::new(),
+    }
 }
 
 #[tonic::async_trait]

@@ -1,0 +1,219 @@
+//! E-mail over SMTP (RFC 5321), with connections that are kept.
+
+use std::{fmt, time::Duration};
+
+use lettre::{
+    AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
+    message::{Mailbox, header::ContentType},
+    transport::smtp::{
+        PoolConfig,
+        authentication::Credentials,
+        client::{Certificate, CertificateStore, Tls, TlsParameters},
+    },
+};
+
+use crate::{Message, SendError, lanes::Transport};
+
+/// How the connection is encrypted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Security {
+    /// By STARTTLS (RFC 3207), without which nothing is sent.
+    #[default]
+    StartTls,
+    /// From the start (RFC 8314).
+    Tls,
+    /// Not at all.
+    None,
+}
+
+/// A mail server. No `Debug`: it holds a password.
+pub struct SmtpSettings {
+    /// Its name.
+    pub host: String,
+    /// Its port; that of the encryption by default.
+    pub port: Option<u16>,
+    /// See [`Security`].
+    pub security: Security,
+    /// Authorities of its certificate in PEM, in place of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// User name and password.
+    pub credentials: Option<(String, String)>,
+    /// `From`.
+    pub from: String,
+    /// `Reply-To`.
+    pub reply_to: Option<String>,
+    /// How long one command may take.
+    pub timeout: Duration,
+    /// Connections at a time.
+    pub connections: u32,
+}
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct SettingsError(String);
+
+impl SettingsError {
+    fn of(what: &str, error: &dyn fmt::Display) -> Self {
+        Self(format!("{what}: {error}"))
+    }
+}
+
+/// Sends by one mail server.
+pub struct Smtp {
+    transport: AsyncSmtpTransport<Tokio1Executor>,
+    from: Mailbox,
+    reply_to: Option<Mailbox>,
+}
+
+impl Smtp {
+    /// Connects when the first message comes.
+    ///
+    /// # Errors
+    /// When an address or a certificate cannot be read.
+    pub fn new(settings: &SmtpSettings) -> Result<Self, SettingsError> {
+        let mailbox = |what: &str, text: &str| {
+            text.parse::<Mailbox>().map_err(|error| SettingsError::of(what, &error))
+        };
+        let (tls, port) = match settings.security {
+            Security::StartTls => (Tls::Required(parameters(settings)?), 587),
+            Security::Tls => (Tls::Wrapper(parameters(settings)?), 465),
+            Security::None => (Tls::None, 25),
+        };
+        let pool = PoolConfig::new().max_size(settings.connections);
+        let mut builder =
+            AsyncSmtpTransport::<Tokio1Executor>::builder_dangerous(settings.host.as_str())
+                .port(settings.port.unwrap_or(port))
+                .tls(tls)
+                .timeout(Some(settings.timeout))
+                .pool_config(pool);
+        if let Some((username, password)) = &settings.credentials {
+            builder = builder.credentials(Credentials::new(username.clone(), password.clone()));
+        }
+        let reply_to = settings.reply_to.as_deref();
+        Ok(Self {
+            transport: builder.build(),
+            from: mailbox("from", &settings.from)?,
+            reply_to: reply_to.map(|text| mailbox("reply_to", text)).transpose()?,
+        })
+    }
+
+    fn email(&self, message: &Message) -> Result<lettre::Message, SendError> {
+        let refused = |what: &str| SendError::Refused(format!("{what} cannot be written"));
+        let to: lettre::Address = message.to.parse().map_err(|_| refused("the address"))?;
+        // a line's end would begin another header
+        let subject = message.subject.as_deref().unwrap_or_default();
+        let subject = subject.replace(char::is_control, " ");
+        let mut builder = lettre::Message::builder()
+            .from(self.from.clone())
+            .to(Mailbox::new(None, to))
+            .subject(subject);
+        if let Some(reply_to) = &self.reply_to {
+            builder = builder.reply_to(reply_to.clone());
+        }
+        let content =
+            if message.is_html { ContentType::TEXT_HTML } else { ContentType::TEXT_PLAIN };
+        builder.header(content).body(message.body.clone()).map_err(|_| refused("the message"))
+    }
+}
+
+fn parameters(settings: &SmtpSettings) -> Result<TlsParameters, SettingsError> {
+    let mut builder = TlsParameters::builder(settings.host.clone());
+    if let Some(ca) = &settings.ca {
+        builder = builder.certificate_store(CertificateStore::None);
+        let certificate =
+            Certificate::from_pem(ca).map_err(|error| SettingsError::of("ca", &error))?;
+        builder = builder.add_root_certificate(certificate);
+    }
+    builder.build().map_err(|error| SettingsError::of("tls", &error))
+}
+
+#[async_trait::async_trait]
+impl Transport for Smtp {
+    async fn deliver(&self, message: &Message) -> Result<(), SendError> {
+        let email = self.email(message)?;
+        self.transport.send(email).await.map(|_| ()).map_err(|error| {
+            // what a server answers can hold the address
+            let code = error.status().map(|code| format!("the mail server answered {code}"));
+            match code {
+                Some(text) if error.is_permanent() => SendError::Refused(text),
+                Some(text) => SendError::Unavailable(text),
+                None if error.is_timeout() => {
+                    SendError::Unavailable("the mail server did not answer in time".to_owned())
+                }
+                None => SendError::Unavailable("the mail server cannot be reached".to_owned()),
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Channel;
+
+    fn smtp() -> Smtp {
+        let settings = SmtpSettings {
+            host: "127.0.0.1".to_owned(),
+            port: Some(9),
+            security: Security::None,
+            ca: None,
+            credentials: None,
+            from: "Example <no-reply@example.com>".to_owned(),
+            reply_to: Some("help@example.com".to_owned()),
+            timeout: Duration::from_secs(1),
+            connections: 1,
+        };
+        Smtp::new(&settings).expect("can be used")
+    }
+
+    fn message() -> Message {
+        Message {
+            to: "ada@example.com".to_owned(),
+            channel: Channel::Email,
+            subject: Some("Your code\r\nBcc: eve@example.com".to_owned()),
+            body: "The code is 123456".to_owned(),
+            is_html: false,
+            code: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_subject_begins_no_other_header() {
+        let email = smtp().email(&message()).expect("is written");
+        let recipients = email.envelope().to().len();
+        let text = String::from_utf8(email.formatted()).expect("is a text");
+        assert_eq!(recipients, 1);
+        assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
+        assert!(text.contains("Reply-To: help@example.com"));
+        assert!(text.contains("Content-Type: text/plain; charset=utf-8"));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_is_none_is_refused() {
+        for to in ["ada", "ada@example.com\r\nRCPT TO:<eve@example.com>", "a@b, c@d"] {
+            let message = Message { to: to.to_owned(), ..message() };
+            assert!(matches!(smtp().email(&message), Err(SendError::Refused(_))), "{to}");
+        }
+    }
+
+    #[test]
+    fn settings_are_read_when_the_process_starts() {
+        let settings = SmtpSettings {
+            host: "mail.example.com".to_owned(),
+            port: None,
+            security: Security::StartTls,
+            ca: Some(b"no certificate".to_vec()),
+            credentials: Some(("a".to_owned(), "b".to_owned())),
+            from: "no-reply@example.com".to_owned(),
+            reply_to: None,
+            timeout: Duration::from_secs(1),
+            connections: 1,
+        };
+        assert!(Smtp::new(&settings).is_err());
+        let from =
+            SmtpSettings { ca: None, security: Security::None, from: "x".into(), ..settings };
+        assert!(Smtp::new(&from).is_err());
+    }
+}
