@@ -19,6 +19,7 @@ mod output;
 mod pki;
 mod placement;
 mod process;
+mod reconcile;
 mod serve;
 mod telemetry;
 

@@ -15,7 +15,7 @@ use crate::{
     compose::{self, Parts},
     metrics,
     node::{self, GroupsReady, Signals, Stop},
-    output,
+    output, reconcile,
 };
 
 /// The ports of a process, open already, so that a port in use is found before anything is touched.
@@ -78,6 +78,7 @@ impl Process {
             }
         };
         if let Some((world, ready)) = opened {
+            let reconciling = reconcile::start(Arc::clone(&world), stopping.clone());
             let gateway = compose::gateway(&world, &self.clock, &metrics, readiness, self.inbox)?;
             let serving = node::serve_public(self.ports.public, gateway, metrics, stopping);
             opening.send_replace(true);
@@ -88,6 +89,7 @@ impl Process {
             }
             stop.send_replace(true);
             serving.await?;
+            reconciling.await?;
         }
         stop.send_replace(true);
         management.await?;

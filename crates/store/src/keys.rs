@@ -140,6 +140,10 @@ pub enum Tag {
     Cluster = 0x35,
     /// How many pools an account has: a counter.
     AccountPoolCount = 0x36,
+    /// Which pool a domain belongs to: `DomainLocationRecord`.
+    DomainLocation = 0x37,
+    /// How many custom domains an account has: a counter.
+    AccountDomainCount = 0x38,
     /// Resource servers of a pool by identifier: `ResourceServerRecord`.
     ResourceServer = 0x40,
     /// How many resource servers the pool has: a counter.
@@ -421,6 +425,31 @@ pub fn cluster() -> Vec<u8> {
 /// The counter of an account's pools.
 pub fn account_pool_count(account_id: &str) -> Vec<u8> {
     tagged(Tag::AccountPoolCount, &[account_id.as_bytes()])
+}
+
+/// The prefix of every [`pool_location`].
+pub fn pool_locations() -> Vec<u8> {
+    vec![Tag::PoolLocation as u8]
+}
+
+/// The prefix of every [`client_location`].
+pub fn client_locations() -> Vec<u8> {
+    vec![Tag::ClientLocation as u8]
+}
+
+/// `DomainLocationRecord` of a domain.
+pub fn domain_location(domain: &str) -> Vec<u8> {
+    tagged(Tag::DomainLocation, &[domain.as_bytes()])
+}
+
+/// The prefix of every [`domain_location`].
+pub fn domain_locations() -> Vec<u8> {
+    vec![Tag::DomainLocation as u8]
+}
+
+/// The counter of an account's custom domains.
+pub fn account_domain_count(account_id: &str) -> Vec<u8> {
+    tagged(Tag::AccountDomainCount, &[account_id.as_bytes()])
 }
 
 /// `ResourceServerRecord` of an identifier.

@@ -14,14 +14,17 @@ mod settings;
 mod signing_keys;
 mod tag_resource;
 mod tags;
+pub(crate) mod tier;
 mod untag_resource;
 mod update_user_pool;
 
 pub use add_custom_attributes::add_custom_attributes;
+pub(crate) use change::Enter;
 pub use create_user_pool::create_user_pool;
 pub use delete_user_pool::delete_user_pool;
 pub use describe::{Shown, describe};
 pub use describe_user_pool::describe_user_pool;
+pub(crate) use directory_rows::{Forget, MAKE_MS_MAX};
 pub use list_tags_for_resource::list_tags_for_resource;
 pub use list_user_pools::list_user_pools;
 pub use tag_resource::tag_resource;
