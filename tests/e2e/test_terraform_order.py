@@ -61,7 +61,10 @@ def test_a_pool_is_made_changed_and_destroyed(cognito):
         return cognito.describe_user_pool(UserPoolId=pool_id)["UserPool"]
 
     assert difference({**POOL, "UsernameAttributes": ["email"]}, read_pool()) == {}
-    assert read_pool() == read_pool()
+    # every read asks for this as well
+    mfa = cognito.get_user_pool_mfa_config(UserPoolId=pool_id)
+    assert mfa.keys() == {"MfaConfiguration", "ResponseMetadata"}
+    assert mfa["MfaConfiguration"] == "OFF"
 
     domain = unique("terraform-")
     cognito.create_user_pool_domain(Domain=domain, UserPoolId=pool_id)

@@ -24,7 +24,7 @@ use crate::{
     cli::DevArgs,
     clock::SystemClock,
     compose::Parts,
-    config::check_public_url,
+    config::{Limits, check_public_url},
     node,
     placement::HintPlacement,
     process::{Ports, Process},
@@ -68,6 +68,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
         messenger: inbox.clone(),
         password_params: Params::DEFAULT,
+        limits: Limits::default(),
     };
     let process = Process { clock, host, ports, inbox: Some(inbox), ready_within: READY_WITHIN };
     process

@@ -45,6 +45,8 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         ListUserPools => pools::list_user_pools,
         DeleteUserPool => pools::delete_user_pool,
         UpdateUserPool => pools::update_user_pool,
+        GetUserPoolMfaConfig => pools::get_user_pool_mfa_config,
+        SetUserPoolMfaConfig => pools::set_user_pool_mfa_config,
         AddCustomAttributes => pools::add_custom_attributes,
         TagResource => pools::tag_resource,
         UntagResource => pools::untag_resource,

@@ -141,6 +141,7 @@ fn parts(
         public_url: config.public_url.clone(),
         messenger: Arc::new(NoMessenger),
         password_params: Params::DEFAULT,
+        limits: config.limits.clone(),
     })
 }
 

@@ -16,7 +16,7 @@ OPERATIONS = [
     "GetUserAttributeVerificationCode", "VerifyUserAttribute", "UpdateUserAttributes", "DeleteUserAttributes",
     "DeleteUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
-    "UpdateUserPool", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
+    "UpdateUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
     "CreateUserPoolDomain", "DescribeUserPoolDomain", "UpdateUserPoolDomain", "DeleteUserPoolDomain",
     "CreateResourceServer", "DescribeResourceServer", "UpdateResourceServer", "DeleteResourceServer", "ListResourceServers",
     "CreateIdentityProvider", "DescribeIdentityProvider", "UpdateIdentityProvider", "DeleteIdentityProvider",
