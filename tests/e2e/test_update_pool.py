@@ -176,3 +176,31 @@ def test_a_pool_of_another_account_cannot_be_changed(server, make_pool, cognito)
     with refused("ResourceNotFoundException", gone):
         other.list_tags_for_resource(ResourceArn=arn)
     assert describe(cognito, pool)["UserPoolTags"] == {"team": "blue"}
+
+
+def test_second_factors_are_off_and_cannot_be_switched_on_in_vain(server, pool, cognito):
+    answer = cognito.set_user_pool_mfa_config(UserPoolId=pool.id, MfaConfiguration="OFF")
+    assert answer["MfaConfiguration"] == "OFF"
+    assert cognito.get_user_pool_mfa_config(UserPoolId=pool.id)["MfaConfiguration"] == "OFF"
+    with refused(
+        "InvalidParameterException",
+        "Invalid MFA configuration given, can't turn off MFA and configure an MFA together.",
+    ):
+        cognito.set_user_pool_mfa_config(
+            UserPoolId=pool.id,
+            MfaConfiguration="OFF",
+            SmsMfaConfiguration={"SmsAuthenticationMessage": "Your code is {####}"},
+        )
+    for member, value in [
+        ("MfaConfiguration", "ON"),
+        ("MfaConfiguration", "OPTIONAL"),
+        ("SoftwareTokenMfaConfiguration", {"Enabled": True}),
+        ("WebAuthnConfiguration", {"UserVerification": "required"}),
+    ]:
+        refusal = wire.call(server, "SetUserPoolMfaConfig", {"UserPoolId": pool.id, member: value})
+        assert refusal.status == 501
+        assert member in refusal.message
+    other = boto_client(server, region="eu-west-1")
+    for operation in (other.get_user_pool_mfa_config, other.set_user_pool_mfa_config):
+        with refused("ResourceNotFoundException", f"User pool {pool.id} does not exist."):
+            operation(UserPoolId=pool.id)

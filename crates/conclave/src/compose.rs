@@ -25,7 +25,6 @@ use conclave_identity::{
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
-    limits::Limits,
     world::{Settings, World},
 };
 use conclave_outbound::{Messenger, inbox::DevInbox};
@@ -34,6 +33,7 @@ use conclave_store::Store;
 use crate::{
     adapters::{DirectoryPrincipals, PoolIssuers},
     clock::SystemClock,
+    config::Limits,
     operations,
     placement::HintPlacement,
 };
@@ -69,6 +69,8 @@ pub struct Parts {
     pub messenger: Arc<dyn Messenger>,
     /// Password hashing; never weaker than the default outside of tests.
     pub password_params: Params,
+    /// How much there may be of what administrators make.
+    pub limits: Limits,
 }
 
 /// Opens the directory and makes the world of the domain.
@@ -93,9 +95,9 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
         settings: Settings {
             public_url: parts.public_url.clone(),
             pool_groups: directory.pool_groups,
-            pools_per_account_max: 1_000,
-            clients_per_pool_max: 1_000,
-            limits: Limits::default(),
+            pools_per_account_max: parts.limits.pools_per_account,
+            clients_per_pool_max: parts.limits.clients_per_pool,
+            limits: parts.limits.domain(),
         },
     }))
 }

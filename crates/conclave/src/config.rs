@@ -67,6 +67,9 @@ pub struct ServeConfig {
     pub snapshots: Snapshots,
     /// How e-mail is sent; without, nothing is.
     pub email: Option<Email>,
+    /// How much there may be of what administrators make.
+    #[serde(default)]
+    pub limits: Limits,
 }
 
 /// What a process does.
@@ -108,6 +111,51 @@ pub struct Email {
     /// Connections at a time.
     #[serde(default = "default_email_connections")]
     pub connections: u32,
+}
+
+/// How much there may be of what administrators make. Defaults are Cognito's quotas. The same on all nodes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Pools of one account.
+    pub pools_per_account: i64,
+    /// Custom domains of one account.
+    pub custom_domains_per_account: i64,
+    /// App clients of one pool.
+    pub clients_per_pool: i64,
+    /// Custom attributes of one pool.
+    pub custom_attributes_per_pool: usize,
+    /// Resource servers of one pool.
+    pub resource_servers_per_pool: i64,
+    /// Identity providers of one pool.
+    pub identity_providers_per_pool: i64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let domain = conclave_identity::limits::Limits::default();
+        Self {
+            pools_per_account: 1_000,
+            custom_domains_per_account: domain.custom_domains_per_account,
+            clients_per_pool: 1_000,
+            custom_attributes_per_pool: domain.custom_attributes_per_pool,
+            resource_servers_per_pool: domain.resource_servers_per_pool,
+            identity_providers_per_pool: domain.identity_providers_per_pool,
+        }
+    }
+}
+
+impl Limits {
+    /// As the domain takes them.
+    pub fn domain(&self) -> conclave_identity::limits::Limits {
+        conclave_identity::limits::Limits {
+            custom_attributes_per_pool: self.custom_attributes_per_pool,
+            resource_servers_per_pool: self.resource_servers_per_pool,
+            custom_domains_per_account: self.custom_domains_per_account,
+            identity_providers_per_pool: self.identity_providers_per_pool,
+            ..Default::default()
+        }
+    }
 }
 
 /// A node, as others reach it.

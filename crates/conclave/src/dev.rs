@@ -25,7 +25,7 @@ use crate::{
     cli::DevArgs,
     clock::SystemClock,
     compose::Parts,
-    config::check_public_url,
+    config::{Limits, check_public_url},
     dev_certificate,
     node::{self, GroupsReady},
     placement::HintPlacement,
@@ -84,6 +84,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
         messenger: inbox.clone(),
         password_params: Params::DEFAULT,
+        limits: Limits::default(),
     };
     let authority = certificate.as_ref().map(|made| made.authority.clone());
     let certificates = Certificates {

@@ -23,6 +23,7 @@ mod output;
 mod pki;
 mod placement;
 mod process;
+mod reconcile;
 mod serve;
 mod telemetry;
 

@@ -9,7 +9,7 @@ use conclave_gateway::{
 };
 use conclave_identity::{
     call::{Call, CallPrincipal},
-    clients, groups, identity_providers, pools, resource_servers, users,
+    clients, domains, groups, identity_providers, pools, resource_servers, users,
     world::World,
 };
 
@@ -45,6 +45,8 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         ListUserPools => pools::list_user_pools,
         DeleteUserPool => pools::delete_user_pool,
         UpdateUserPool => pools::update_user_pool,
+        GetUserPoolMfaConfig => pools::get_user_pool_mfa_config,
+        SetUserPoolMfaConfig => pools::set_user_pool_mfa_config,
         AddCustomAttributes => pools::add_custom_attributes,
         TagResource => pools::tag_resource,
         UntagResource => pools::untag_resource,
@@ -57,6 +59,10 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AddUserPoolClientSecret => clients::add_user_pool_client_secret,
         DeleteUserPoolClientSecret => clients::delete_user_pool_client_secret,
         ListUserPoolClientSecrets => clients::list_user_pool_client_secrets,
+        CreateUserPoolDomain => domains::create_user_pool_domain,
+        DescribeUserPoolDomain => domains::describe_user_pool_domain,
+        UpdateUserPoolDomain => domains::update_user_pool_domain,
+        DeleteUserPoolDomain => domains::delete_user_pool_domain,
         CreateResourceServer => resource_servers::create_resource_server,
         DescribeResourceServer => resource_servers::describe_resource_server,
         UpdateResourceServer => resource_servers::update_resource_server,

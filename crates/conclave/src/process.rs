@@ -16,7 +16,7 @@ use crate::{
     compose::{self, Parts},
     metrics,
     node::{self, Signals, Stop},
-    output,
+    output, reconcile,
 };
 
 /// The ports of a process, open already, so that a port in use is found before anything is touched.
@@ -81,6 +81,7 @@ impl Process {
         };
         if let (Some((world, ready)), Some(public)) = (opened, public) {
             let (readiness, metrics) = (running.readiness.clone(), running.metrics.clone());
+            let reconciling = reconcile::start(Arc::clone(&world), running.stop.subscribe());
             let gateway = compose::gateway(&world, &clock, &metrics, readiness, inbox)?;
             let stopping = running.stop.subscribe();
             let serving = node::serve_public(public, certificate, gateway, metrics, stopping);
@@ -92,6 +93,7 @@ impl Process {
             }
             running.stop.send_replace(true);
             serving.await?;
+            reconciling.await?;
         }
         running.stop.send_replace(true);
         running.management.await?;

@@ -249,6 +249,7 @@ fn parts(
         public_url: config.gateway_url()?.to_owned(),
         messenger: Arc::new(lanes(config)?),
         password_params: Params::DEFAULT,
+        limits: config.limits.clone(),
     })
 }
 

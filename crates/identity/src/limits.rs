@@ -10,6 +10,8 @@ pub struct Limits {
     pub secrets_per_client: usize,
     /// Resource servers of one pool.
     pub resource_servers_per_pool: i64,
+    /// Custom domains of one account.
+    pub custom_domains_per_account: i64,
     /// Identity providers of one pool.
     pub identity_providers_per_pool: i64,
 }
@@ -21,6 +23,7 @@ impl Default for Limits {
             secrets_per_client: 2,
             resource_servers_per_pool: 25,
             identity_providers_per_pool: 300,
+            custom_domains_per_account: 4,
         }
     }
 }

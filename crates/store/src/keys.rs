@@ -142,6 +142,10 @@ pub enum Tag {
     AccountPoolCount = 0x36,
     /// Shard nodes by number: `NodeRecord`.
     Node = 0x37,
+    /// Which pool a domain belongs to: `DomainLocationRecord`.
+    DomainLocation = 0x38,
+    /// How many custom domains an account has: a counter.
+    AccountDomainCount = 0x39,
     /// Resource servers of a pool by identifier: `ResourceServerRecord`.
     ResourceServer = 0x40,
     /// How many resource servers the pool has: a counter.
@@ -433,6 +437,31 @@ pub fn node(node_id: u64) -> Vec<u8> {
 /// The prefix of every [`node`].
 pub fn nodes() -> Vec<u8> {
     vec![Tag::Node as u8]
+}
+
+/// The prefix of every [`pool_location`].
+pub fn pool_locations() -> Vec<u8> {
+    vec![Tag::PoolLocation as u8]
+}
+
+/// The prefix of every [`client_location`].
+pub fn client_locations() -> Vec<u8> {
+    vec![Tag::ClientLocation as u8]
+}
+
+/// `DomainLocationRecord` of a domain.
+pub fn domain_location(domain: &str) -> Vec<u8> {
+    tagged(Tag::DomainLocation, &[domain.as_bytes()])
+}
+
+/// The prefix of every [`domain_location`].
+pub fn domain_locations() -> Vec<u8> {
+    vec![Tag::DomainLocation as u8]
+}
+
+/// The counter of an account's custom domains.
+pub fn account_domain_count(account_id: &str) -> Vec<u8> {
+    tagged(Tag::AccountDomainCount, &[account_id.as_bytes()])
 }
 
 /// `ResourceServerRecord` of an identifier.

@@ -16,7 +16,8 @@ OPERATIONS = [
     "GetUserAttributeVerificationCode", "VerifyUserAttribute", "UpdateUserAttributes", "DeleteUserAttributes",
     "DeleteUser",
     "InitiateAuth", "RespondToAuthChallenge", "GetUser",
-    "UpdateUserPool", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
+    "UpdateUserPool", "GetUserPoolMfaConfig", "SetUserPoolMfaConfig", "AddCustomAttributes", "TagResource", "UntagResource", "ListTagsForResource",
+    "CreateUserPoolDomain", "DescribeUserPoolDomain", "UpdateUserPoolDomain", "DeleteUserPoolDomain",
     "CreateResourceServer", "DescribeResourceServer", "UpdateResourceServer", "DeleteResourceServer", "ListResourceServers",
     "CreateIdentityProvider", "DescribeIdentityProvider", "UpdateIdentityProvider", "DeleteIdentityProvider",
     "ListIdentityProviders", "GetIdentityProviderByIdentifier",
@@ -52,11 +53,16 @@ MISMATCH = {
     "^[0-9a-fA-F]+$": "no hex",
     "[A-Za-z0-9-_=.]+": "with space",
     r"^[\S]+.*[\S]+$": " begins with space",
+    r"^[a-z0-9](?:[a-z0-9\-\.]{0,61}[a-z0-9])?$": "UPPER",
 }
 MATCHES_EVERYTHING = {"(?s).*"}
 
 # Where the service is known to check another pattern than its model says: a password may have spaces inside.
-REAL_PATTERN = {"PasswordType": r"^[\S]+.*[\S]+$"}
+REAL_PATTERN = {
+    "PasswordType": r"^[\S]+.*[\S]+$",
+    # a domain of the customer's own has dots
+    "DomainType": r"^[a-z0-9](?:[a-z0-9\-\.]{0,61}[a-z0-9])?$",
+}
 
 
 @dataclasses.dataclass

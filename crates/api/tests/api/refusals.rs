@@ -59,8 +59,8 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ),
         (
             "CreateUserPoolClient",
-            r#""UserPoolId":"p_1","ClientName":"c","AllowedOAuthFlowsUserPoolClient":true"#,
-            "AllowedOAuthFlowsUserPoolClient = true",
+            r#""UserPoolId":"p_1","ClientName":"c","RefreshTokenRotation":{"Feature":"ENABLED"}"#,
+            "RefreshTokenRotation.Feature = ENABLED",
         ),
         ("InitiateAuth", r#""ClientId":"c","AuthFlow":"USER_AUTH""#, "AuthFlow = USER_AUTH"),
     ] {

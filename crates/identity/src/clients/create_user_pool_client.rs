@@ -13,7 +13,9 @@ use prost::Message;
 use super::{describe, references::References, secrets, settings};
 use crate::{
     call::Call,
+    errors,
     pool_access::owned_pool,
+    pools::MAKE_MS_MAX,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -35,9 +37,15 @@ pub async fn create_user_pool_client(
         Some(given) => Some(SecretString::new(given.clone())),
         None => (input.generate_secret == Some(true)).then(|| ids::client_secret(&*world.entropy)),
     };
-    transact(world, &Enter { pool_id, client_id: &client_id }).await?;
-    let make =
-        Make { call, pool_id, client_id: &client_id, secret: secret.as_ref(), input: &input };
+    let entered_ms = transact(world, &Enter { pool_id, client_id: &client_id }).await?;
+    let make = Make {
+        call,
+        pool_id,
+        client_id: &client_id,
+        entered_ms,
+        secret: secret.as_ref(),
+        input: &input,
+    };
     let record = transact(world, &make).await?;
     let client = describe(pool_id, &record, secret.as_slice());
     Ok(types::CreateUserPoolClientResponse { user_pool_client: Some(client) })
@@ -88,17 +96,18 @@ struct Enter<'a> {
 
 #[async_trait]
 impl Transaction for Enter<'_> {
-    type Output = ();
+    /// When it was entered, on the directory's clock.
+    type Output = i64;
 
     fn scope(&self) -> &str {
         DIRECTORY_SCOPE
     }
 
-    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<i64> {
         tx.load(Query::new()).await?;
         let pool_id = Bytes::copy_from_slice(self.pool_id.as_bytes());
         tx.put_new(keys::client_location(self.client_id), pool_id, None);
-        Ok(().into())
+        Ok(tx.now_ms().into())
     }
 }
 
@@ -107,6 +116,7 @@ struct Make<'a> {
     call: &'a Call,
     pool_id: &'a str,
     client_id: &'a str,
+    entered_ms: i64,
     secret: Option<&'a SecretString>,
     input: &'a types::CreateUserPoolClientRequest,
 }
@@ -124,6 +134,10 @@ impl Transaction for Make<'_> {
         references.load(tx, Query::new()).await?;
         let world = tx.world();
         let pool = owned_pool(tx, self.call)?;
+        // the reconciler may have cleared the client's row away by now
+        if tx.now_ms() - self.entered_ms > MAKE_MS_MAX {
+            return Err(errors::unavailable().into());
+        }
         let mut record = settings::new_client(&pool.record, self.input)?;
         references.check(tx, pool.id())?;
         record.client_id = self.client_id.to_owned();
@@ -146,7 +160,6 @@ mod tests {
     use super::*;
     use crate::{
         clients::{describe_user_pool_client, list_user_pool_clients},
-        errors,
         testing::{
             ACCOUNT, START_MS, new_client_with, new_pool, new_pool_with, signed_call,
             signed_call_of, test_world,
@@ -466,8 +479,14 @@ mod tests {
         let (call, input) = (signed_call(), named(&pool_id));
         transact(&world, &Check { call: &call, pool_id: &pool_id, input: &input }).await.unwrap();
         new_client_with(&world, &pool_id, Default::default()).await;
-        let make =
-            Make { call: &call, pool_id: &pool_id, client_id: "late", secret: None, input: &input };
+        let make = Make {
+            call: &call,
+            pool_id: &pool_id,
+            client_id: "late",
+            entered_ms: START_MS,
+            secret: None,
+            input: &input,
+        };
         let error = transact(&world, &make).await.map(|_| ()).unwrap_err();
         assert_eq!(error.code.as_str(), "LimitExceededException");
     }

@@ -60,7 +60,7 @@ impl<F: Fn(&PoolRecord) -> Result<PoolRecord, ApiError> + Send + Sync> Transacti
 }
 
 /// Enters a pool's name and date in the list of its account, unless something newer is there.
-pub(super) struct Enter<'a> {
+pub(crate) struct Enter<'a> {
     pub record: &'a PoolRecord,
     /// The pool's epoch with this record.
     pub pool_epoch: u64,

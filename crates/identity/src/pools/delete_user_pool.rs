@@ -72,6 +72,12 @@ impl Transaction for Delete<'_> {
             )
             .into());
         }
+        if !pool.record.domains.is_empty() {
+            return Err(errors::invalid_parameter(
+                "User pool cannot be deleted. It has a domain configured that should be deleted first.",
+            )
+            .into());
+        }
         let mut client_ids = Vec::new();
         while let Some(page) = pages.pop() {
             client_ids.extend(page.rows.iter().filter_map(|(key, _)| client_id(key)));

@@ -4,6 +4,7 @@ use conclave_api::types;
 use conclave_store::records::PoolRecord;
 
 use super::schema;
+use crate::domains;
 
 /// The two answers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +72,8 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
         username_configuration: pool.case_sensitive.map(|case_sensitive| {
             types::UsernameConfigurationType { case_sensitive: Some(case_sensitive) }
         }),
+        domain: domains::prefix_of(pool).map(|domain| domain.domain.clone()),
+        custom_domain: domains::custom_of(pool).map(|domain| domain.domain.clone()),
         arn: Some(arn(pool)),
         account_recovery_setting: Some(account_recovery(pool)),
         user_pool_tier: Some(pool.tier.clone()),

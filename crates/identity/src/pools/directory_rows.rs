@@ -1,7 +1,7 @@
 //! A pool's rows in the directory: where it lives, its entry in the list of its account, and the count.
 //!
 //! They are written before the pool and deleted after it. What a crash in between leaves is an entry
-//! without a pool, which the next DeleteUserPool of it clears away.
+//! without a pool, which the next DeleteUserPool of it or the reconciler clears away.
 
 use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName};
@@ -18,9 +18,9 @@ use crate::{
     tx::{Decision, Query, Transaction, Tx},
 };
 
-/// How long after [`Reserve`] its pool may be made. What has no pool after twice that time is a
-/// leftover; before, it can be a pool in the making.
-pub(super) const MAKE_MS_MAX: i64 = 60_000;
+/// How long after its row in the directory a pool, a client or a domain may be made. What is not there
+/// after twice that time is a leftover; before, it can be in the making.
+pub(crate) const MAKE_MS_MAX: i64 = 60_000;
 
 /// Chooses an id for a new pool, and enters it.
 pub(super) struct Reserve<'a> {
@@ -82,7 +82,7 @@ fn too_many_pools() -> ApiError {
 }
 
 /// Clears a pool's rows away. Answers whether there were any of this account and region.
-pub(super) struct Forget<'a> {
+pub(crate) struct Forget<'a> {
     pub principal: &'a CallPrincipal,
     pub pool_id: &'a str,
     /// Whether the pool was deleted just now; otherwise nobody knows why it is not there, and what can
@@ -125,13 +125,13 @@ impl Transaction for Forget<'_> {
 }
 
 /// Clears the rows of a deleted pool's clients away. Their ids are never used again.
-pub(super) struct ForgetClients<'a> {
+pub(crate) struct ForgetClients<'a> {
     pub client_ids: &'a [String],
 }
 
 impl ForgetClients<'_> {
     /// How many fit into one commit.
-    pub(super) const CLIENTS_MAX: usize = 200;
+    pub(crate) const CLIENTS_MAX: usize = 200;
 }
 
 #[async_trait]

@@ -12,7 +12,7 @@ use conclave_store::records::{
     VerificationTemplate,
 };
 
-use super::{schema, tags};
+use super::{schema, tags, tier};
 use crate::errors;
 
 /// API reference, `PasswordPolicyType`: also what 0 means.
@@ -115,6 +115,7 @@ pub(super) fn updated_pool(
         schema: None,
         username_configuration: None,
     };
+    tier::check(as_new.user_pool_tier.as_deref().unwrap_or_default(), present)?;
     Ok(PoolRecord {
         pool_id: present.pool_id.clone(),
         account_id: present.account_id.clone(),
@@ -124,6 +125,8 @@ pub(super) fn updated_pool(
         username_attributes: present.username_attributes.clone(),
         schema: present.schema.clone(),
         case_sensitive: present.case_sensitive,
+        // set by operations of their own
+        domains: present.domains.clone(),
         ..new_pool(&as_new)?
     })
 }

@@ -1,0 +1,29 @@
+//! Feature plans: what a pool may not have in which tier.
+//!
+//! Source: developer guide, "User pool feature plans". Only features that are built can be switched on, so
+//! only they are here. The text is the service's, from reports of its answer.
+
+use conclave_api::{ApiError, ExceptionName};
+use conclave_store::records::PoolRecord;
+
+const LITE: &str = "LITE";
+/// `ManagedLoginVersion` of the pages that the LITE plan does not have.
+const MANAGED_LOGIN: u32 = 2;
+
+/// Checks that a pool with these settings can be of `tier`.
+///
+/// # Errors
+/// FeatureUnavailableInTierException.
+pub(crate) fn check(tier: &str, pool: &PoolRecord) -> Result<(), ApiError> {
+    let has_managed_login =
+        pool.domains.iter().any(|domain| domain.managed_login_version >= MANAGED_LOGIN);
+    if tier == LITE && has_managed_login {
+        return Err(ApiError::new(
+            ExceptionName::FeatureUnavailableInTierException,
+            format!(
+                "The following features need to be disabled for the {tier} pricing tier configured: Managed Login"
+            ),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,147 @@
+"""The calls of Terraform's AWS provider, in its order, in boto3: make, read back, no difference; change; destroy.
+
+The order is that of the provider's resources aws_cognito_user_pool, _domain, _resource_server, _identity_provider and
+_user_pool_client. Terraform itself is not needed.
+"""
+
+from harness.cognito import refused, unique
+
+
+def difference(wanted, got):
+    """What Terraform would show as a change: every setting that was given and reads back as something else."""
+    changed = {}
+    for name, value in wanted.items():
+        read = got.get(name)
+        if isinstance(value, dict) and isinstance(read, dict):
+            inner = difference(value, read)
+            if inner:
+                changed[name] = inner
+        elif isinstance(value, list) and isinstance(read, list) and all(isinstance(v, str) for v in value):
+            # the provider keeps these as sets
+            if sorted(value) != sorted(read):
+                changed[name] = read
+        elif read != value:
+            changed[name] = read
+    return changed
+
+
+POOL = {
+    "Policies": {
+        "PasswordPolicy": {
+            "MinimumLength": 12,
+            "RequireLowercase": True,
+            "RequireNumbers": True,
+            "RequireSymbols": False,
+            "RequireUppercase": True,
+            "TemporaryPasswordValidityDays": 3,
+        }
+    },
+    "AdminCreateUserConfig": {"AllowAdminCreateUserOnly": True},
+    "AutoVerifiedAttributes": ["email"],
+    "VerificationMessageTemplate": {
+        "DefaultEmailOption": "CONFIRM_WITH_CODE",
+        "EmailMessage": "Your code is {####}",
+        "EmailSubject": "Welcome",
+    },
+    "AccountRecoverySetting": {"RecoveryMechanisms": [{"Name": "verified_email", "Priority": 1}]},
+    "DeletionProtection": "ACTIVE",
+    "UserPoolTags": {"team": "blue"},
+    "UserPoolTier": "ESSENTIALS",
+}
+
+
+def test_a_pool_is_made_changed_and_destroyed(cognito):
+    name = unique("terraform-")
+    schema = [{"Name": "team", "AttributeDataType": "String", "Mutable": True, "DeveloperOnlyAttribute": False}]
+    pool_id = cognito.create_user_pool(
+        PoolName=name, UsernameAttributes=["email"], Schema=schema, **POOL
+    )["UserPool"]["Id"]
+
+    def read_pool():
+        return cognito.describe_user_pool(UserPoolId=pool_id)["UserPool"]
+
+    assert difference({**POOL, "UsernameAttributes": ["email"]}, read_pool()) == {}
+    # every read asks for this as well
+    mfa = cognito.get_user_pool_mfa_config(UserPoolId=pool_id)
+    assert mfa.keys() == {"MfaConfiguration", "ResponseMetadata"}
+    assert mfa["MfaConfiguration"] == "OFF"
+
+    domain = unique("terraform-")
+    cognito.create_user_pool_domain(Domain=domain, UserPoolId=pool_id)
+    got = cognito.describe_user_pool_domain(Domain=domain)["DomainDescription"]
+    assert difference({"Domain": domain, "UserPoolId": pool_id, "Status": "ACTIVE"}, got) == {}
+
+    server = {
+        "Identifier": "https://api.example.com",
+        "Name": "api",
+        "Scopes": [{"ScopeName": "read", "ScopeDescription": "Read"}],
+    }
+    cognito.create_resource_server(UserPoolId=pool_id, **server)
+    got = cognito.describe_resource_server(UserPoolId=pool_id, Identifier=server["Identifier"])
+    assert difference(server, got["ResourceServer"]) == {}
+
+    provider = {
+        "ProviderName": "Google",
+        "ProviderType": "Google",
+        "ProviderDetails": {"authorize_scopes": "email", "client_id": "id", "client_secret": "secret"},
+        "AttributeMapping": {"email": "email", "username": "sub"},
+    }
+    cognito.create_identity_provider(UserPoolId=pool_id, **provider)
+    got = cognito.describe_identity_provider(UserPoolId=pool_id, ProviderName="Google")["IdentityProvider"]
+    assert difference(provider, got) == {}
+    # the next plan has the computed details in its state, and an apply sends them back
+    cognito.update_identity_provider(
+        UserPoolId=pool_id, ProviderName="Google", ProviderDetails=got["ProviderDetails"]
+    )
+    again = cognito.describe_identity_provider(UserPoolId=pool_id, ProviderName="Google")["IdentityProvider"]
+    assert difference(got["ProviderDetails"], again["ProviderDetails"]) == {}
+
+    client = {
+        "ClientName": "app",
+        "AllowedOAuthFlowsUserPoolClient": True,
+        "AllowedOAuthFlows": ["code"],
+        "AllowedOAuthScopes": ["openid", "https://api.example.com/read"],
+        "CallbackURLs": ["https://app.example.com/callback"],
+        "LogoutURLs": ["https://app.example.com"],
+        "SupportedIdentityProviders": ["COGNITO", "Google"],
+        "ExplicitAuthFlows": ["ALLOW_USER_SRP_AUTH", "ALLOW_REFRESH_TOKEN_AUTH"],
+        "AccessTokenValidity": 15,
+        "IdTokenValidity": 15,
+        "RefreshTokenValidity": 7,
+        "TokenValidityUnits": {"AccessToken": "minutes", "IdToken": "minutes", "RefreshToken": "days"},
+        "PreventUserExistenceErrors": "ENABLED",
+        "EnableTokenRevocation": True,
+        "ReadAttributes": ["email"],
+        "WriteAttributes": ["email"],
+    }
+    client_id = cognito.create_user_pool_client(UserPoolId=pool_id, GenerateSecret=True, **client)[
+        "UserPoolClient"
+    ]["ClientId"]
+
+    def read_client():
+        return cognito.describe_user_pool_client(UserPoolId=pool_id, ClientId=client_id)["UserPoolClient"]
+
+    assert difference(client, read_client()) == {}
+    secret = read_client()["ClientSecret"]
+
+    # a change of one setting sends all of them
+    client["CallbackURLs"] = ["https://app.example.com/other"]
+    cognito.update_user_pool_client(UserPoolId=pool_id, ClientId=client_id, **client)
+    assert difference({**client, "ClientSecret": secret}, read_client()) == {}
+    wanted = {**POOL, "DeletionProtection": "INACTIVE", "UserPoolTags": {"team": "green"}}
+    cognito.update_user_pool(UserPoolId=pool_id, **wanted)
+    assert difference(wanted, read_pool()) == {}
+    cognito.add_custom_attributes(
+        UserPoolId=pool_id, CustomAttributes=[{"Name": "role", "AttributeDataType": "String"}]
+    )
+    assert {"custom:team", "custom:role"} <= {a["Name"] for a in read_pool()["SchemaAttributes"]}
+    assert difference(wanted, read_pool()) == {}
+
+    cognito.delete_user_pool_client(UserPoolId=pool_id, ClientId=client_id)
+    cognito.delete_identity_provider(UserPoolId=pool_id, ProviderName="Google")
+    cognito.delete_resource_server(UserPoolId=pool_id, Identifier=server["Identifier"])
+    cognito.delete_user_pool_domain(UserPoolId=pool_id, Domain=domain)
+    assert cognito.describe_user_pool_domain(Domain=domain)["DomainDescription"] == {}
+    cognito.delete_user_pool(UserPoolId=pool_id)
+    with refused("ResourceNotFoundException"):
+        read_pool()
