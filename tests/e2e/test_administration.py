@@ -47,7 +47,8 @@ def cluster(shared):
     shared.wait_well()
     yield shared
     # pytest shows this when the test has failed
-    print(shared.administer("status").stdout)
+    if all(node.running for node in shared.nodes):
+        print(shared.administer("status").stdout)
     print(shared.logs(sizes))
 
 
