@@ -265,7 +265,8 @@ impl Lab {
     pub fn heal(&mut self) {
         self.cluster.proxy.heal();
         self.cluster.network.heal();
-        for node in &self.cluster.nodes {
+        for node in &mut self.cluster.nodes {
+            node.launch.environment.clear();
             // what does not stand still does not mind
             let _ = node.pid().map(|pid| signal(pid, "CONT"));
         }

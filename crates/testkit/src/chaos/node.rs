@@ -140,6 +140,12 @@ impl Node {
         Some(status)
     }
 
+    /// Whether the process has not ended yet.
+    pub fn is_running(&mut self) -> bool {
+        self.ended();
+        self.child.is_some()
+    }
+
     /// As a crash: no handler runs. Returns when the process is gone.
     pub fn kill(&mut self) {
         if let Some(mut child) = self.child.take() {

@@ -73,14 +73,21 @@ async fn crash_at_a_vote(lab: &mut Lab, leader: u32) -> Result<Evidence> {
     let point = *lab.dice.pick(&["vote.before_sync", "vote.after_sync"]).context("no points")?;
     let id = lab.some_other(leader)?;
     restart_with(lab, id, &format!("{point}=abort@1")).await?;
-    lab.cluster.wait_ready().await?;
-    // an election: the vote of the other two is asked for
-    lab.cluster.node_mut(leader).kill();
+    // a node that hears of its leader for the first time takes over its vote
+    let node = lab.cluster.node_mut(id);
+    let at_once = until("it ends", Duration::from_secs(3), async || !node.is_running()).await;
+    if at_once.is_err() {
+        // an election: the vote of the other two is asked for
+        lab.cluster.node_mut(leader).kill();
+    }
     let ended = wait_for_crash(lab, id, point).await;
-    lab.cluster.start_node(leader)?;
+    if at_once.is_err() {
+        lab.cluster.start_node(leader)?;
+    }
     let took = ended?;
     come_back(lab, id).await?;
-    Ok(Evidence::new(true, format!("node {id} at {point} after {} ms", ms(took))))
+    let when = if at_once.is_ok() { "as it joined" } else { "in an election" };
+    Ok(Evidence::new(true, format!("node {id} at {point}, {when}, after {} ms", ms(took))))
 }
 
 /// Starts a node again so that it ends at a point, sees it end there, and starts it without the point.
@@ -117,7 +124,7 @@ async fn wait_for_crash(lab: &mut Lab, id: u32, point: &str) -> Result<Duration>
     let node = lab.cluster.node_mut(id);
     let from = node.log_length().saturating_sub(64 << 10);
     let what = format!("node {id} ends at {point}");
-    let ended = until(&what, CRASHED_WITHIN, async || node.ended().is_some()).await;
+    let ended = until(&what, CRASHED_WITHIN, async || !node.is_running()).await;
     node.launch.environment.clear();
     let took = ended?;
     let said = node.log_has(from, &format!("fault point {point}: abort"));
