@@ -1,5 +1,6 @@
 """UpdateUserAttributes, DeleteUserAttributes, GetUserAttributeVerificationCode, VerifyUserAttribute, DeleteUser."""
 
+import jwt
 import pytest
 
 from harness import wire
@@ -205,3 +206,35 @@ def test_only_a_good_token_of_an_active_user_acts(mail_pool, mail_app, cognito, 
     answer = wire.call(server, operation, {"AccessToken": tokens["AccessToken"], **OWN[operation]})
     assert (answer.error, answer.message) == ("NotAuthorizedException", "User is disabled.")
     assert mail_pool.get(username)
+
+
+def test_s23_users_read_what_their_client_may(server, cognito):
+    pool = Pool(server, cognito, Schema=[{"Name": "role", "AttributeDataType": "String", "Mutable": True}])
+    app = pool.app_client(ReadAttributes=["name"])
+    tokens = app.tokens(pool.user(name="N", email=address(), **{"custom:role": "reader"}))
+    got = as_dict(cognito.get_user(AccessToken=tokens["AccessToken"])["UserAttributes"])
+    assert got.keys() == {"name", "sub"}
+    claims = jwt.decode(tokens["IdToken"], options={"verify_signature": False})
+    assert claims["name"] == "N"
+    assert not {"email", "email_verified", "custom:role"} & claims.keys()
+
+
+def test_s26_case_variants_of_a_name_are_one_user(server, cognito):
+    settings = {"UsernameAttributes": ["email"], "UsernameConfiguration": {"CaseSensitive": False}}
+    pool = Pool(server, cognito, AutoVerifiedAttributes=["email"], **settings)
+    app, to = pool.app_client(), address()
+    app.sign_up(to)
+    app.confirm(to, newest_code(server, to))
+    with refused("UsernameExistsException"):
+        app.sign_up(to.upper())
+    for variant in (to, to.upper(), to.title()):
+        assert app.tokens(variant)
+    for spaced in (f" {to}", f"{to} "):
+        with refused("InvalidParameterException"):
+            app.sign_up(spaced)
+    other = address()
+    app.sign_up(other)
+    app.confirm(other, newest_code(server, other))
+    token = app.tokens(other)["AccessToken"]
+    with refused("AliasExistsException", "An account with the given email already exists."):
+        update(cognito, token, email=to.upper())

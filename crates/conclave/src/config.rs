@@ -12,7 +12,10 @@ use conclave_crypto::{
     seal::{StaticKek, parse_key},
     secret::SecretString,
 };
-use conclave_outbound::smtp::{Security, SmtpSettings};
+use conclave_outbound::{
+    sms::{Gateway, SmsSettings},
+    smtp::{Security, SmtpSettings},
+};
 use serde::Deserialize;
 
 /// One node.
@@ -67,6 +70,8 @@ pub struct ServeConfig {
     pub snapshots: Snapshots,
     /// How e-mail is sent; without, nothing is.
     pub email: Option<Email>,
+    /// How text messages are sent; without, nothing is.
+    pub sms: Option<SmsGateway>,
     /// How much there may be of what administrators make.
     #[serde(default)]
     pub limits: Limits,
@@ -80,6 +85,30 @@ pub enum Role {
     Gateway,
     /// Holds groups.
     Shard,
+}
+
+/// A gateway that takes text messages over HTTP.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SmsGateway {
+    /// What it understands: `webhook` or `twilio`.
+    pub gateway: Gateway,
+    /// Where requests go.
+    pub url: String,
+    /// Twilio's account.
+    pub account: Option<String>,
+    /// Twilio's sender.
+    pub from: Option<String>,
+    /// A file that holds the bearer token, or Twilio's auth token.
+    pub token_file: Option<PathBuf>,
+    /// An environment variable that holds it.
+    pub token_env: Option<String>,
+    /// How long one message may take, in seconds.
+    #[serde(default = "default_email_timeout")]
+    pub timeout_seconds: u64,
+    /// Messages at a time.
+    #[serde(default = "default_email_connections")]
+    pub connections: u32,
 }
 
 /// A mail server that takes messages over SMTP.
@@ -333,6 +362,9 @@ impl ServeConfig {
         if let Some(email) = &self.email {
             email.check().context("email")?;
         }
+        if let Some(sms) = &self.sms {
+            check_effort(sms.timeout_seconds, sms.connections).context("sms")?;
+        }
         if let Some(url) = &self.public_url {
             check_public_url(url).context("public_url")?;
         }
@@ -377,13 +409,34 @@ pub fn check_public_url(url: &str) -> Result<()> {
     Ok(())
 }
 
+fn check_effort(timeout_seconds: u64, connections: u32) -> Result<()> {
+    ensure!((1..=300).contains(&timeout_seconds), "timeout_seconds is not between 1 and 300");
+    ensure!((1..=64).contains(&connections), "connections is not between 1 and 64");
+    Ok(())
+}
+
+impl SmsGateway {
+    /// The settings, with the secret read.
+    pub fn open(&self) -> Result<SmsSettings> {
+        let token = match (&self.token_file, &self.token_env) {
+            (None, None) => None,
+            (Some(file), None) => Some(read_key(file)?.expose().trim_end().to_owned()),
+            (None, Some(name)) => Some(variable(name)?.expose().clone()),
+            _ => bail!("sms takes one of token_file and token_env"),
+        };
+        Ok(SmsSettings {
+            gateway: self.gateway,
+            url: self.url.clone(),
+            account: self.account.clone(),
+            token,
+            from: self.from.clone(),
+        })
+    }
+}
+
 impl Email {
     fn check(&self) -> Result<()> {
-        ensure!(
-            (1..=300).contains(&self.timeout_seconds),
-            "timeout_seconds is not between 1 and 300"
-        );
-        ensure!((1..=64).contains(&self.connections), "connections is not between 1 and 64");
+        check_effort(self.timeout_seconds, self.connections)?;
         let password = self.password_file.is_some() || self.password_env.is_some();
         ensure!(
             password == self.username.is_some(),

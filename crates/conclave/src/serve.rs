@@ -12,6 +12,7 @@ use conclave_gateway::management::Readiness;
 use conclave_identity::{directory::NewCluster, world::World};
 use conclave_outbound::{
     lanes::{Lane, Lanes},
+    sms::Sms,
     smtp::Smtp,
 };
 use conclave_shard::{
@@ -255,9 +256,16 @@ fn parts(
 
 /// How messages leave; where nothing is configured, whoever would be sent a code is told so.
 fn lanes(config: &ServeConfig) -> Result<Lanes> {
-    let Some(email) = &config.email else { return Ok(Lanes::default()) };
-    let smtp = Smtp::new(&email.open()?).context("the mail server cannot be used")?;
-    let timeout = Duration::from_secs(email.timeout_seconds);
-    let lane = Lane::start(Arc::new(smtp), email.connections as usize, timeout);
-    Ok(Lanes { email: Some(lane), sms: None })
+    let mut lanes = Lanes::default();
+    if let Some(email) = &config.email {
+        let smtp = Smtp::new(&email.open()?).context("the mail server cannot be used")?;
+        let timeout = Duration::from_secs(email.timeout_seconds);
+        lanes.email = Some(Lane::start(Arc::new(smtp), email.connections as usize, timeout));
+    }
+    if let Some(gateway) = &config.sms {
+        let sms = Sms::new(&gateway.open()?).context("the SMS gateway cannot be used")?;
+        let timeout = Duration::from_secs(gateway.timeout_seconds);
+        lanes.sms = Some(Lane::start(Arc::new(sms), gateway.connections as usize, timeout));
+    }
+    Ok(lanes)
 }

@@ -1,13 +1,14 @@
 //! E-mail, SMS and triggers behind traits; the developer inbox.
 //!
 //! Whoever wants to reach a user takes an `Arc<dyn Messenger>`. To add a way of sending: implement
-//! [`lanes::Transport`] in a file of its own, as [`smtp`] does, and let the binary choose it by
+//! [`lanes::Transport`] in a file of its own, as [`smtp`] and [`sms`] do, and let the binary choose it by
 //! configuration; nothing else knows which one is in use.
 
 pub mod clock;
 pub mod inbox;
 pub mod lanes;
 pub mod message;
+pub mod sms;
 pub mod smtp;
 
 pub use clock::Clock;

@@ -68,7 +68,7 @@ pub struct Smtp {
 }
 
 impl Smtp {
-    /// Connects when the first message comes.
+    /// Connects when the first message comes. Called on a runtime, which looks after the connections.
     ///
     /// # Errors
     /// When an address or a certificate cannot be read.
@@ -198,8 +198,8 @@ mod tests {
         }
     }
 
-    #[test]
-    fn settings_are_read_when_the_process_starts() {
+    #[tokio::test]
+    async fn settings_are_read_when_the_process_starts() {
         let settings = SmtpSettings {
             host: "mail.example.com".to_owned(),
             port: None,
