@@ -484,7 +484,7 @@ async fn make_groups(inner: Arc<HostInner>, members: Vec<Member>) {
             for (other, heard) in others.iter().zip(futures::future::join_all(hellos).await) {
                 match heard {
                     Ok(()) => agreed += 1,
-                    Err(error) if looks % LOOKS_PER_LINE == 0 => {
+                    Err(error) if looks.is_multiple_of(LOOKS_PER_LINE) => {
                         let target = other.node_id;
                         tracing::warn!("waiting for a first node: {error}; target={target}");
                     }
