@@ -11,6 +11,7 @@ use lettre::{
         client::{Certificate, CertificateStore, Tls, TlsParameters},
     },
 };
+use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
 use crate::{Message, SendError, lanes::Transport};
 
@@ -121,6 +122,10 @@ impl Smtp {
 fn parameters(settings: &SmtpSettings) -> Result<TlsParameters, SettingsError> {
     let mut builder = TlsParameters::builder(settings.host.clone());
     if let Some(ca) = &settings.ca {
+        // what is no certificate is passed over without a word below
+        if CertificateDer::pem_slice_iter(ca).next().is_none() {
+            return Err(SettingsError::of("ca", &"it holds no certificate"));
+        }
         builder = builder.certificate_store(CertificateStore::None);
         let certificate =
             Certificate::from_pem(ca).map_err(|error| SettingsError::of("ca", &error))?;

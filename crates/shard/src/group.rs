@@ -582,6 +582,7 @@ mod tests {
     async fn host(dir: &Path) -> GroupHost {
         let options = GroupHostOptions::alone("c".to_owned(), dir.to_owned(), 2, [1; 16]);
         let host = GroupHost::start(options, Arc::new(Fixed), Arc::new(Fixed)).await;
+        crate::exit::without_destructors();
         let host = host.expect("starts");
         assert!(host.wait_ready(Duration::from_secs(10)).await);
         host
@@ -635,6 +636,7 @@ mod tests {
         drop(held);
         let options = GroupHostOptions::alone("c".to_owned(), dir.path().to_owned(), 2, [1; 16]);
         let host = GroupHost::start(options, Arc::new(Fixed), Arc::new(Fixed)).await;
+        crate::exit::without_destructors();
         let host = host.expect("starts");
         let replica = host.inner().replica(1).expect("runs");
         let ask = |last| replica.refuse_vote(&VoteRequest::new(Vote::new(7, 3), last));

@@ -45,6 +45,10 @@ mod transport;
 mod types;
 mod view;
 
+#[cfg(test)]
+#[path = "../tests/shard/exit.rs"]
+mod exit;
+
 /// Messages of `proto/conclave/raft/v1/raft.proto`.
 mod proto {
     #![allow(

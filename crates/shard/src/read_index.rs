@@ -13,7 +13,7 @@ use openraft::{
     errors::{LinearizableReadError, RaftError},
 };
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::timeout};
 
 use crate::{group::GroupError, state_machine::StateMachine, types::Types};
 
@@ -61,9 +61,12 @@ impl ReadIndex {
             let this = self.clone();
             self.runtime.spawn(async move { this.run().await });
         }
-        answer
-            .await
-            .unwrap_or_else(|_| Err(GroupError::Unavailable("the replica has stopped".into())))
+        let stopped = || Err(GroupError::Unavailable("the replica has stopped".into()));
+        // the round under way, one's own, and some time to spare: the task that runs them may be gone
+        match timeout(self.round_timeout * 3, answer).await {
+            Ok(answer) => answer.unwrap_or_else(|_| stopped()),
+            Err(_) => stopped(),
+        }
     }
 
     async fn run(&self) {

@@ -23,8 +23,7 @@ use crate::{
     log_store::LogStore,
     proto::{self, held_group::State},
     retention,
-    state_db::{StateDb, sync_dir},
-    state_machine,
+    state_db::sync_dir,
     status::HostStatus,
     sweeper,
     transport::{ControlClient, GroupDirectory, ReplicaHandles},
@@ -77,8 +76,7 @@ pub(crate) struct HostInner {
 /// What may still use the files of a closed group.
 struct Closing {
     log: LogStore,
-    state: Weak<state_machine::State>,
-    db: Weak<StateDb>,
+    in_use: Weak<()>,
 }
 
 impl HostInner {
@@ -254,8 +252,7 @@ impl HostInner {
                     group.end().await;
                     let closing = Closing {
                         log: group.log.clone(),
-                        state: Arc::downgrade(&group.state),
-                        db: Arc::downgrade(&group.state.db()),
+                        in_use: group.state.db().in_use().watch(),
                     };
                     self.closing.lock().insert(number, closing);
                 } else {
@@ -315,7 +312,7 @@ impl HostInner {
 
 impl Closing {
     fn is_used(&self) -> bool {
-        self.state.strong_count() > 0 || self.db.strong_count() > 0
+        self.in_use.strong_count() > 0
     }
 }
 

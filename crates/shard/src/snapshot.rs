@@ -20,7 +20,7 @@ use prost::Message;
 
 use crate::{
     proto::{self, snapshot_chunk::Part},
-    state_db::{StateDb, applied_of_files, sync_dir, write_file_atomically},
+    state_db::{InUse, StateDb, applied_of_files, sync_dir, write_file_atomically},
     types::{SnapshotMeta, corrupt, snapshot_meta_in, snapshot_meta_out},
 };
 
@@ -37,6 +37,7 @@ pub struct SnapshotDir {
     path: PathBuf,
     meta: SnapshotMeta,
     delete_on_drop: AtomicBool,
+    _in_use: InUse,
 }
 
 impl SnapshotDir {
@@ -74,6 +75,7 @@ pub(crate) struct SnapshotStore {
     dir: PathBuf,
     current: Mutex<Option<Arc<SnapshotDir>>>,
     next_name: AtomicU64,
+    in_use: InUse,
 }
 
 impl SnapshotStore {
@@ -81,7 +83,12 @@ impl SnapshotStore {
     ///
     /// # Errors
     /// From the disk.
-    pub(crate) fn open(cluster_id: &str, group: u32, dir: PathBuf) -> io::Result<Self> {
+    pub(crate) fn open(
+        cluster_id: &str,
+        group: u32,
+        dir: PathBuf,
+        in_use: &InUse,
+    ) -> io::Result<Self> {
         fs::create_dir_all(&dir)?;
         let mut newest: Option<SnapshotDir> = None;
         for entry in fs::read_dir(&dir)? {
@@ -93,7 +100,7 @@ impl SnapshotStore {
             match found {
                 Some(meta) => {
                     let delete_on_drop = AtomicBool::new(true);
-                    let found = SnapshotDir { path, meta, delete_on_drop };
+                    let found = SnapshotDir { path, meta, delete_on_drop, _in_use: in_use.clone() };
                     let older = newest
                         .as_ref()
                         .is_some_and(|newest| newest.meta.last_log_id >= found.meta.last_log_id);
@@ -113,6 +120,7 @@ impl SnapshotStore {
             dir,
             current: Mutex::new(newest.map(Arc::new)),
             next_name: AtomicU64::new(1),
+            in_use: in_use.clone(),
         })
     }
 
@@ -167,6 +175,7 @@ impl SnapshotStore {
             path: final_path,
             meta,
             delete_on_drop: AtomicBool::new(false),
+            _in_use: self.in_use.clone(),
         });
         if let Some(old) = current.replace(built.clone()) {
             old.forget();
@@ -189,6 +198,7 @@ impl SnapshotStore {
                 path,
                 meta: snapshot_meta_in(meta)?,
                 delete_on_drop: AtomicBool::new(true),
+                _in_use: self.in_use.clone(),
             },
             file: None,
             files: 0,
@@ -398,7 +408,8 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let memory = SharedMemory::new(8 << 20, 4 << 20);
         let state = StateDb::open(&dir.path().join("state"), &memory).expect("opens");
-        let snapshots = SnapshotStore::open("c", 1, dir.path().join("snapshots")).expect("opens");
+        let snapshots = SnapshotStore::open("c", 1, dir.path().join("snapshots"), state.in_use())
+            .expect("opens");
         Fixture { _dir: dir, state, snapshots }
     }
 
@@ -478,9 +489,12 @@ mod tests {
         let path = first.path().to_owned();
         drop(first);
         assert!(!path.exists());
-        let again = SnapshotStore::open("c", 1, f.snapshots.dir.clone()).expect("opens");
+        let again =
+            SnapshotStore::open("c", 1, f.snapshots.dir.clone(), f.state.in_use()).expect("opens");
         let current = again.current().expect("a snapshot");
         assert_eq!(current.meta().last_log_id, Some(log_id(1, 1, 2)));
-        assert!(SnapshotStore::open("other", 1, f.snapshots.dir.clone()).is_err());
+        assert!(
+            SnapshotStore::open("other", 1, f.snapshots.dir.clone(), f.state.in_use()).is_err()
+        );
     }
 }

@@ -12,7 +12,7 @@ use std::{
     ops::ControlFlow,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
@@ -81,6 +81,17 @@ impl SharedMemory {
     }
 }
 
+/// Kept by everything that has files of a group open, in this process. The count of an `Arc` of a database
+/// reaches zero when its destructor begins; of this, the last clone goes when the destructor has ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct InUse(Arc<()>);
+
+impl InUse {
+    pub(crate) fn watch(&self) -> Weak<()> {
+        Arc::downgrade(&self.0)
+    }
+}
+
 /// One opened generation. Closed when the last reader is gone; its files go then too when it has been
 /// replaced.
 pub(crate) struct StateDb {
@@ -89,6 +100,8 @@ pub(crate) struct StateDb {
     files: Files,
     /// See [`StateDb::history`].
     history: AtomicU32,
+    // after all that touches files
+    in_use: InUse,
 }
 
 struct Files {
@@ -132,17 +145,21 @@ impl StateDb {
                 fs::remove_dir_all(dir.join(&*name))?;
             }
         }
-        Self::open_generation(dir.join(&active), memory)
+        Self::open_generation(dir.join(&active), memory, InUse::default())
     }
 
-    fn open_generation(path: PathBuf, memory: &SharedMemory) -> io::Result<Arc<Self>> {
+    fn open_generation(
+        path: PathBuf,
+        memory: &SharedMemory,
+        in_use: InUse,
+    ) -> io::Result<Arc<Self>> {
         let db = DB::open(&memory.options(), &path).map_err(io::Error::other)?;
         let history = match db.get_pinned(HISTORY).map_err(io::Error::other)? {
             Some(bytes) => u32::from_be_bytes((*bytes).try_into().map_err(corrupt)?),
             None => 0,
         };
         let files = Files { path, replaced: AtomicBool::new(false) };
-        Ok(Arc::new(Self { db, files, history: AtomicU32::new(history) }))
+        Ok(Arc::new(Self { db, files, history: AtomicU32::new(history), in_use }))
     }
 
     /// Makes the files in `received` the next generation, and opens it.
@@ -168,10 +185,15 @@ impl StateDb {
         fs::rename(received, &path)?;
         sync_dir(dir)?;
         fault::io("install.after_rename_before_active")?;
-        let next = Self::open_generation(path, memory)?;
+        let next = Self::open_generation(path, memory, self.in_use.clone())?;
         set_active(dir, &name)?;
         self.files.replaced.store(true, Ordering::Release);
         Ok(next)
+    }
+
+    /// Shared by all generations of a group.
+    pub(crate) fn in_use(&self) -> &InUse {
+        &self.in_use
     }
 
     /// The last applied log id, and the membership.
@@ -472,7 +494,8 @@ mod tests {
             for copy in 0..40 {
                 let path = dir.path().join(format!("copy-{copy}"));
                 db.checkpoint(&path).expect("copies");
-                let copied = StateDb::open_generation(path, &memory).expect("opens");
+                let copied =
+                    StateDb::open_generation(path, &memory, InUse::default()).expect("opens");
                 let row = copied.get(&[0x20]).expect("reads").unwrap_or(vec![0; 8]);
                 let applied = copied.applied().expect("reads").0.map_or(0, |id| id.index);
                 let matches = row == applied.to_be_bytes();

@@ -65,7 +65,7 @@ impl State {
         memory: SharedMemory,
     ) -> io::Result<Arc<Self>> {
         let db = StateDb::open(dir, &memory)?;
-        let snapshots = SnapshotStore::open(cluster_id, group, dir.join("snapshots"))?;
+        let snapshots = SnapshotStore::open(cluster_id, group, dir.join("snapshots"), db.in_use())?;
         let applied = watch::Sender::new(Applied::of(&db, db.applied()?.0.as_ref()));
         Ok(Arc::new(Self {
             db: RwLock::new(db),

@@ -2,5 +2,6 @@
 
 mod alone;
 mod cluster;
+mod exit;
 mod placement;
 mod support;

@@ -271,6 +271,7 @@ async fn a_drained_node_takes_groups_again_and_what_it_gets_is_whole() {
     let admin = cluster.admin();
     let load = Load::start(&cluster, cluster.store()).await;
     state(&admin, 4, NodeState::Active).await;
+    state(&admin, 2, NodeState::Active).await;
     for _ in 0..2 {
         admin.drain(2).await.expect("drains");
         until(&admin, "three others have every group", |groups| voters(groups, &[1, 3, 4])).await;
@@ -316,6 +317,7 @@ async fn a_client_outlives_the_nodes_that_it_was_told_of() {
         cluster.start_joining().await;
         state(&admin, node_id, NodeState::Active).await;
     }
+    state(&admin, 1, NodeState::Active).await;
     admin.drain(1).await.expect("drains");
     until(&admin, "three others have every group", |groups| voters(groups, &[2, 3, 4])).await;
     // whom it was told of holds nothing any more, and names the others

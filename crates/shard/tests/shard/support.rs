@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use crate::exit;
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
 use conclave_shard::{
     Admin, AdminOptions, DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions,
@@ -63,6 +64,7 @@ pub fn alone(dir: &Path) -> GroupHostOptions {
 
 pub async fn start_alone(dir: &Path, clock: &Arc<TestClock>) -> GroupHost {
     let host = GroupHost::start(alone(dir), clock.clone(), Arc::new(ByName)).await.expect("starts");
+    exit::without_destructors();
     assert!(host.wait_ready(READY).await, "{:?}", host.status());
     host
 }
@@ -207,6 +209,7 @@ impl Cluster {
                 Err(error) => panic!("does not start: {error}"),
             }
         };
+        exit::without_destructors();
         self.hosts[index] = Some(host);
         self.manage(index);
     }
@@ -251,6 +254,7 @@ impl Cluster {
         options.members.clear();
         self.clocks.push(self.clock.clone());
         let host = GroupHost::start(options, self.clock.clone(), Arc::new(ByName)).await;
+        exit::without_destructors();
         self.hosts[index] = Some(host.expect("starts"));
         self.manage(index);
         index
@@ -269,6 +273,8 @@ impl Cluster {
         options.members.clear();
         let clock = self.clocks[index].clone();
         let host = GroupHost::start(options, clock, Arc::new(ByName)).await.expect("starts");
+        exit::without_destructors();
+        exit::without_destructors();
         self.hosts[index] = Some(host);
         self.manage(index);
     }
