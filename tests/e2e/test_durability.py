@@ -152,7 +152,7 @@ def test_a_disk_that_hangs_is_noticed_and_so_is_its_return(start_server, tmp_pat
     server = start_server()
     ledger = Ledger(server, boto_client(server))
     with faults.strace(server.process.pid, tmp_path / "strace.log", HANGING):
-        load = ledger.load()
+        load = ledger.load(keep_going=True)
         begin = time.monotonic()
         until(lambda: not is_ready(server), 10, "the server is not ready any more")
         show("not ready after, s", round(time.monotonic() - begin, 1))
@@ -160,7 +160,7 @@ def test_a_disk_that_hangs_is_noticed_and_so_is_its_return(start_server, tmp_pat
         assert answer.text == "not ready: the disk hangs: a sync of the log has not returned\n"
         assert requests.get(f"{server.management}/livez", timeout=2).status_code == 200
     until(lambda: is_ready(server), 20, "the server is ready again")
-    load.wait()
+    load.stop()
     ledger.check(random.Random(SEED), sign_ins=2)
     assert ledger.app.sign_up()["UserSub"]
 

@@ -211,8 +211,8 @@ def freeze(pid):
 
 
 def wait_stopped(pid):
-    # t: stopped by its tracer; none: ended meanwhile
-    stopped = {"T", "t", None}
+    # t: stopped by its tracer; Z, X, none: ended meanwhile
+    stopped = {"T", "t", "Z", "X", None}
     until(lambda: all(status_of(t, "State") in stopped for t in tasks(pid)), STOP_SECONDS_MAX, "the process is stopped")
 
 
