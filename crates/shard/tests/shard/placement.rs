@@ -170,9 +170,10 @@ async fn a_dead_node_is_replaced_by_the_one_that_the_operator_names_and_never_co
     let load = Load::start(&cluster, cluster.store()).await;
     until(&admin, "three nodes have every group", |groups| voters(groups, &[1, 2, 3])).await;
     // a spare one that could take the place too
-    for spare in [4, 5] {
-        cluster.start_joining().await;
-        state(&admin, spare, NodeState::Active).await;
+    cluster.start_joining().await;
+    cluster.start_joining().await;
+    for node_id in 1..=5 {
+        state(&admin, node_id, NodeState::Active).await;
     }
     let settled = async {
         while !admin.progress().await.is_ok_and(|progress| progress.settled) {
@@ -215,7 +216,9 @@ async fn a_node_that_is_away_for_long_is_replaced_by_a_spare_one_and_is_a_spare_
     let admin = cluster.admin();
     let load = Load::start(&cluster, cluster.store()).await;
     cluster.start_joining().await;
-    state(&admin, 4, NodeState::Active).await;
+    for node_id in 1..=4 {
+        state(&admin, node_id, NodeState::Active).await;
+    }
     cluster.kill(2).await;
     until(&admin, "the spare one has taken its place", |groups| {
         groups.iter().all(|group| group.voters == [1, 2, 4] && !group.changing)
@@ -237,7 +240,9 @@ async fn moves_go_on_when_the_controller_is_killed_again_and_again() {
     let load = Load::start(&cluster, cluster.store()).await;
     cluster.start_joining().await;
     cluster.start_joining().await;
-    state(&admin, 5, NodeState::Active).await;
+    for node_id in 1..=5 {
+        state(&admin, node_id, NodeState::Active).await;
+    }
     admin.drain(1).await.expect("drains");
     for _ in 0..4 {
         let controller = async {
