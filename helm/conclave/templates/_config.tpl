@@ -122,7 +122,7 @@ dead_after_seconds = {{ int .Values.deadAfterSeconds }}
 
 {{/*
 The configuration of a node, from (list $ ordinal). The first nodes name each other as members, whatever has become of them;
-a node that is added, or has another number, joins. Neither list depends on how many nodes there are now.
+a node that is added, or has another number, joins. The lists do not depend on how many nodes there are now.
 */}}
 {{- define "conclave.config.node" -}}
 {{- $root := first . -}}
@@ -138,7 +138,7 @@ members = [
 {{- end }}
 ]
 {{- else }}
-address = "{{ include "conclave.podHost" . }}:9230"
+address = "{{ include "conclave.nodeHost" . }}:9230"
 join = {{ include "conclave.addresses" (list $root (max $initial 3) $ordinal) }}
 {{- end }}
 

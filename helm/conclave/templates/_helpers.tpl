@@ -107,12 +107,30 @@ imagePullSecrets:
 {{- end -}}
 
 {{/*
-The name under which the other nodes reach a node, from (list $ ordinal). It is the whole name: with five dots a resolver
+The name of a pod, under which the other nodes reach it, from (list $ ordinal). It is the whole name: with five dots a resolver
 asks for it first, not for it below each search domain.
 */}}
 {{- define "conclave.podHost" -}}
 {{- $root := first . -}}
 {{- printf "%s.%s.%s.svc.%s" (include "conclave.podName" .) (include "conclave.headless" $root) $root.Release.Namespace $root.Values.clusterDomain -}}
+{{- end -}}
+
+{{/*
+Where a node is reached, from (list $ ordinal). One with a number of its own has a service of its own: the name of its pod is
+that of the node that was there before, as long as the cluster knows that one.
+*/}}
+{{- define "conclave.nodeHost" -}}
+{{- $root := first . -}}
+{{- if hasKey $root.Values.nodeNumbers (toString (last .)) -}}
+{{- printf "%s.%s.svc.%s" (include "conclave.nodeService" .) $root.Release.Namespace $root.Values.clusterDomain -}}
+{{- else -}}
+{{- include "conclave.podHost" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of such a service, from (list $ ordinal). */}}
+{{- define "conclave.nodeService" -}}
+{{- printf "%s-node-%s" (include "conclave.fullname" (first .)) (include "conclave.nodeNumber" .) -}}
 {{- end -}}
 
 {{/* A node's number, from (list $ ordinal). */}}
@@ -133,7 +151,7 @@ asks for it first, not for it below each search domain.
 {{- $addresses := list -}}
 {{- range $ordinal := until (int (index . 1)) -}}
 {{- if ne $ordinal $without -}}
-{{- $addresses = append $addresses (printf "%s:9230" (include "conclave.podHost" (list $root $ordinal))) -}}
+{{- $addresses = append $addresses (printf "%s:9230" (include "conclave.nodeHost" (list $root $ordinal))) -}}
 {{- end -}}
 {{- end -}}
 {{- toJson $addresses -}}

@@ -72,7 +72,17 @@ def test_each_node_reads_a_configuration_with_its_number_and_address(values):
         assert config["node_id"] == values.get("nodeNumbers", {}).get(str(ordinal), ordinal + 1)
         own = [m["address"] for m in config.get("members", []) if m["node_id"] == config["node_id"]]
         (address,) = own or [config["address"]]
-        assert address.startswith(f"{pod}.{headless['metadata']['name']}.identity.svc.") and address.endswith(":9230")
+        name, _, rest = address.partition(".identity.svc.")
+        assert rest.endswith(":9230")
+        if config["node_id"] == ordinal + 1:
+            assert name == f"{pod}.{headless['metadata']['name']}"
+        else:
+            # the pod's own name is still that of the node before
+            service = manifests["Service", name]["spec"]
+            assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"]
+            assert service["selector"] == {
+                **selector("node")["matchLabels"], "statefulset.kubernetes.io/pod-name": pod,
+            }  # fmt: skip
     assert len(numbers) == len(found) == len(manifests["ConfigMap", stateful_set["metadata"]["name"]]["data"])
 
 
@@ -89,7 +99,7 @@ def test_the_first_nodes_name_each_other_and_all_others_join(values):
             members.append(config["members"])
             assert [member["node_id"] for member in config["members"]] == list(range(1, first + 1))
         else:
-            assert not any(address.startswith(f"{pod}.") for address in config["join"])
+            assert config["address"] not in config["join"]
             assert len(config["join"]) >= 2
     assert all(one == members[0] for one in members)
 

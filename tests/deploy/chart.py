@@ -16,7 +16,8 @@ except ImportError:
     helm_python = None
 
 HELM = os.environ.get("HELM") or shutil.which("helm")
-CHART = pathlib.Path(__file__).parent / "conclave"
+ROOT = pathlib.Path(__file__).parents[2]
+CHART = ROOT / "helm" / "conclave"
 EXAMPLES = sorted((CHART / "ci").glob("*-values.yaml"))
 KUBERNETES = "1.34.0"
 NAMESPACE = "identity"

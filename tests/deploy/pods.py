@@ -1,8 +1,6 @@
 """Runs what is rendered as local processes, as a kubelet would: each pod has a network namespace with an address of its own and a
 root directory with nothing but its image, its volumes and the names of the cluster, and runs as the user that the manifest says,
 with a read-only root. Commands, environment, files, ports and addresses are those of the manifests, untouched.
-
-Needs root and Linux. Addresses are of 198.18.0.0/15, which is for tests (RFC 2544), on a bridge of this machine.
 """
 
 import contextlib
@@ -13,81 +11,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
-import time
 import urllib.error
 import urllib.request
 
 import chart
+from netns import BINARY, ENTER, LINKS, OUTSIDE, WITH_SHELL, libraries, run, until
 
-BINARY = os.environ.get("CONCLAVE_BIN")
-BRIDGE = "conclave-test"
-GATEWAY_ADDRESS = "198.18.0.1"
+ENTRYPOINT = "/usr/local/bin/conclave"
 READY_SECONDS_MAX = 90
 COMMAND_SECONDS_MAX = 120
-
-# What of this machine is the image: a C library and the programs of the test of the API.
-IMAGE = ["usr/bin", "usr/lib", "usr/lib64", "etc/ssl", "etc/alternatives"]
-LINKS = {"bin": "usr/bin", "lib": "usr/lib", "lib64": "usr/lib64"}
-ENTRYPOINT = "/usr/local/bin/conclave"
-
-
-def possible():
-    tools = ["ip", "unshare", "nsenter", "setpriv", "chroot", "mount", "curl"]
-    return BINARY is not None and os.geteuid() == 0 and all(map(shutil.which, tools))
-
-
-def run(*command, **options):
-    options = {"check": True, "timeout": 30, "capture_output": True, "text": True, **options}
-    return subprocess.run([str(word) for word in command], **options)
-
-
-def until(condition, seconds, what):
-    deadline = time.monotonic() + seconds
-    while not (result := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s: {what() if callable(what) else what}"
-        time.sleep(0.05)
-    return result
-
-
-class Network:
-    """A bridge, and a namespace for each pod."""
-
-    def __enter__(self):
-        self.namespaces, self._last = [], 1
-        self.__exit__()
-        run("ip", "link", "add", BRIDGE, "type", "bridge")
-        run("ip", "address", "add", f"{GATEWAY_ADDRESS}/24", "dev", BRIDGE)
-        run("ip", "link", "set", BRIDGE, "up")
-        return self
-
-    def __exit__(self, *_):
-        for namespace in list(self.namespaces):
-            self.remove(namespace)
-        run("ip", "link", "delete", BRIDGE, check=False)
-
-    def add(self):
-        """A namespace and its address."""
-        self._last += 1
-        number = self._last
-        namespace, address, inside, outside = f"conclave-{number}", f"198.18.0.{number}", "eth0", f"cnclv{number}"
-        run("ip", "netns", "delete", namespace, check=False)
-        run("ip", "netns", "add", namespace)
-        self.namespaces.append(namespace)
-        run("ip", "link", "add", outside, "type", "veth", "peer", "name", inside, "netns", namespace)
-        run("ip", "link", "set", outside, "master", BRIDGE, "up")
-        for words in (
-            ["address", "add", f"{address}/24", "dev", inside],
-            ["link", "set", inside, "up"],
-            ["link", "set", "lo", "up"],
-            ["route", "add", "default", "via", GATEWAY_ADDRESS],
-        ):
-            run("ip", "-n", namespace, *words)
-        return namespace, address
-
-    def remove(self, namespace):
-        self.namespaces.remove(namespace)
-        run("ip", "netns", "delete", namespace, check=False)
 
 
 class Volume:
@@ -163,7 +97,7 @@ class Pod:
     def update_volumes(self):
         """As a kubelet does it from time to time. Whether something has changed."""
         changed = False
-        for volume in self.spec["volumes"]:
+        for volume in self.spec.get("volumes", []):
             if "emptyDir" in volume:
                 continue
             if volume["name"] not in self.volumes:
@@ -172,16 +106,23 @@ class Pod:
         return changed
 
     def make_root(self):
-        for path in [*IMAGE, "usr/local/bin", "etc/conclave", "proc", "dev"]:
-            (self.root / path).mkdir(parents=True, exist_ok=True)
-        for name, target in LINKS.items():
-            (self.root / name).symlink_to(target)
+        for path in ["usr/local/bin", "etc/conclave", "proc", "dev"]:
+            (self.root / path).mkdir(parents=True)
         for path in ("etc/hosts", ENTRYPOINT[1:]):
             (self.root / path).touch()
-        self.mounts = [(f"/{path}", path, "ro") for path in IMAGE]
-        self.mounts += [("/proc", "proc", "ro"), ("/dev", "dev", "rw"), (BINARY, ENTRYPOINT[1:], "ro")]
+        self.mounts = [("/proc", "proc", "ro"), ("/dev", "dev", "rw"), (BINARY, ENTRYPOINT[1:], "ro")]
         self.mounts += [(self.cluster.hosts, "etc/hosts", "ro")]
-        for mount in self.container["volumeMounts"] if "volumeMounts" in self.container else []:
+        if self.command[0] == ENTRYPOINT:
+            for library in libraries():
+                (self.root / library.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
+                shutil.copy(library, self.root / library.relative_to("/"))
+        else:
+            for path in WITH_SHELL:
+                (self.root / path).mkdir(parents=True)
+                self.mounts.append((f"/{path}", path, "ro"))
+            for name, target in LINKS.items():
+                (self.root / name).symlink_to(target)
+        for mount in self.container.get("volumeMounts", []):
             where = mount["mountPath"][1:]
             mode = "ro" if mount.get("readOnly") else "rw"
             sub = mount.get("subPath") or mount.get("subPathExpr", "").replace("$(POD_NAME)", self.name)
@@ -211,27 +152,30 @@ class Pod:
         security = self.container["securityContext"]
         if security["readOnlyRootFilesystem"]:
             script.append(f'mount -o remount,bind,ro "{self.root}"')
-        # the process is the one that is started here, from the first program to the last
-        script.append(
-            f'exec chroot --userspec={self.user}:{self.group} --groups={self.group} "{self.root}" '
-            '/usr/bin/setpriv --pdeathsig KILL --no-new-privs -- "$@"'
-        )
         assert security["allowPrivilegeEscalation"] is False and security["capabilities"] == {"drop": ["ALL"]}
+        # the process is the one that is started here, from the first program to the last
+        script.append('exec "$@"')
         command = ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--propagation", "private", "--",
-                   "sh", "-ec", "\n".join(script), "sh", *self.command]  # fmt: skip
+                   "sh", "-ec", "\n".join(script), "sh", *self.enter(*self.command)]  # fmt: skip
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
             )
         return self
 
+    def enter(self, *command):
+        return [sys.executable, str(ENTER), str(self.root), str(self.user), str(self.group), *map(str, command)]
+
     def exec(self, *command, check=True):
         """As `kubectl exec`: a command in the pod's container."""
+        into = ["nsenter", "--target", self.process.pid, "--mount", "--net", "--"]
         return run(
-            "nsenter", "--target", self.process.pid, "--mount", "--net", "--root", "--wd",
-            "setpriv", f"--reuid={self.user}", f"--regid={self.group}", "--clear-groups", "--no-new-privs", "--",
-            *command, env=self.environment, check=check, timeout=COMMAND_SECONDS_MAX,
-        )  # fmt: skip
+            *into, *self.enter(*command), env=self.environment, check=check, timeout=COMMAND_SECONDS_MAX
+        )
+
+    def reads(self, path):
+        """What the container reads in a file."""
+        return pathlib.Path(f"/proc/{self.process.pid}/root{path}").read_text()
 
     def get(self, path, timeout=2):
         """The status and the body of the management port, as a probe asks it; None when nobody answers."""
@@ -320,8 +264,10 @@ class Kubernetes:
             pod.update_volumes()
         wanted = chart.pods(self.node_set)
         for name in [pod.name for pod in self.nodes if pod.name not in wanted][::-1]:
-            assert self.pods[name].stop() == 0
-            self.pods.pop(name).remove()
+            # a node that was removed from the cluster has ended, or will in a moment
+            pod = self.pods.pop(name)
+            assert pod.stop() == 0 or "has been removed from the cluster" in pod.log_tail(), pod.log_tail()
+            pod.remove()
         # all at once: podManagementPolicy is Parallel
         for name in wanted:
             if name not in self.pods:
@@ -410,9 +356,12 @@ class Kubernetes:
     def update_names(self):
         """What the headless service and the service are called."""
         set_name, domain = self.node_set["metadata"]["name"], f"{chart.NAMESPACE}.svc.cluster.local"
-        lines = ["127.0.0.1 localhost", f"{GATEWAY_ADDRESS} {set_name}.{domain}"]
+        lines = ["127.0.0.1 localhost", f"{OUTSIDE} {set_name}.{domain}"]
         for pod in self.nodes:
             lines.append(f"{pod.address} {pod.name}.{self.node_set['spec']['serviceName']}.{domain}")
+            for service in chart.all_of(self.manifests, "Service"):
+                if service["spec"]["selector"].get("statefulset.kubernetes.io/pod-name") == pod.name:
+                    lines.append(f"{pod.address} {service['metadata']['name']}.{domain}")
         # in place: the file is mounted
         self.hosts.write_text("\n".join(lines) + "\n")
 
@@ -444,12 +393,11 @@ class Service:
 
     def __init__(self, cluster):
         self.cluster = cluster
-        port = chart.RELEASE
         port = cluster.manifests["Service", cluster.node_set["metadata"]["name"]]["spec"]["ports"][0]["port"]
-        self.endpoint = f"http://{GATEWAY_ADDRESS}:{port}"
+        self.endpoint = f"http://{OUTSIDE}:{port}"
         self._left = set()
         self._next = 0
-        self._listener = socket.create_server((GATEWAY_ADDRESS, port), backlog=128)
+        self._listener = socket.create_server((OUTSIDE, port), backlog=128)
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self):

@@ -1,27 +1,26 @@
 """A release as local processes: what is rendered is run untouched, see pods.py. Clients never pause meanwhile, and none of their
 requests fails that is sent once more.
 
-    CONCLAVE_BIN=target/debug/conclave python -m pytest helm/test_pods.py
+    CONCLAVE_BIN=target/debug/conclave python -m pytest tests/deploy/test_pods.py
 """
 
+import json
 import pathlib
 import re
 import subprocess
-import sys
 import time
 
 import boto3
 import botocore.config
-import pods
+import cluster as e2e
+import netns
 import pytest
 from chart import CHART, changed, example
-from pods import BINARY, Kubernetes, Network, until
-
-sys.path.insert(0, str(CHART.parents[1] / "tests" / "e2e"))
-import cluster as e2e  # noqa: E402
+from netns import BINARY, Network, until
+from pods import Kubernetes
 
 pytestmark = [
-    pytest.mark.skipif(not pods.possible(), reason="needs CONCLAVE_BIN, root, network namespaces"),
+    pytest.mark.skipif(not netns.possible(), reason="needs CONCLAVE_BIN, root, network namespaces"),
     pytest.mark.timeout(600),
 ]
 README = (CHART / "README.md").read_text()
@@ -148,11 +147,12 @@ def check(load, capsys, what):
 def issue(cluster, number, ordinal):
     """One more certificate in the secret of the nodes, by the command of the README."""
     name = f"conclave-{ordinal}"
+    host = f"{name}.conclave-headless" if number == ordinal + 1 else f"conclave-node-{number}"
     shell(cluster.directory, f"""
         cd pki
         rm -f {name}.pem {name}-key.pem
         conclave pki issue --dir . --cluster-id prod --node-id {number} --name {name} \\
-          --host {name}.conclave-headless.identity.svc.cluster.local
+          --host {host}.identity.svc.cluster.local
         kubectl create secret generic conclave-internal-tls --from-file={name}.pem --from-file={name}-key.pem
     """)
     cluster.secrets = secrets(cluster.directory)
@@ -162,7 +162,7 @@ def test_a_release_is_installed_and_used_as_the_readme_says(cluster, pool):
     user = pool.make_user()
     assert pool.sign_in(user)["AccessToken"]
     for gateway in cluster.gateways:
-        assert (pool.id, 200) and gateway.exec("conclave", "account", "list").stdout.count("main") == 1
+        assert gateway.exec("conclave", "account", "list").stdout.count("main") == 1
         assert gateway.get("/metrics")[1].count("conclave_raft") == 0, "it has no data"
     for node in cluster.nodes:
         # it can be told from outside that it serves nobody: the port is closed
@@ -218,7 +218,7 @@ def test_gateways_take_over_a_renewed_certificate_and_nodes_when_they_are_restar
         assert all(pod.update_volumes() for pod in (gateway, node))
         until(lambda: expiry(gateway) > before[0], 30, "the gateway has the new certificate")
         # what it has stays, and can be read, until the pod is another one
-        assert node.exec("head", "-1", "/etc/conclave/pki/tls.crt").stdout.startswith("-----BEGIN")
+        assert node.reads("/etc/conclave/pki/tls.crt").startswith("-----BEGIN")
         assert expiry(node) == before[1] and node.ready
         assert "conclave_certificate_reloads_refused_total{port=\"internal\"} 0" in node.get("/metrics")[1]
         cluster.restart_node("conclave-0")
@@ -228,8 +228,6 @@ def test_gateways_take_over_a_renewed_certificate_and_nodes_when_they_are_restar
 
 def numbers(cluster):
     """The nodes' numbers, with their state, as an administrator sees them."""
-    import json
-
     return {node["node_id"]: node for node in json.loads(cluster.admin("nodes", "--json"))["nodes"]}
 
 
