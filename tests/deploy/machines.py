@@ -68,7 +68,8 @@ cp -- "${@:1:$#-1}" "/srv/machines/${host#root@}/root/${target#*:}"
 """
 
 JOURNALCTL = """#!/bin/sh
-exec tail -n 20 /var/log/conclave.log
+# journalctl -u conclave -n LINES
+[ "$1 $2 $3" = "-u conclave -n" ] && exec tail -n "$4" /var/log/conclave.log
 """
 
 # Namespaces that last as long as the machine.

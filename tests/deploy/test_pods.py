@@ -10,12 +10,10 @@ import re
 import subprocess
 import time
 
-import boto3
-import botocore.config
-import cluster as e2e
 import netns
 import pytest
 from chart import CHART, changed, example
+from clients import Pool, check
 from netns import BINARY, Network, until
 from pods import Kubernetes
 
@@ -102,46 +100,11 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def pool(cluster):
-    return Pool(cluster)
-
-
-class Pool(e2e.ClusterPool):
     """A pool of an account that is made as NOTES.txt says, reached through the service."""
-
-    def __init__(self, cluster):
-        self.cluster = self
-        self.nodes = []
-        gateway = cluster.gateways[0]
-        account = gateway.exec("conclave", "account", "create", "--name", "main").stdout.strip()
-        printed = gateway.exec("conclave", "credentials", "create", "--account", account, "--user", "admin").stdout
-        key = dict(line.split("=", 1) for line in printed.splitlines())
-        self._client = boto3.client(
-            "cognito-idp",
-            endpoint_url=cluster.service.endpoint,
-            region_name="us-east-1",
-            aws_access_key_id=key["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=key["AWS_SECRET_ACCESS_KEY"],
-            config=botocore.config.Config(
-                retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, parameter_validation=False
-            ),
-        )
-        self.id = self.client().create_user_pool(PoolName="main")["UserPool"]["Id"]
-        self.app_id = self.make_app()
-
-    def client(self, _=None):
-        return self._client
-
-
-def load(pool):
-    return e2e.Load(pool, threads=3, through=[1])
-
-
-def check(load, capsys, what):
-    """No request has failed that was sent once more, and nothing that was acknowledged is lost."""
-    with capsys.disabled():
-        print(f"\n  {what}: {load.summary()}")
-    assert not load.failures, load.failures[:5]
-    load.check()
+    gateway = cluster.gateways[0]
+    account = gateway.exec("conclave", "account", "create", "--name", "main").stdout
+    key = gateway.exec("conclave", "credentials", "create", "--account", account.strip(), "--user", "admin").stdout
+    return Pool([cluster.service.endpoint], account, key)
 
 
 def issue(cluster, number, ordinal):
@@ -189,7 +152,7 @@ def test_probes_tell_a_lost_quorum_from_a_dead_process(cluster, pool):
 
 
 def test_a_rolling_restart_of_everything_fails_no_request(cluster, pool, capsys):
-    with load(pool) as running:
+    with pool.load() as running:
         until(lambda: running.acks_since(running.started) > 20, 30, "clients are served")
         began = time.monotonic()
         cluster.upgrade(changed(VALUES, log__level="info,conclave=debug"))
@@ -213,7 +176,7 @@ def test_gateways_take_over_a_renewed_certificate_and_nodes_when_they_are_restar
         kubectl create secret generic conclave-gateway-tls --from-file=ca.crt=ca.pem \\
           --from-file=tls.crt=gateway.pem --from-file=tls.key=gateway-key.pem
     """)
-    with load(pool) as running:
+    with pool.load() as running:
         issue(cluster, 1, 0)
         assert all(pod.update_volumes() for pod in (gateway, node))
         until(lambda: expiry(gateway) > before[0], 30, "the gateway has the new certificate")
@@ -232,7 +195,7 @@ def numbers(cluster):
 
 
 def test_it_grows_to_five_and_shrinks_again(cluster, pool, capsys):
-    with load(pool) as running:
+    with pool.load() as running:
         for number, ordinal in ((4, 3), (5, 4)):
             issue(cluster, number, ordinal)
         began = {pod.name: pod.process.pid for pod in cluster.nodes}
@@ -256,7 +219,7 @@ def test_it_grows_to_five_and_shrinks_again(cluster, pool, capsys):
 
 
 def test_a_node_whose_volume_is_lost_comes_back_under_another_number(cluster, pool, capsys):
-    with load(pool) as running:
+    with pool.load() as running:
         until(lambda: running.acks_since(running.started) > 20, 30, "clients are served")
         cluster.lose_node("conclave-1")
         issue(cluster, 101, 1)
@@ -268,7 +231,7 @@ def test_a_node_whose_volume_is_lost_comes_back_under_another_number(cluster, po
     check(running, capsys, "replaced")
     assert cluster.test()["conclave-test-status"][0] == 0
     # the other nodes' lists of members still name node 2 under that address
-    with load(pool) as running:
+    with pool.load() as running:
         cluster.upgrade(changed(cluster.values, log__level="info,conclave=trace"))
     check(running, capsys, "restarted after the replacement")
 
