@@ -40,9 +40,9 @@ test-rust: deps-build ## the Rust tests only
 test-e2e: deps build ## the end-to-end tests only; PYTEST= for options, for example PYTEST='-k refresh'
 	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python -m pytest $(PYTEST)
 
-.PHONY: test-helm
-test-helm: deps build ## the Helm chart, where helm is installed; the tests are skipped where it is not
-	CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave .venv/bin/python -m pytest helm
+.PHONY: test-deploy
+test-deploy: deps build ## the chart, the unit, alerts, dashboards and runbooks only; PYTEST= for options
+	cd tests/deploy && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python -m pytest $(PYTEST)
 
 .PHONY: test-rust-sdk
 test-rust-sdk: deps build ## the AWS SDK for Rust against the binary; not part of `make test`, it builds hundreds of crates

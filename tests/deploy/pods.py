@@ -98,7 +98,7 @@ class Pod:
         """As a kubelet does it from time to time. Whether something has changed."""
         changed = False
         for volume in self.spec.get("volumes", []):
-            if "emptyDir" in volume:
+            if "emptyDir" in volume or "hostPath" in volume:
                 continue
             if volume["name"] not in self.volumes:
                 self.volumes[volume["name"]] = Volume(self.directory / "volumes" / volume["name"], self.group)
@@ -122,12 +122,15 @@ class Pod:
                 self.mounts.append((f"/{path}", path, "ro"))
             for name, target in LINKS.items():
                 (self.root / name).symlink_to(target)
+        host_paths = {v["name"]: v["hostPath"]["path"] for v in self.spec.get("volumes", []) if "hostPath" in v}
         for mount in self.container.get("volumeMounts", []):
             where = mount["mountPath"][1:]
             mode = "ro" if mount.get("readOnly") else "rw"
             sub = mount.get("subPath") or mount.get("subPathExpr", "").replace("$(POD_NAME)", self.name)
             if mount["name"] in self.volumes:
                 source = self.volumes[mount["name"]].directory / sub
+            elif mount["name"] in host_paths:
+                source = host_paths[mount["name"]]
             else:
                 source = self.cluster.claim(self.name, mount["name"], self.group)
             target = self.root / where

@@ -15,8 +15,10 @@ from netns import until
 
 from harness.server import free_ports
 
-PROMETHEUS = os.environ.get("PROMETHEUS") or shutil.which("prometheus")
-PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool")
+# .ci/deps unpacks one there.
+_PATH = f"{os.environ['PATH']}:{ROOT / '.venv' / 'prometheus' / 'usr' / 'bin'}"
+PROMETHEUS = os.environ.get("PROMETHEUS") or shutil.which("prometheus", path=_PATH)
+PROMTOOL = os.environ.get("PROMTOOL") or shutil.which("promtool", path=_PATH)
 ALERTS = ROOT / "helm" / "conclave" / "files" / "alerts.yaml"
 DASHBOARDS = ROOT / "helm" / "conclave" / "files" / "dashboards"
 # As Grafana puts them in.
@@ -80,6 +82,8 @@ class Prometheus:
             with urllib.request.urlopen(f"{self.endpoint}{path}?{query}", timeout=10) as answer:
                 return answer.read().decode()
         except urllib.error.HTTPError as error:
+            if error.code == 503:
+                return None
             raise AssertionError(f"{parameters}: {error.read().decode()}") from error
         except OSError:
             return None
