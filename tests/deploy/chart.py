@@ -1,4 +1,4 @@
-"""Renders the chart, by helm or by the package helm-python-sdk, which holds the same engine, and reads what is rendered."""
+"""Renders the chart, by helm or by the package helm-python-sdk, which holds its engine, and reads what is rendered."""
 
 import copy
 import os

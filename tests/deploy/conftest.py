@@ -1,6 +1,5 @@
-import pytest
-
 import chart
+import pytest
 
 RENDERS = {"test_chart", "test_manifests", "test_monitoring", "test_pods", "test_upgrade", "test_values"}
 

@@ -1,4 +1,7 @@
-"""Becomes a process of a container: enter.py ROOT USER GROUP COMMAND..., with the root directory, the user and no way to more rights."""
+"""Becomes a process of a container: enter.py ROOT USER GROUP COMMAND...
+
+It has the root directory, the user, and no way to more rights.
+"""
 
 import ctypes
 import os

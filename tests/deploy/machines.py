@@ -1,7 +1,7 @@
-"""Machines, as much as a runbook needs of them: each with a name, an address, disks, root, and a `systemctl` that knows one unit.
+"""Machines, as much as a runbook needs of them: a name, an address, a disk, root, and a `systemctl` that knows one unit.
 
-A machine is a root directory with this machine's programs, entered through namespaces of its own. What it runs is the unit in
-deploy/: its command, its user, its state directory and its credentials.
+A machine is a root directory with this machine's programs, entered through namespaces of its own. What it runs is the
+unit in deploy/: its command, its user, its state directory and its credentials.
 """
 
 import contextlib
@@ -59,12 +59,13 @@ case $verb in
 esac
 """
 
-# Copies between machines: scp FILE... [root@]MACHINE:DIRECTORY
+# Copies into root's home on another machine: scp FILE... root@MACHINE:
 SCP = r"""#!/bin/bash
 set -eu
-target=${!#}
-host=${target%%:*}
-cp -- "${@:1:$#-1}" "/srv/machines/${host#root@}/root/${target#*:}"
+host=${!#}
+host=${host#root@}
+[ "${host%:}" != "$host" ]
+cp -- "${@:1:$#-1}" "/srv/machines/${host%:}/disk$HOME"
 """
 
 JOURNALCTL = """#!/bin/sh
@@ -95,7 +96,7 @@ class Machine:
         self.site, self.name = site, name
         self.host = f"{name}.{DOMAIN}"
         self.directory = site.directory / self.host
-        self.root = self.directory / "root"
+        self.root = self.directory / "disk"
         self.disk_mib = disk_mib
         self.namespace, self.address = site.network.add()
         self._make_root()
@@ -126,7 +127,9 @@ class Machine:
             "ip", "netns", "exec", self.namespace, "unshare", "--mount", "--uts", "--propagation", "private", "--",
             "sh", "-ec", BOOT.format(paths=paths, disk=disk), "sh", self.root, self.site.directory, self.host,
         ]  # fmt: skip
-        self.holder = subprocess.Popen([str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        self.holder = subprocess.Popen(
+            [str(word) for word in command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
+        )
         assert self.holder.stdout.readline() == b"up\n"
 
     def run(self, script, seconds=120, check=True):
@@ -148,7 +151,9 @@ class Machine:
 
     def get(self, path):
         """What the management port answers to somebody on another machine: status and body."""
-        done = run("curl", "-s", "--max-time", "5", "-w", "\n%{http_code}", f"http://{self.address}:9000{path}", check=False)
+        done = run(
+            "curl", "-s", "--max-time", "5", "-w", "\n%{http_code}", f"http://{self.address}:9000{path}", check=False
+        )
         if done.returncode != 0:
             return None
         body, _, status = done.stdout.rpartition("\n")

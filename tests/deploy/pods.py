@@ -1,6 +1,8 @@
-"""Runs what is rendered as local processes, as a kubelet would: each pod has a network namespace with an address of its own and a
-root directory with nothing but its image, its volumes and the names of the cluster, and runs as the user that the manifest says,
-with a read-only root. Commands, environment, files, ports and addresses are those of the manifests, untouched.
+"""Runs what is rendered as local processes, as a kubelet would.
+
+Each pod has a network namespace with an address of its own and a root directory with nothing but its image, its volumes
+and the names of the cluster, and runs as the user that the manifest says, with a read-only root. Commands, environment,
+files, ports and addresses are those of the manifests, untouched.
 """
 
 import contextlib
@@ -172,9 +174,7 @@ class Pod:
     def exec(self, *command, check=True):
         """As `kubectl exec`: a command in the pod's container."""
         into = ["nsenter", "--target", self.process.pid, "--mount", "--net", "--"]
-        return run(
-            *into, *self.enter(*command), env=self.environment, check=check, timeout=COMMAND_SECONDS_MAX
-        )
+        return run(*into, *self.enter(*command), env=self.environment, check=check, timeout=COMMAND_SECONDS_MAX)
 
     def reads(self, path):
         """What the container reads in a file."""
@@ -352,9 +352,7 @@ class Kubernetes:
     def test(self):
         """As `helm test`: the exit code and the output of each test."""
         tests = chart.all_of(self.manifests, "Pod")
-        return {
-            test["metadata"]["name"]: self.run_to_end(test["metadata"]["name"], test["spec"]) for test in tests
-        }
+        return {test["metadata"]["name"]: self.run_to_end(test["metadata"]["name"], test["spec"]) for test in tests}
 
     def update_names(self):
         """What the headless service and the service are called."""

@@ -11,9 +11,8 @@ import urllib.request
 
 import yaml
 from chart import ROOT
-from netns import until
-
 from harness.server import free_ports
+from netns import until
 
 # .ci/deps unpacks one there.
 _PATH = f"{os.environ['PATH']}:{ROOT / '.venv' / 'prometheus' / 'usr' / 'bin'}"
@@ -55,11 +54,13 @@ class Prometheus:
         self.directory.mkdir(parents=True, exist_ok=True)
         config = self.directory / "prometheus.yml"
         config.write_text(
-            yaml.safe_dump({
-                "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
-                "rule_files": [str(ALERTS)],
-                "scrape_configs": [{"job_name": "conclave", "static_configs": [{"targets": targets}]}],
-            })
+            yaml.safe_dump(
+                {
+                    "global": {"scrape_interval": "1s", "evaluation_interval": "1s"},
+                    "rule_files": [str(ALERTS)],
+                    "scrape_configs": [{"job_name": "conclave", "static_configs": [{"targets": targets}]}],
+                }
+            )
         )
         self._command = [
             PROMETHEUS, f"--config.file={config}", f"--storage.tsdb.path={self.directory / 'tsdb'}",

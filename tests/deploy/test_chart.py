@@ -27,8 +27,9 @@ GROWN = example("grown")
 SMALL = example("small")
 TRIAL = example("trial")
 
-every_example = pytest.mark.parametrize("values", [example(path.stem.removesuffix("-values")) for path in EXAMPLES],
-                                        ids=[path.stem for path in EXAMPLES])
+every_example = pytest.mark.parametrize(
+    "values", [example(path.stem.removesuffix("-values")) for path in EXAMPLES], ids=[path.stem for path in EXAMPLES]
+)
 needs_helm = pytest.mark.skipif(HELM is None, reason="helm is not installed")
 
 
@@ -141,9 +142,9 @@ def test_every_file_that_the_configuration_names_is_mounted_and_of_certificates_
 
 def paths(table):
     for value in table.values():
-        for one in value if isinstance(value, list) else [value]:
-            if isinstance(one, str) and one.startswith("/"):
-                yield one
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, str) and path.startswith("/"):
+                yield path
 
 
 def test_a_node_sees_its_own_certificate_as_files_and_gateways_see_theirs_as_a_directory():
@@ -208,8 +209,12 @@ def test_growing_restarts_no_node_and_a_change_of_the_configuration_does():
             assert nodes(three)["spec"]["template"] == nodes(grown)["spec"]["template"]
         before, after = configs(three, nodes(three)), configs(five, nodes(five))
         assert all(after[pod] == config for pod, config in before.items())
-        assert nodes(three)["spec"]["template"] == nodes(render(changed(
-            values, replicaCount=3, initialNodes=3, service={"labels": {"a": "b"}})))["spec"]["template"]
+        assert (
+            nodes(three)["spec"]["template"]
+            == nodes(render(changed(values, replicaCount=3, initialNodes=3, service={"labels": {"a": "b"}})))["spec"][
+                "template"
+            ]
+        )
         other = render(changed(values, replicaCount=3, initialNodes=3, snapshots={"entries": 1000}))
         assert nodes(three)["spec"]["template"] != nodes(other)["spec"]["template"]
         assert gateways(three)["spec"]["template"] == gateways(other)["spec"]["template"]

@@ -1,4 +1,4 @@
-"""The compose file: what it starts are local processes here, with the files that prepare.sh makes by a stand-in for docker."""
+"""The compose file: what it starts are processes here, with the files that prepare.sh makes by a stand-in for docker."""
 
 import json
 import os
@@ -13,17 +13,16 @@ import yaml
 from aiosmtpd.controller import Controller
 from chart import ROOT
 from clients import Pool, check
+from harness.cognito import unique
 from netns import BINARY, OUTSIDE, Network, run, until
 from pods import Pod
-
-from harness.cognito import unique
 
 COMPOSE = ROOT / "deploy" / "compose"
 HAPROXY = os.environ.get("HAPROXY") or shutil.which("haproxy")
 NODES = ("node-1", "node-2", "node-3")
 
 DOCKER = """#!/bin/bash
-# docker run [OPTIONS] -v HOST:CONTAINER IMAGE ARGUMENTS: the program, with the path of the host in the place of the container's
+# docker run [OPTIONS] -v HOST:CONTAINER IMAGE ARGUMENTS: the program, with the host's path in place of the container's
 set -eu
 [ "$1" = run ]
 shift
@@ -199,7 +198,9 @@ def test_the_load_balancer_hides_a_restart(project, capsys):
                     until(lambda pod=pod: (pod.get("/readyz") or (0, ""))[0] == 200, 60, pod.log_tail)
             check(load, capsys, "three nodes restarted behind the load balancer")
             # gRPC: HTTP/2 from end to end, without an upgrade
-            h2 = run("curl", "-s", "--http2-prior-knowledge", "-w", "%{http_version}", "-o", "/dev/null", endpoint).stdout
+            h2 = run(
+                "curl", "-s", "--http2-prior-knowledge", "-w", "%{http_version}", "-o", "/dev/null", endpoint
+            ).stdout
             assert h2 == "2"
         finally:
             process.terminate()

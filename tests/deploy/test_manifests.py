@@ -1,7 +1,7 @@
 """Everything that is rendered is what its kind allows, and holds no field that the kind does not know.
 
-Kubernetes' own kinds are checked by the schemas in the package kubernetes-validate, those of others by the definitions that they
-install, which are in their Go modules: where there is no Go, these are skipped.
+Kubernetes' own kinds are checked by the schemas in the package kubernetes-validate, those of others by the definitions
+that they install, which are in their Go modules: where there is no Go, these are skipped.
 """
 
 import functools

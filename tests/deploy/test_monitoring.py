@@ -136,7 +136,7 @@ def test_dashboards_show_a_cluster_that_works_and_alerts_one_that_does_not(clust
         with Load(load.pool, threads=2) as again:
             until(lambda: len(prometheus.query("up == 1")) == 3, 30, "all nodes are read")
             until(lambda: again.acks_since(again.started) > 30, 60, "clients are served")
-            until(lambda: prometheus.query('sum(rate(conclave_api_requests_total[10s])) > 0'), 30, "requests are seen")
+            until(lambda: prometheus.query("sum(rate(conclave_api_requests_total[10s])) > 0"), 30, "requests are seen")
             empty = {
                 panel["title"] for _, panel, target in expressions() if not prometheus.query(filled(target["expr"]))
             }

@@ -1,5 +1,5 @@
-"""A release as local processes: what is rendered is run untouched, see pods.py. Clients never pause meanwhile, and none of their
-requests fails that is sent once more.
+"""A release as local processes: what is rendered is run untouched, see pods.py. Clients never pause meanwhile, and none of
+their requests fails that is sent once more.
 
     CONCLAVE_BIN=target/debug/conclave python -m pytest tests/deploy/test_pods.py
 """
@@ -111,13 +111,16 @@ def issue(cluster, number, ordinal):
     """One more certificate in the secret of the nodes, by the command of the README."""
     name = f"conclave-{ordinal}"
     host = f"{name}.conclave-headless" if number == ordinal + 1 else f"conclave-node-{number}"
-    shell(cluster.directory, f"""
+    shell(
+        cluster.directory,
+        f"""
         cd pki
         rm -f {name}.pem {name}-key.pem
         conclave pki issue --dir . --cluster-id prod --node-id {number} --name {name} \\
           --host {host}.identity.svc.cluster.local
         kubectl create secret generic conclave-internal-tls --from-file={name}.pem --from-file={name}-key.pem
-    """)
+    """,
+    )
     cluster.secrets = secrets(cluster.directory)
 
 
@@ -131,8 +134,11 @@ def test_a_release_is_installed_and_used_as_the_readme_says(cluster, pool):
         # it can be told from outside that it serves nobody: the port is closed
         done = node.exec("conclave", "account", "list", check=False)
         assert done.returncode != 0, "a node has no key-encryption key"
+    until(lambda: cluster.test()["conclave-test-status"][0] == 0, 30, "all is well")
     tests = cluster.test()
-    assert {name: code for name, (code, _) in tests.items()} == {"conclave-test-api": 0, "conclave-test-status": 0}, tests
+    assert {name: code for name, (code, _) in tests.items()} == {"conclave-test-api": 0, "conclave-test-status": 0}, (
+        tests
+    )
     assert "NotAuthorizedException" in tests["conclave-test-api"][1]
 
 
@@ -169,13 +175,16 @@ def expiry(pod):
 def test_gateways_take_over_a_renewed_certificate_and_nodes_when_they_are_restarted(cluster, pool, capsys):
     gateway, node = cluster.gateways[0], cluster.nodes[0]
     before = expiry(gateway), expiry(node)
-    shell(cluster.directory, """
+    shell(
+        cluster.directory,
+        """
         cd pki
         rm -f gateway.pem gateway-key.pem
         conclave pki issue --dir . --cluster-id prod --role gateway --name gateway --host conclave-gateway
         kubectl create secret generic conclave-gateway-tls --from-file=ca.crt=ca.pem \\
           --from-file=tls.crt=gateway.pem --from-file=tls.key=gateway-key.pem
-    """)
+    """,
+    )
     with pool.load() as running:
         issue(cluster, 1, 0)
         assert all(pod.update_volumes() for pod in (gateway, node))
@@ -183,7 +192,7 @@ def test_gateways_take_over_a_renewed_certificate_and_nodes_when_they_are_restar
         # what it has stays, and can be read, until the pod is another one
         assert node.reads("/etc/conclave/pki/tls.crt").startswith("-----BEGIN")
         assert expiry(node) == before[1] and node.ready
-        assert "conclave_certificate_reloads_refused_total{port=\"internal\"} 0" in node.get("/metrics")[1]
+        assert 'conclave_certificate_reloads_refused_total{port="internal"} 0' in node.get("/metrics")[1]
         cluster.restart_node("conclave-0")
         assert expiry(cluster.nodes[0]) > before[1]
     check(running, capsys, "renewed")
@@ -215,7 +224,7 @@ def test_it_grows_to_five_and_shrinks_again(cluster, pool, capsys):
         cluster.upgrade(changed(cluster.values, replicaCount=3, confirmScaleDownTo=3))
     check(running, capsys, "3 -> 5 -> 3 nodes")
     assert set(numbers(cluster)) >= {1, 2, 3}
-    assert cluster.test()["conclave-test-status"][0] == 0
+    until(lambda: cluster.test()["conclave-test-status"][0] == 0, 30, "all is well")
 
 
 def test_a_node_whose_volume_is_lost_comes_back_under_another_number(cluster, pool, capsys):
@@ -229,7 +238,7 @@ def test_a_node_whose_volume_is_lost_comes_back_under_another_number(cluster, po
         cluster.pods["conclave-1"].wait_ready()
         cluster.admin("replace", 2, "--with", 101)
     check(running, capsys, "replaced")
-    assert cluster.test()["conclave-test-status"][0] == 0
+    until(lambda: cluster.test()["conclave-test-status"][0] == 0, 30, "all is well")
     # the other nodes' lists of members still name node 2 under that address
     with pool.load() as running:
         cluster.upgrade(changed(cluster.values, log__level="info,conclave=trace"))

@@ -71,8 +71,7 @@ def pool(site):
 
 
 def is_well(site):
-    code, said = site.status()
-    assert code == 0, said
+    until(lambda: site.status()[0] == 0, 30, lambda: site.status()[1])
 
 
 def test_install(site, pool):
@@ -81,7 +80,9 @@ def test_install(site, pool):
         assert pool.sign_in(user, via=number)["AccessToken"]
     is_well(site)
     # the service's user reads its certificate and its credential, and not the file of the key-encryption key
-    read = site["node-1"].run("setpriv --reuid=conclave --regid=conclave --clear-groups cat /etc/conclave/kek", check=False)
+    read = site["node-1"].run(
+        "setpriv --reuid=conclave --regid=conclave --clear-groups cat /etc/conclave/kek", check=False
+    )
     assert read.returncode != 0
 
 

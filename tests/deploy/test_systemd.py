@@ -7,10 +7,9 @@ import subprocess
 
 import pytest
 from chart import ROOT
-from netns import BINARY
-
 from harness.cognito import Pool, boto_client
 from harness.server import Server
+from netns import BINARY
 
 UNIT = ROOT / "deploy" / "conclave.service"
 # systemd's own measure, from 0 to 10
@@ -29,7 +28,9 @@ def analyze(*arguments):
 def test_systemd_knows_every_setting(tmp_path):
     unit = tmp_path / UNIT.name
     # the program need not be installed here
-    unit.write_text(UNIT.read_text().replace("/usr/local/bin/conclave", "/bin/true").replace("User=conclave", "User=daemon"))
+    unit.write_text(
+        UNIT.read_text().replace("/usr/local/bin/conclave", "/bin/true").replace("User=conclave", "User=daemon")
+    )
     assert analyze("verify", unit).strip() == ""
 
 

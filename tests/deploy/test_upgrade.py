@@ -21,7 +21,13 @@ class KubernetesApi(http.server.BaseHTTPRequestHandler):
     running = None
 
     def do_GET(self):
-        names = {"name": "statefulsets", "singularName": "", "namespaced": True, "kind": "StatefulSet", "verbs": ["get"]}
+        names = {
+            "name": "statefulsets",
+            "singularName": "",
+            "namespaced": True,
+            "kind": "StatefulSet",
+            "verbs": ["get"],
+        }
         answers = {
             "/version": {"major": "1", "minor": "34", "gitVersion": "v1.34.0"},
             "/api": {"kind": "APIVersions", "versions": ["v1"]},
@@ -56,14 +62,16 @@ def kubernetes(tmp_path, replicas, first):
         threading.Thread(target=server.serve_forever, daemon=True).start()
         kubeconfig = tmp_path / "kubeconfig"
         kubeconfig.write_text(
-            yaml.safe_dump({
-                "apiVersion": "v1",
-                "kind": "Config",
-                "current-context": "test",
-                "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-                "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
-                "users": [{"name": "test", "user": {}}],
-            })
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "test",
+                    "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+                    "clusters": [{"name": "test", "cluster": {"server": f"http://127.0.0.1:{server.server_port}"}}],
+                    "users": [{"name": "test", "user": {}}],
+                }
+            )
         )
         yield "--dry-run=server", "--kubeconfig", kubeconfig
         server.shutdown()
