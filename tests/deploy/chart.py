@@ -146,7 +146,7 @@ def environment(of, pod):
     found = {"POD_NAME": pod}
     for variable in of.get("env", []):
         if variable["name"] == "POD_NAME":
-            assert variable["valueFrom"] == {"fieldRef": {"fieldPath": "metadata.name"}}
+            assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.name"
         else:
             found[variable["name"]] = variable["value"].replace("$(POD_NAME)", pod)
     return found

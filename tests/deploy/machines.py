@@ -132,7 +132,7 @@ class Machine:
         )
         assert self.holder.stdout.readline() == b"up\n"
 
-    def run(self, script, seconds=120, check=True):
+    def run(self, script, seconds=240, check=True):
         """Runs a script as root would, logged in."""
         into = ["nsenter", "--target", self.holder.pid, "--mount", "--net", "--uts", "--"]
         environment = {

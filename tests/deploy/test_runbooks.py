@@ -161,13 +161,14 @@ def test_lose_a_quorum(site, pool):
     site["node-2"].switch_off()
     site["node-2"].switch_on()
     site["node-2"].run(second.script)
-    assert site["node-1"].ready
+    until(lambda: site["node-1"].ready, 30, "and with it the first one")
     assert pool.sign_in(user)["AccessToken"]
     site["node-3"].run(third.script)
     site["admin"].run(last.script)
 
 
 def test_replace_a_node(site, pool, capsys):
+    is_well(site)
     lost = site.machines.pop("node-2")
     lost.switch_off()
     shutil.rmtree(lost.root / "var/lib/conclave")
@@ -193,7 +194,8 @@ def test_a_node_that_has_lost_its_data_does_not_come_back_under_its_number(site,
     node.run("systemctl stop conclave; find /var/lib/conclave -mindepth 1 -delete; systemctl start conclave")
     until(lambda: node.process() is None, 60, "it ends")
     assert "new node id" in node.log, node.log[-2_000:]
-    assert site["node-1"].ready and run("curl", "-s", f"http://{site['node-1'].address}:9000/livez").stdout == "ok\n"
+    until(lambda: site["node-1"].ready, 30, "the others go on")
+    assert run("curl", "-s", f"http://{site['node-1'].address}:9000/livez").stdout == "ok\n"
 
 
 def test_every_page_is_followed():
