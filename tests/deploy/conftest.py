@@ -1,7 +1,15 @@
 import chart
 import pytest
 
-RENDERS = {"test_chart", "test_manifests", "test_monitoring", "test_pods", "test_upgrade", "test_values"}
+RENDERS = {
+    "test_chart",
+    "test_kubernetes",
+    "test_manifests",
+    "test_monitoring",
+    "test_pods",
+    "test_upgrade",
+    "test_values",
+}
 
 
 def pytest_collection_modifyitems(items):

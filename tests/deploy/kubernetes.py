@@ -183,7 +183,7 @@ class Kubelet:
         self.hosts.write_text("127.0.0.1 localhost\n")
         self.pods = {}
         self.sent = {}
-        self.ending = set()
+        self.ending = {}
         self.problems = []
         self.manifests, self.secrets = {}, {}
         self.services = []
@@ -215,7 +215,8 @@ class Kubelet:
 
     def __exit__(self, *_):
         self._stop.set()
-        self._thread.join(30)
+        for thread in [self._thread, *self.ending.values()]:
+            thread.join(60)
         for pod in list(self.pods.values()):
             pod.remove()
 
@@ -298,8 +299,8 @@ class Kubelet:
         runs = self.pods.get(uid)
         if pod["metadata"].get("deletionTimestamp"):
             if uid not in self.ending:
-                self.ending.add(uid)
-                threading.Thread(target=self._end, args=(uid, pod), daemon=True).start()
+                self.ending[uid] = threading.Thread(target=self._end, args=(uid, pod), daemon=True)
+                self.ending[uid].start()
             return
         if runs is None:
             self._begin(uid, name, spec, pod["status"])

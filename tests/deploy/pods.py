@@ -193,7 +193,7 @@ class Pod:
     def probe(self, name):
         """Whether a probe of the container succeeds."""
         probe = self.container[name]["httpGet"]
-        assert {"name": probe["port"], "containerPort": 9000} in self.container["ports"]
+        assert (probe["port"], 9000) in [(port["name"], port["containerPort"]) for port in self.container["ports"]]
         return (self.get(probe["path"]) or (0, ""))[0] == 200
 
     @property
