@@ -145,7 +145,7 @@ def test_dashboards_show_a_cluster_that_works_and_alerts_one_that_does_not(clust
         until(lambda: prometheus.alerts() == set(), 20, lambda: f"all is well: {prometheus.alerts()}")
         for node in cluster.nodes[1:]:
             node.kill()
-        expected = {"ConclaveTargetDown", "ConclaveVoterMissing", "ConclaveGroupWithoutLeader"}
+        expected = {"ConclaveTargetDown", "ConclaveVoterMissing", "ConclaveGroupWithoutQuorum"}
         until(lambda: expected <= prometheus.alerts(), 60, lambda: f"{expected} go off: {prometheus.alerts()}")
         assert requests.get(f"{cluster.nodes[0].management}/livez", timeout=5).status_code == 200
         cluster.start()
