@@ -56,6 +56,12 @@ bench: deps-build ## measure an optimised build beside the machine's limits; BEN
 	$(TARGET_DIR)/release/conclave-bench --conclave $(TARGET_DIR)/release/conclave \
 	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench.json $(BENCH)
 
+.PHONY: bench-import
+bench-import: deps-build ## measure a pool of a million users, made by import, beside a small one; BENCH='--users 20000' for fewer
+	cargo build $(CARGO_FLAGS) --release
+	$(TARGET_DIR)/release/conclave-bench import --conclave $(TARGET_DIR)/release/conclave \
+	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench-import.json $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: build ## the same in two minutes with the unoptimised build: shows that it works, not how fast
 	$(TARGET_DIR)/debug/conclave-bench --quick --conclave $(TARGET_DIR)/debug/conclave --dir $(TARGET_DIR) $(BENCH)

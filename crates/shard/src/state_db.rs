@@ -18,11 +18,12 @@ use std::{
 };
 
 use conclave_fault as fault;
-use conclave_store::{Batch, Kv};
+use conclave_store::{Batch, Kv, keys};
+use parking_lot::Mutex;
 use prost::Message;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options,
-    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, CompactOptions, DB, DBRecoveryMode, Direction, FlushOptions,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use crate::{
@@ -92,6 +93,12 @@ impl InUse {
     }
 }
 
+/// The first key, and the first one behind the others.
+pub(crate) type KeyRange = (Vec<u8>, Vec<u8>);
+
+/// Ranges that are remembered for [`StateDb::take_freed`], at most.
+const FREED_MAX: usize = 1_024;
+
 /// One opened generation. Closed when the last reader is gone; its files go then too when it has been
 /// replaced.
 pub(crate) struct StateDb {
@@ -100,6 +107,8 @@ pub(crate) struct StateDb {
     files: Files,
     /// See [`StateDb::history`].
     history: AtomicU32,
+    /// See [`StateDb::take_freed`].
+    freed: Mutex<Vec<KeyRange>>,
     // after all that touches files
     in_use: InUse,
 }
@@ -159,7 +168,8 @@ impl StateDb {
             None => 0,
         };
         let files = Files { path, replaced: AtomicBool::new(false) };
-        Ok(Arc::new(Self { db, files, history: AtomicU32::new(history), in_use }))
+        let (history, freed) = (AtomicU32::new(history), Mutex::default());
+        Ok(Arc::new(Self { db, files, history, freed, in_use }))
     }
 
     /// Makes the files in `received` the next generation, and opens it.
@@ -218,7 +228,28 @@ impl StateDb {
         batch.0.put(HISTORY, history.to_be_bytes());
         self.write(batch.0)?;
         self.history.store(history, Ordering::Release);
+        if !batch.1.is_empty() {
+            let mut freed = self.freed.lock();
+            let room = FREED_MAX.saturating_sub(freed.len());
+            freed.extend(batch.1.into_iter().take(room));
+        }
         Ok(())
+    }
+
+    /// The large ranges that were deleted since the last call.
+    pub(crate) fn take_freed(&self) -> Vec<KeyRange> {
+        std::mem::take(&mut *self.freed.lock())
+    }
+
+    /// Rewrites the files that hold keys of these ranges, without what has been deleted. Takes as long as
+    /// reading those files.
+    pub(crate) fn compact(&self, ranges: &[KeyRange]) {
+        let mut options = CompactOptions::default();
+        // others go on meanwhile
+        options.set_exclusive_manual_compaction(false);
+        for (from, to) in ranges {
+            self.db.compact_range_opt(Some(from), Some(to), &options);
+        }
     }
 
     fn next_history(&self, batch: &StateBatch) -> u32 {
@@ -323,9 +354,9 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     fs::File::open(dir)?.sync_all()
 }
 
-/// What one entry changes.
+/// What one entry changes, and the large ranges among what it deletes.
 #[derive(Default)]
-pub(crate) struct StateBatch(pub(crate) WriteBatch);
+pub(crate) struct StateBatch(pub(crate) WriteBatch, Vec<KeyRange>);
 
 impl StateBatch {
     pub(crate) fn set_applied(&mut self, log_id: &LogId) {
@@ -351,6 +382,9 @@ impl Batch for StateBatch {
         // RocksDB refuses a range that ends before it begins, and with it the whole batch
         if from < to {
             self.0.delete_range(from, to);
+            if keys::is_large_range(from) {
+                self.1.push((from.to_vec(), to.to_vec()));
+            }
         }
     }
 }
@@ -506,6 +540,36 @@ mod tests {
             }
             stop.store(true, Ordering::Relaxed);
         });
+    }
+
+    #[test]
+    fn the_space_of_a_deleted_scope_is_freed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let db = StateDb::open(dir.path(), &memory).expect("opens");
+        let row = |scope: &str, number: u64| keys::row(scope, &number.to_be_bytes());
+        for number in 0..2_000_u64 {
+            let mut batch = StateBatch::default();
+            // what cannot be compressed
+            let words = (0..64).map(|i| (64 * number + i).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let value: Vec<u8> = words.flat_map(u64::to_be_bytes).collect();
+            batch.put(&row("gone", number), &value);
+            batch.put(&row("kept", number), b"kept");
+            db.apply(batch, &log_id(1, 1, number + 1)).expect("applies");
+        }
+        db.flush().expect("flushes");
+        let before = db.bytes();
+        let mut batch = StateBatch::default();
+        batch.delete_prefix(&keys::row("gone", &[]));
+        batch.delete_prefix(&row("kept", 7));
+        db.apply(batch, &log_id(1, 1, 2_001)).expect("applies");
+        let freed = db.take_freed();
+        assert_eq!(freed.len(), 1, "the deletion of one row is none");
+        assert!(db.take_freed().is_empty());
+        db.compact(&freed);
+        assert!(db.bytes() < before / 4, "{} of {before} bytes are left", db.bytes());
+        assert_eq!(scan(&*db, &keys::row("gone", &[]), None, 9), Vec::<Vec<u8>>::new());
+        assert_eq!(scan(&*db, &keys::row("kept", &[]), None, 5_000).len(), 1_999);
     }
 
     #[test]
