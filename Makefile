@@ -81,6 +81,14 @@ chaos-smoke: build ## the same in at most five minutes; part of `make test`
 	$(TARGET_DIR)/debug/conclave-chaos smoke --seed $(SEED) \
 	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-smoke.json $(CHAOS)
 
+# Users of the group that a new follower catches up with.
+USERS ?= 20000
+
+.PHONY: catch-up
+catch-up: build ## how a new follower of a group with USERS= users catches up while sign-ins go on
+	$(TARGET_DIR)/debug/conclave-chaos catch-up --users $(USERS) --seed $(SEED) \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/catch-up.json $(CHAOS)
+
 .PHONY: chaos-long
 chaos-long: build ## the same until a million operations are done, at most 20 minutes
 	$(TARGET_DIR)/debug/conclave-chaos long --operations 1000000 --seed $(SEED) \
