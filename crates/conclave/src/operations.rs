@@ -8,6 +8,7 @@ use conclave_gateway::{
     metrics::Metrics,
 };
 use conclave_identity::{
+    auth,
     call::{Call, CallPrincipal},
     clients, domains, groups, identity_providers, pools, resource_servers, user_import, users,
     world::World,
@@ -100,6 +101,13 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminRemoveUserFromGroup => groups::admin_remove_user_from_group,
         AdminListGroupsForUser => groups::admin_list_groups_for_user,
         ListUsersInGroup => groups::list_users_in_group,
+        AssociateSoftwareToken => auth::associate_software_token,
+        VerifySoftwareToken => auth::verify_software_token,
+        SetUserMfaPreference => users::set_user_mfa_preference,
+        AdminSetUserMfaPreference => users::admin_set_user_mfa_preference,
+        SetUserSettings => users::set_user_settings,
+        AdminSetUserSettings => users::admin_set_user_settings,
+        GetUserAuthFactors => users::get_user_auth_factors,
         GetUser => users::get_user,
         UpdateUserAttributes => users::update_user_attributes,
         DeleteUserAttributes => users::delete_user_attributes,
@@ -116,6 +124,8 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,
         RespondToAuthChallenge => auth_metrics::respond_to_auth_challenge,
+        AdminInitiateAuth => auth_metrics::admin_initiate_auth,
+        AdminRespondToAuthChallenge => auth_metrics::admin_respond_to_auth_challenge,
     }
     dispatcher
 }
