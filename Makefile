@@ -56,6 +56,12 @@ bench: deps-build ## measure an optimised build beside the machine's limits; BEN
 	$(TARGET_DIR)/release/conclave-bench --conclave $(TARGET_DIR)/release/conclave \
 	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench.json $(BENCH)
 
+.PHONY: bench-import
+bench-import: deps-build ## measure a pool of a million users, made by import, beside a small one; BENCH='--users 20000' for fewer
+	cargo build $(CARGO_FLAGS) --release
+	$(TARGET_DIR)/release/conclave-bench import --conclave $(TARGET_DIR)/release/conclave \
+	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench-import.json $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: build ## the same in two minutes with the unoptimised build: shows that it works, not how fast
 	$(TARGET_DIR)/debug/conclave-bench --quick --conclave $(TARGET_DIR)/debug/conclave --dir $(TARGET_DIR) $(BENCH)
@@ -74,6 +80,14 @@ chaos: build ## hurt a cluster at random and judge what its clients saw; SEED= M
 chaos-smoke: build ## the same in at most five minutes; part of `make test`
 	$(TARGET_DIR)/debug/conclave-chaos smoke --seed $(SEED) \
 	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-smoke.json $(CHAOS)
+
+# Users of the group that a new follower catches up with.
+USERS ?= 20000
+
+.PHONY: catch-up
+catch-up: build ## how a new follower of a group with USERS= users catches up while sign-ins go on
+	$(TARGET_DIR)/debug/conclave-chaos catch-up --users $(USERS) --seed $(SEED) \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/catch-up.json $(CHAOS)
 
 .PHONY: chaos-long
 chaos-long: build ## the same until a million operations are done, at most 20 minutes

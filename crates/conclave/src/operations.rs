@@ -8,8 +8,9 @@ use conclave_gateway::{
     metrics::Metrics,
 };
 use conclave_identity::{
+    auth,
     call::{Call, CallPrincipal},
-    clients, domains, groups, identity_providers, pools, resource_servers, users,
+    clients, domains, groups, identity_providers, pools, resource_servers, user_import, users,
     world::World,
 };
 
@@ -100,16 +101,31 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminRemoveUserFromGroup => groups::admin_remove_user_from_group,
         AdminListGroupsForUser => groups::admin_list_groups_for_user,
         ListUsersInGroup => groups::list_users_in_group,
+        AssociateSoftwareToken => auth::associate_software_token,
+        VerifySoftwareToken => auth::verify_software_token,
+        SetUserMfaPreference => users::set_user_mfa_preference,
+        AdminSetUserMfaPreference => users::admin_set_user_mfa_preference,
+        SetUserSettings => users::set_user_settings,
+        AdminSetUserSettings => users::admin_set_user_settings,
+        GetUserAuthFactors => users::get_user_auth_factors,
         GetUser => users::get_user,
         UpdateUserAttributes => users::update_user_attributes,
         DeleteUserAttributes => users::delete_user_attributes,
         GetUserAttributeVerificationCode => users::get_user_attribute_verification_code,
         VerifyUserAttribute => users::verify_user_attribute,
         DeleteUser => users::delete_user,
+        GetCsvHeader => user_import::get_csv_header,
+        CreateUserImportJob => user_import::create_user_import_job,
+        DescribeUserImportJob => user_import::describe_user_import_job,
+        ListUserImportJobs => user_import::list_user_import_jobs,
+        StartUserImportJob => user_import::start_user_import_job,
+        StopUserImportJob => user_import::stop_user_import_job,
     }
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,
         RespondToAuthChallenge => auth_metrics::respond_to_auth_challenge,
+        AdminInitiateAuth => auth_metrics::admin_initiate_auth,
+        AdminRespondToAuthChallenge => auth_metrics::admin_respond_to_auth_challenge,
     }
     dispatcher
 }
