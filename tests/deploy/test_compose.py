@@ -1,4 +1,4 @@
-"""The compose file: what it starts are processes here, with the files of prepare.sh, which has a stand-in for docker."""
+"""The compose file: what it starts are processes here, with the files of prepare.sh and a stand-in for docker."""
 
 import json
 import os

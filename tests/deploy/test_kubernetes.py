@@ -1,5 +1,5 @@
-"""The chart in Kubernetes' own API server, controllers and scheduler, see kubernetes.py: installed, used, upgraded, grown,
-shrunk, and with a lost volume, by the commands of the README and the runbook.
+"""The chart in Kubernetes' own API server, controllers and scheduler, see kubernetes.py: installed, used, upgraded,
+grown, shrunk, and with a lost volume, by the commands of the README and the runbook.
 
     CONCLAVE_BIN=... HELM=... KUBERNETES_BIN=/directory/of/kube-apiserver/and/others python -m pytest test_kubernetes.py
 """
