@@ -8,8 +8,11 @@ import cluster as e2e
 class Pool(e2e.ClusterPool):
     """A pool, its app client, and a client for each of the endpoints."""
 
-    def __init__(self, endpoints, account_created, key_printed):
-        """With what `conclave account create` and `conclave credentials create` have printed."""
+    def __init__(self, endpoints, account_created, key_printed, verify=None):
+        """With what `conclave account create` and `conclave credentials create` have printed.
+
+        `verify` is the authority of the endpoints' certificates.
+        """
         assert account_created.strip().isdigit(), account_created
         key = dict(line.split("=", 1) for line in key_printed.splitlines())
         # who looks after the clients, and the clients
@@ -20,6 +23,7 @@ class Pool(e2e.ClusterPool):
                 "cognito-idp",
                 endpoint_url=endpoint,
                 region_name="us-east-1",
+                verify=verify,
                 aws_access_key_id=key["AWS_ACCESS_KEY_ID"],
                 aws_secret_access_key=key["AWS_SECRET_ACCESS_KEY"],
                 config=botocore.config.Config(

@@ -1,9 +1,11 @@
 """Kubernetes' own API server, controllers and scheduler, and a kubelet that runs pods as the processes of pods.py.
 
-What Kubernetes decides is seen as it is: what it takes on, in which order pods are replaced, where they are put, whether one may be
-evicted. What it leaves to others is not: there is no network policy, no metrics server, no ingress, no cert-manager.
+What Kubernetes decides is seen as it is: what it takes on, in which order pods are replaced, where they are put, and
+whether one may be evicted. What it leaves to others is not: there is no network policy, no metrics server, no ingress, no
+cert-manager.
 
-Needs the directory KUBERNETES_BIN with kube-apiserver, kube-controller-manager, kube-scheduler and etcd, and kubectl and helm.
+Needs the directory KUBERNETES_BIN with kube-apiserver, kube-controller-manager, kube-scheduler and etcd, and kubectl
+and helm.
 """
 
 import base64
@@ -75,9 +77,9 @@ class ControlPlane:
         )
         client, peer = f"http://127.0.0.1:{self.client_port}", f"http://127.0.0.1:{self.peer_port}"
         self.start(
-            "etcd", f"--data-dir={self.directory / 'etcd'}", f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
+            "etcd", f"--data-dir={self.directory / 'etcd'}", "--unsafe-no-fsync",
+            f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
             f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}",
-            "--unsafe-no-fsync",
         )  # fmt: skip
         self.start(
             "kube-apiserver", f"--etcd-servers={client}", f"--secure-port={self.port}", "--bind-address=127.0.0.1",
@@ -91,9 +93,9 @@ class ControlPlane:
             lambda: self.kubectl("get", "--raw", "/readyz", check=False).stdout == "ok", 90, "the API server is ready"
         )
         self.start(
-            "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false", "--bind-address=127.0.0.1",
+            "kube-controller-manager", f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
             f"--service-account-private-key-file={self.directory / 'accounts.key'}", "--secure-port=0",
-            "--controllers=*,-nodelifecycle,-nodeipam,-cloud-node-lifecycle",
+            "--bind-address=127.0.0.1", "--controllers=*,-nodelifecycle,-nodeipam,-cloud-node-lifecycle",
             f"--cert-dir={self.directory / 'controllers'}",
         )  # fmt: skip
         self.start(
@@ -175,7 +177,7 @@ class RunningPod(Pod):
 
 
 class Kubelet:
-    """Runs what is bound to the machines, and tells how it is. Pods' volumes are read when a pod starts, and every second."""
+    """Runs what is bound to the machines, and tells how it is. It looks at everything a few times a second."""
 
     def __init__(self, plane, directory, network):
         self.plane, self.directory, self.network = plane, directory, network
@@ -253,7 +255,8 @@ class Kubelet:
     def _provision(self, claim):
         name = claim["metadata"]["name"]
         volume = {
-            "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"{name}-{claim['metadata']['uid'][:8]}"},
+            "apiVersion": "v1", "kind": "PersistentVolume",
+            "metadata": {"name": f"{name}-{claim['metadata']['uid'][:8]}"},
             "spec": {
                 "capacity": claim["spec"]["resources"]["requests"], "accessModes": claim["spec"]["accessModes"],
                 "storageClassName": claim["spec"]["storageClassName"], "hostPath": {"path": "/nowhere"},
@@ -318,11 +321,12 @@ class Kubelet:
 
     def _tell(self, uid, name, runs):
         state, phase, ready = runs.look()
+        since = {"Ready": runs.ready_since}
         conditions = {"Ready": ready, "ContainersReady": ready, "Initialized": True, "PodScheduled": True}
         status = {
             "phase": phase, "podIP": runs.address, "podIPs": [{"ip": runs.address}], "startTime": runs.since,
             "conditions": [
-                {"type": kind, "status": str(truth), "lastTransitionTime": runs.ready_since if kind == "Ready" else runs.since}
+                {"type": kind, "status": str(truth), "lastTransitionTime": since.get(kind, runs.since)}
                 for kind, truth in conditions.items()
             ],
             "containerStatuses": [{

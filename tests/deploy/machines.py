@@ -1,4 +1,4 @@
-"""Machines, as much as a runbook needs of them: a name, an address, a disk, root, and a `systemctl` that knows one unit.
+"""Machines, as much as a runbook needs of them: a name, an address, a disk, and a `systemctl` that knows one unit.
 
 A machine is a root directory with this machine's programs, entered through namespaces of its own. What it runs is the
 unit in deploy/: its command, its user, its state directory and its credentials.
@@ -103,7 +103,8 @@ class Machine:
         self._boot()
 
     def _make_root(self):
-        for path in [*WITH_SHELL, "usr/local/bin", "usr/local/sbin", "etc/systemd/system", "etc/sysusers.d", "proc", "dev",
+        for path in [*WITH_SHELL, "usr/local/bin", "usr/local/sbin", "etc/systemd/system", "etc/sysusers.d",
+                     "proc", "dev",
                      "tmp", "run", "var/lib", "var/log", "root", "srv/machines", "var/lib/conclave"]:  # fmt: skip
             (self.root / path).mkdir(parents=True, exist_ok=True)
         (self.root / "root").chmod(0o700)
@@ -136,7 +137,8 @@ class Machine:
         """Runs a script as root would, logged in."""
         into = ["nsenter", "--target", self.holder.pid, "--mount", "--net", "--uts", "--"]
         environment = {
-            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": "/root", "LC_ALL": "C.UTF-8", "TERM": "dumb",
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin", "HOME": "/root",
+            "LC_ALL": "C.UTF-8", "TERM": "dumb",
         }  # fmt: skip
         shell = ["chroot", self.root, "bash", "-lec", f"cd\n{script}"]
         # what is started in the background must not hold the output open: it has a log of its own

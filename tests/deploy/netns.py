@@ -40,6 +40,13 @@ def until(condition, seconds, what):
     return result
 
 
+def open_to_others(directory):
+    """Lets the users of pods come there."""
+    for path in (directory, *directory.parents):
+        if path != pathlib.Path("/"):
+            path.chmod(path.stat().st_mode | 0o111)
+
+
 @functools.cache
 def libraries():
     """What the program is linked with: of an image without a shell there is nothing else."""

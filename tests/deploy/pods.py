@@ -239,7 +239,7 @@ class Pod:
 
 
 class Kubernetes:
-    """As much of a cluster as a release of the chart needs: secrets, claims, the stateful set, the deployment, the service."""
+    """As much of a cluster as a release needs: secrets, claims, the stateful set, the deployment, the service."""
 
     def __init__(self, directory, network, secrets):
         self.directory, self.network, self.secrets = directory, network, secrets

@@ -1,4 +1,4 @@
-"""The compose file: what it starts are processes here, with the files that prepare.sh makes by a stand-in for docker."""
+"""The compose file: what it starts are processes here, with the files of prepare.sh and a stand-in for docker."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 from chart import ROOT
 from clients import Pool, check
 from harness.cognito import unique
-from netns import BINARY, OUTSIDE, Network, run, until
+from netns import BINARY, OUTSIDE, Network, open_to_others, run, until
 from pods import Pod
 
 COMPOSE = ROOT / "deploy" / "compose"
@@ -121,9 +121,7 @@ class Inbox:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     directory = tmp_path_factory.mktemp("project")
-    for path in (directory, *directory.parents):
-        if path != pathlib.Path("/"):
-            path.chmod(path.stat().st_mode | 0o111)
+    open_to_others(directory)
     shutil.copytree(COMPOSE, directory / "compose", ignore=shutil.ignore_patterns("run"))
     tools = directory / "bin"
     tools.mkdir()

@@ -1,5 +1,5 @@
-"""The chart in Kubernetes' own API server, controllers and scheduler, see kubernetes.py: installed, used, upgraded, grown, shrunk, and
-with a lost volume, by the commands of the README and the runbook.
+"""The chart in Kubernetes' own API server, controllers and scheduler, see kubernetes.py: installed, used, upgraded,
+grown, shrunk, and with a lost volume, by the commands of the README and the runbook.
 
     CONCLAVE_BIN=... HELM=... KUBERNETES_BIN=/directory/of/kube-apiserver/and/others python -m pytest test_kubernetes.py
 """
@@ -16,9 +16,10 @@ import yaml
 from chart import HELM, KUBERNETES, ROOT, changed
 from clients import Pool, check
 from kubernetes import KUBECTL, ControlPlane, Kubelet
-from netns import BINARY, Network, until
+from netns import BINARY, Network, open_to_others, until
 from pods import Service
-from test_pods import README, VALUES, commands
+from readme import README, commands
+from test_pods import VALUES
 
 pytestmark = [
     pytest.mark.skipif(not (netns.possible() and kubernetes.possible()), reason="needs KUBERNETES_BIN, helm, root"),
@@ -96,8 +97,8 @@ class Cluster:
             cd pki
             rm -f conclave-{ordinal}.pem conclave-{ordinal}-key.pem
             conclave pki issue --dir . --cluster-id prod --node-id {number} --name conclave-{ordinal} --host {host}
-            kubectl -n identity create secret generic conclave-internal-tls --from-file=ca.pem --dry-run=client -o yaml \\
-              $(for f in conclave-*.pem; do echo --from-file=$f; done) | kubectl apply -f -
+            kubectl -n identity create secret generic conclave-internal-tls --dry-run=client -o yaml \\
+              --from-file=ca.pem $(for f in conclave-*.pem; do echo --from-file=$f; done) | kubectl apply -f -
         """)
 
     # what the service asks of it
@@ -124,9 +125,7 @@ class Cluster:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     directory = tmp_path_factory.mktemp("kubernetes")
-    for path in (directory, *directory.parents):
-        if path != pathlib.Path("/"):
-            path.chmod(path.stat().st_mode | 0o111)
+    open_to_others(directory)
     with Network() as network, ControlPlane(directory / "plane") as plane:
         with Kubelet(plane, directory, network) as kubelet:
             cluster = Cluster(directory, plane, kubelet)

@@ -1,27 +1,26 @@
-"""A release as local processes: what is rendered is run untouched, see pods.py. Clients never pause meanwhile, and none of
-their requests fails that is sent once more.
+"""A release as local processes: what is rendered is run untouched, see pods.py.
+
+Clients never pause meanwhile, and none of their requests fails that is sent once more.
 
     CONCLAVE_BIN=target/debug/conclave python -m pytest tests/deploy/test_pods.py
 """
 
 import json
-import pathlib
 import re
-import subprocess
 import time
 
 import netns
 import pytest
-from chart import CHART, changed, example
+from chart import changed, example
 from clients import Pool, check
-from netns import BINARY, Network, until
+from netns import Network, open_to_others, until
 from pods import Kubernetes
+from readme import README, commands, secrets, shell
 
 pytestmark = [
     pytest.mark.skipif(not netns.possible(), reason="needs CONCLAVE_BIN, root, network namespaces"),
     pytest.mark.timeout(600),
 ]
-README = (CHART / "README.md").read_text()
 MOVED_SECONDS_MAX = 120
 
 # The values of the README, with fewer groups and a node that is missed soon.
@@ -34,60 +33,12 @@ VALUES = changed(
     gateway={"autoscaling": {"enabled": False}, "replicaCount": 2},
 )
 
-KUBECTL = """#!/bin/sh
-# keeps what `kubectl create secret generic NAME --from-file=KEY=FILE` would
-set -e
-while [ "$1" = -n ]; do shift 2; done
-[ "$1 $2" != "create namespace" ] || exit 0
-[ "$1 $2 $3" = "create secret generic" ]
-mkdir -p "$SECRETS/$4"; name=$4; shift 4
-for option; do
-    file=${option#--from-file=}; key=${file%%=*}; file=${file#*=}
-    cp "$file" "$SECRETS/$name/${key##*/}"
-done
-"""
-
-
-def commands(text, begins):
-    """A block of commands of a page, from its first line on."""
-    lines = text[text.index(begins) :].splitlines()
-    text_from = text.rindex("\n", 0, text.index(begins)) + 1
-    indent = len(text[text_from : text.index(begins)])
-    block = [lines[0]]
-    for line in lines[1:]:
-        if line.strip() and not line.startswith(" " * indent):
-            break
-        block.append(line[indent:])
-    return "\n".join(block)
-
-
-def shell(directory, script):
-    """Runs commands of a page, with a kubectl that keeps secrets as files."""
-    tools = directory / "bin"
-    tools.mkdir(exist_ok=True)
-    (tools / "kubectl").write_text(KUBECTL)
-    (tools / "kubectl").chmod(0o755)
-    if not (tools / "conclave").exists():
-        (tools / "conclave").symlink_to(pathlib.Path(BINARY).resolve())
-    environment = {"PATH": f"{tools}:/usr/bin:/bin", "SECRETS": str(directory / "secrets")}
-    subprocess.run(["bash", "-ec", script], cwd=directory, env=environment, check=True, timeout=60)
-
-
-def secrets(directory):
-    return {
-        secret.name: {path.name: path.read_bytes() for path in secret.iterdir()}
-        for secret in (directory / "secrets").iterdir()
-    }
-
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory):
     """Made as the README says."""
     directory = tmp_path_factory.mktemp("release")
-    # other users must be able to come here
-    for path in (directory, *directory.parents):
-        if path != pathlib.Path("/"):
-            path.chmod(path.stat().st_mode | 0o111)
+    open_to_others(directory)
     shell(directory, commands(README, "kubectl create namespace identity"))
     shell(directory, commands(README, "openssl rand -hex 32 > kek"))
     shell(directory, commands(README, "conclave pki init --cluster-id prod"))

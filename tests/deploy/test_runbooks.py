@@ -13,7 +13,7 @@ import pytest
 from chart import ROOT
 from clients import Pool, check
 from machines import Site
-from netns import Network, run, until
+from netns import Network, open_to_others, run, until
 
 RUNBOOKS = ROOT / "docs" / "runbooks"
 MEMBERS = ("node-1", "node-2", "node-3")
@@ -53,10 +53,7 @@ def install(site, machine):
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     directory = tmp_path_factory.mktemp("site")
-    # other users must be able to come here
-    for path in (directory, *directory.parents):
-        if path != pathlib.Path("/"):
-            path.chmod(path.stat().st_mode | 0o111)
+    open_to_others(directory)
     with Network() as network, Site(directory, network) as site:
         for name in MEMBERS:
             site.add(name, disk_mib=DISK_MIB if name == "node-3" else None)
