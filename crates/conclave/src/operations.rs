@@ -8,9 +8,10 @@ use conclave_gateway::{
     metrics::Metrics,
 };
 use conclave_identity::{
-    auth,
+    auth, branding,
     call::{Call, CallPrincipal},
-    clients, domains, groups, identity_providers, pools, resource_servers, user_import, users,
+    clients, domains, groups, identity_providers, pools, resource_servers, terms, ui_customization,
+    user_import, users,
     world::World,
 };
 
@@ -75,6 +76,18 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         DeleteIdentityProvider => identity_providers::delete_identity_provider,
         ListIdentityProviders => identity_providers::list_identity_providers,
         GetIdentityProviderByIdentifier => identity_providers::get_identity_provider_by_identifier,
+        CreateManagedLoginBranding => branding::create_managed_login_branding,
+        DescribeManagedLoginBranding => branding::describe_managed_login_branding,
+        DescribeManagedLoginBrandingByClient => branding::describe_managed_login_branding_by_client,
+        UpdateManagedLoginBranding => branding::update_managed_login_branding,
+        DeleteManagedLoginBranding => branding::delete_managed_login_branding,
+        GetUiCustomization => ui_customization::get_ui_customization,
+        SetUiCustomization => ui_customization::set_ui_customization,
+        CreateTerms => terms::create_terms,
+        DescribeTerms => terms::describe_terms,
+        UpdateTerms => terms::update_terms,
+        DeleteTerms => terms::delete_terms,
+        ListTerms => terms::list_terms,
         SignUp => users::sign_up,
         ConfirmSignUp => users::confirm_sign_up,
         ResendConfirmationCode => users::resend_confirmation_code,

@@ -6,6 +6,13 @@
 
 use crate::proto;
 
+mod pages;
+
+pub use pages::{
+    AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
+    branding_hop, client_page, client_page_count, client_pages, terms,
+};
+
 // ---- the group's own rows -------------------------------------------------------------------
 
 /// [`proto::GroupState`].
@@ -177,6 +184,16 @@ pub enum Tag {
     UserImportChunk = 0x53,
     /// What became of the rows of an import, by job and line: `UserImportReportRecord`.
     UserImportReport = 0x54,
+    /// Managed login styles by id: `ManagedLoginBrandingRecord`.
+    Branding = 0x46,
+    /// Assets of an app client's style, by [`AssetRow`]; the client is their root.
+    Asset = 0x47,
+    /// What an app client's sign-in pages look like and link to, by client and [`ClientPage`].
+    ClientPage = 0x48,
+    /// Terms documents by id: `TermsRecord`.
+    Terms = 0x49,
+    /// How many of the things of [`ClientPage`] the pool has: counters, by [`ClientPage`].
+    ClientPageCount = 0x4a,
 }
 
 /// What lives under a user.

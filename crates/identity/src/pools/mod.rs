@@ -27,7 +27,7 @@ pub use create_user_pool::create_user_pool;
 pub use delete_user_pool::delete_user_pool;
 pub use describe::{Shown, describe};
 pub use describe_user_pool::describe_user_pool;
-pub(crate) use directory_rows::{Forget, MAKE_MS_MAX};
+pub(crate) use directory_rows::{Forget, make_ms_max};
 pub use get_user_pool_mfa_config::get_user_pool_mfa_config;
 pub use list_tags_for_resource::list_tags_for_resource;
 pub use list_user_pools::list_user_pools;
