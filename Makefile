@@ -40,9 +40,9 @@ test-rust: deps-build ## the Rust tests only
 test-e2e: deps build ## the end-to-end tests only; PYTEST= for options, for example PYTEST='-k refresh'
 	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python -m pytest $(PYTEST)
 
-.PHONY: test-helm
-test-helm: deps build ## the Helm chart, where helm is installed; the tests are skipped where it is not
-	CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave .venv/bin/python -m pytest helm
+.PHONY: test-deploy
+test-deploy: deps build ## the chart, the unit, alerts, dashboards and runbooks only; PYTEST= for options
+	cd tests/deploy && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python -m pytest $(PYTEST)
 
 .PHONY: test-rust-sdk
 test-rust-sdk: deps build ## the AWS SDK for Rust against the binary; not part of `make test`, it builds hundreds of crates
@@ -81,6 +81,14 @@ chaos-smoke: build ## the same in at most five minutes; part of `make test`
 	$(TARGET_DIR)/debug/conclave-chaos smoke --seed $(SEED) \
 	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-smoke.json $(CHAOS)
 
+# Users of the group that a new follower catches up with.
+USERS ?= 20000
+
+.PHONY: catch-up
+catch-up: build ## how a new follower of a group with USERS= users catches up while sign-ins go on
+	$(TARGET_DIR)/debug/conclave-chaos catch-up --users $(USERS) --seed $(SEED) \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/catch-up.json $(CHAOS)
+
 .PHONY: chaos-long
 chaos-long: build ## the same until a million operations are done, at most 20 minutes
 	$(TARGET_DIR)/debug/conclave-chaos long --operations 1000000 --seed $(SEED) \
@@ -96,7 +104,7 @@ test-failpoints: deps ## crash real processes at every fault point, POINT_ROUNDS
 	mkdir -p .conclave/failpoints && cp $(TARGET_DIR)/debug/conclave .conclave/failpoints/conclave
 	cargo build $(CARGO_FLAGS)
 	cd tests/e2e && CONCLAVE_POINT_ROUNDS=$(or $(POINT_ROUNDS),1) CONCLAVE_FAILPOINTS_BIN=$(CURDIR)/.conclave/failpoints/conclave \
-	  CONCLAVE_BIN=$(CURDIR)/.conclave/failpoints/conclave ../../.venv/bin/python -m pytest test_failpoints.py -rPs $(PYTEST)
+	  CONCLAVE_BIN=$(CURDIR)/.conclave/failpoints/conclave ../../.venv/bin/python -m pytest test_failpoints.py test_two_steps.py -rPs $(PYTEST)
 
 .PHONY: fmt
 fmt: ## format the Rust code

@@ -20,6 +20,7 @@ from harness.cognito import boto_client
 from harness.faults import SEED, show
 from harness.ledger import GONE, Ledger
 from harness.server import ROOT, until
+from test_two_steps import POINTS as BETWEEN_TWO_STEPS
 
 ROUNDS = int(os.environ.get("CONCLAVE_POINT_ROUNDS", "1"))
 CRASH_SECONDS_MAX = 40
@@ -90,11 +91,11 @@ class World:
 
     def launch(self, node, points):
         node.environment = {"CONCLAVE_FAILPOINTS": points}
-        node.launch()
+        node.spawn()
 
     def crashed(self, node, point):
         """Waits until the node has ended at the point, and takes it for dead."""
-        until(lambda: node.process.poll() is not None, CRASH_SECONDS_MAX, f"node {node.node_id} ends at {point}")
+        until(lambda: node.process.poll() is not None, CRASH_SECONDS_MAX, f"node {node.number} ends at {point}")
         assert node.process.returncode == -signal.SIGABRT, node.log_tail()
         assert re.search(rf"^fault point {re.escape(point)}: abort", node.log(), re.MULTILINE), node.log_tail()
         node.kill()
@@ -138,7 +139,7 @@ def logs(request):
     if request.session.testsfailed > failed_before and "world" in request.fixturenames:
         request.getfixturevalue("world").end_load()
         for node in request.getfixturevalue("world").cluster.nodes:
-            print(f"log of node {node.node_id}:", node.log_tail())
+            print(f"log of node {node.number}:", node.log_tail())
 
 
 def test_every_point_is_crashed_at():
@@ -147,6 +148,7 @@ def test_every_point_is_crashed_at():
     table = text[text.index("POINTS:") : text.index("BUGS:")]
     points = re.findall(r'"([a-z]+\.[a-z_]+)",', table)
     tested = [*UNDER_LOAD, *AT_THE_LEADER, *AT_THE_GATEWAY, *IN_AN_ELECTION, *WHILE_CATCHING_UP, *AT_THE_FIRST_START]
+    tested += BETWEEN_TWO_STEPS
     assert sorted(points) == sorted([*tested, "log.before_truncate", "stop.before_flush"])
 
 
@@ -198,7 +200,7 @@ def lead(world, node):
         if leader is node:
             return
         world.restart(leader)
-    raise AssertionError(f"node {node.node_id} does not come to lead")
+    raise AssertionError(f"node {node.number} does not come to lead")
 
 
 @pytest.mark.parametrize("point", IN_AN_ELECTION)

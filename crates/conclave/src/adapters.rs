@@ -5,12 +5,13 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use conclave_crypto::token::Jwks;
 use conclave_gateway::{
+    logo::{Logo, Logos, LogosUnavailable},
     management::Readiness,
     oidc::{IssuerMetadata, Issuers, IssuersUnavailable},
     policy::Policy,
     principal::{Principal, Principals, PrincipalsUnavailable},
 };
-use conclave_identity::{directory, issuer, world::World};
+use conclave_identity::{directory, issuer, ui_customization, world::World};
 use tokio::sync::watch;
 
 /// Principals as the directory knows them.
@@ -50,6 +51,23 @@ impl Issuers for PoolIssuers {
         let found = issuer::issuer(&self.0, pool_id).await;
         let found = found.map_err(|error| IssuersUnavailable(error.to_string()))?;
         Ok(found.map(|issuer| IssuerMetadata { issuer, domain: None }))
+    }
+}
+
+/// Logos of pools' classic pages.
+pub struct PoolLogos(pub Arc<World>);
+
+#[async_trait]
+impl Logos for PoolLogos {
+    async fn logo(
+        &self,
+        pool_id: &str,
+        client_id: &str,
+        version: &str,
+    ) -> Result<Option<Logo>, LogosUnavailable> {
+        let found = ui_customization::logo(&self.0, pool_id, client_id, version).await;
+        let found = found.map_err(|error| LogosUnavailable(error.to_string()))?;
+        Ok(found.map(|logo| Logo { content_type: logo.content_type, bytes: logo.bytes }))
     }
 }
 

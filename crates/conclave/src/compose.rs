@@ -15,6 +15,7 @@ use conclave_gateway::{
     gateway::Gateway,
     inbox,
     limits::InFlight,
+    logo,
     management::Readiness,
     metrics::Metrics,
     oidc,
@@ -31,7 +32,7 @@ use conclave_outbound::{Messenger, inbox::DevInbox};
 use conclave_store::Store;
 
 use crate::{
-    adapters::{DirectoryPrincipals, PoolIssuers},
+    adapters::{DirectoryPrincipals, PoolIssuers, PoolLogos},
     clock::SystemClock,
     config::Limits,
     operations,
@@ -135,6 +136,7 @@ pub fn gateway(
     };
     let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
     pages = pages.merge(user_import::router(Arc::new(Links(Arc::clone(world)))));
+    pages = pages.merge(logo::router(Arc::new(PoolLogos(Arc::clone(world)))));
     if let Some(inbox) = inbox {
         pages = pages.merge(inbox::router(inbox));
     }

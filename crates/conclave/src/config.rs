@@ -158,6 +158,10 @@ pub struct Limits {
     pub resource_servers_per_pool: i64,
     /// Identity providers of one pool.
     pub identity_providers_per_pool: i64,
+    /// Managed login styles of one pool.
+    pub branding_styles_per_pool: i64,
+    /// Terms documents of one pool.
+    pub terms_per_pool: i64,
 }
 
 impl Default for Limits {
@@ -170,6 +174,8 @@ impl Default for Limits {
             custom_attributes_per_pool: domain.custom_attributes_per_pool,
             resource_servers_per_pool: domain.resource_servers_per_pool,
             identity_providers_per_pool: domain.identity_providers_per_pool,
+            branding_styles_per_pool: domain.branding_styles_per_pool,
+            terms_per_pool: domain.terms_per_pool,
         }
     }
 }
@@ -182,6 +188,8 @@ impl Limits {
             resource_servers_per_pool: self.resource_servers_per_pool,
             custom_domains_per_account: self.custom_domains_per_account,
             identity_providers_per_pool: self.identity_providers_per_pool,
+            branding_styles_per_pool: self.branding_styles_per_pool,
+            terms_per_pool: self.terms_per_pool,
             ..Default::default()
         }
     }

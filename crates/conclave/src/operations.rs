@@ -8,8 +8,10 @@ use conclave_gateway::{
     metrics::Metrics,
 };
 use conclave_identity::{
+    auth, branding,
     call::{Call, CallPrincipal},
-    clients, domains, groups, identity_providers, pools, resource_servers, user_import, users,
+    clients, domains, groups, identity_providers, pools, resource_servers, terms, ui_customization,
+    user_import, users,
     world::World,
 };
 
@@ -74,6 +76,18 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         DeleteIdentityProvider => identity_providers::delete_identity_provider,
         ListIdentityProviders => identity_providers::list_identity_providers,
         GetIdentityProviderByIdentifier => identity_providers::get_identity_provider_by_identifier,
+        CreateManagedLoginBranding => branding::create_managed_login_branding,
+        DescribeManagedLoginBranding => branding::describe_managed_login_branding,
+        DescribeManagedLoginBrandingByClient => branding::describe_managed_login_branding_by_client,
+        UpdateManagedLoginBranding => branding::update_managed_login_branding,
+        DeleteManagedLoginBranding => branding::delete_managed_login_branding,
+        GetUiCustomization => ui_customization::get_ui_customization,
+        SetUiCustomization => ui_customization::set_ui_customization,
+        CreateTerms => terms::create_terms,
+        DescribeTerms => terms::describe_terms,
+        UpdateTerms => terms::update_terms,
+        DeleteTerms => terms::delete_terms,
+        ListTerms => terms::list_terms,
         SignUp => users::sign_up,
         ConfirmSignUp => users::confirm_sign_up,
         ResendConfirmationCode => users::resend_confirmation_code,
@@ -100,6 +114,13 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminRemoveUserFromGroup => groups::admin_remove_user_from_group,
         AdminListGroupsForUser => groups::admin_list_groups_for_user,
         ListUsersInGroup => groups::list_users_in_group,
+        AssociateSoftwareToken => auth::associate_software_token,
+        VerifySoftwareToken => auth::verify_software_token,
+        SetUserMfaPreference => users::set_user_mfa_preference,
+        AdminSetUserMfaPreference => users::admin_set_user_mfa_preference,
+        SetUserSettings => users::set_user_settings,
+        AdminSetUserSettings => users::admin_set_user_settings,
+        GetUserAuthFactors => users::get_user_auth_factors,
         GetUser => users::get_user,
         UpdateUserAttributes => users::update_user_attributes,
         DeleteUserAttributes => users::delete_user_attributes,
@@ -116,6 +137,8 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,
         RespondToAuthChallenge => auth_metrics::respond_to_auth_challenge,
+        AdminInitiateAuth => auth_metrics::admin_initiate_auth,
+        AdminRespondToAuthChallenge => auth_metrics::admin_respond_to_auth_challenge,
     }
     dispatcher
 }

@@ -13,6 +13,7 @@ pub mod fronts;
 pub mod gateway;
 pub mod inbox;
 pub mod limits;
+pub mod logo;
 pub mod management;
 pub mod metrics;
 pub mod oidc;

@@ -135,8 +135,8 @@ impl StateDb {
     /// From the disk or RocksDB.
     pub(crate) fn open(dir: &Path, memory: &SharedMemory) -> io::Result<Arc<Self>> {
         fs::create_dir_all(dir)?;
-        let active = match fs::read_to_string(dir.join("ACTIVE")) {
-            Ok(name) => name,
+        let active = match read_small_file(&dir.join("ACTIVE")) {
+            Ok(name) => String::from_utf8(name).map_err(corrupt)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let name = generation_name(1);
                 set_active(dir, &name)?;
@@ -340,13 +340,33 @@ fn set_active(dir: &Path, name: &str) -> io::Result<()> {
     write_file_atomically(dir, "ACTIVE", name.as_bytes())
 }
 
-/// Writes a small file so that after a crash it is there wholly or not at all.
+/// Begins the end of a small file, before its checksum. No message goes on like this: there is no field 0, and no wire
+/// type 7.
+const CHECKED: &[u8; 4] = b"\x07CRC";
+
+/// Writes a small file, with a checksum, so that after a crash it is there wholly or not at all.
 pub(crate) fn write_file_atomically(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
-    fs::write(&temporary, content)?;
+    let checksum = crc32fast::hash(content).to_be_bytes();
+    fs::write(&temporary, [content, CHECKED, &checksum].concat())?;
     fs::File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, dir.join(name))?;
     sync_dir(dir)
+}
+
+/// Reads what [`write_file_atomically`] has written, or an earlier version, which added no checksum.
+///
+/// # Errors
+/// From the disk, or that the file is not what was written.
+pub(crate) fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = fs::read(path)?;
+    let Some(end) = bytes.len().checked_sub(CHECKED.len() + 4) else { return Ok(bytes) };
+    let Some(checksum) = bytes[end..].strip_prefix(CHECKED) else { return Ok(bytes) };
+    if crc32fast::hash(&bytes[..end]).to_be_bytes() != *checksum {
+        return Err(corrupt(format!("{} is damaged: its checksum is wrong", path.display())));
+    }
+    bytes.truncate(end);
+    Ok(bytes)
 }
 
 /// Makes the names in a directory durable.
@@ -613,5 +633,28 @@ mod tests {
         assert!(!dir.path().join("state-1").exists());
         let again = StateDb::open(dir.path(), &memory).expect("opens");
         assert_eq!(again.get(&[0x20]).expect("reads"), Some(b"old".to_vec()));
+    }
+
+    #[test]
+    fn a_small_file_in_which_a_bit_has_flipped_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let message =
+            proto::HeldGroups { groups: vec![proto::HeldGroup { group: 7, ..Default::default() }] };
+        let content = message.encode_to_vec();
+        write_file_atomically(dir.path(), "FILE", &content).expect("writes");
+        let path = dir.path().join("FILE");
+        assert_eq!(read_small_file(&path).expect("reads"), content);
+        let good = fs::read(&path).expect("reads");
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &bad).expect("writes");
+            let read = read_small_file(&path);
+            let decoded = read.map(|bytes| proto::HeldGroups::decode(&bytes[..]).is_ok());
+            assert!(!decoded.unwrap_or(false), "bit {bit}");
+        }
+        // of an earlier version
+        fs::write(&path, &content).expect("writes");
+        assert_eq!(read_small_file(&path).expect("reads"), content);
     }
 }

@@ -6,6 +6,13 @@
 
 use crate::proto;
 
+mod pages;
+
+pub use pages::{
+    AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
+    branding_hop, client_page, client_page_count, client_pages, terms,
+};
+
 // ---- the group's own rows -------------------------------------------------------------------
 
 /// [`proto::GroupState`].
@@ -177,6 +184,16 @@ pub enum Tag {
     UserImportChunk = 0x53,
     /// What became of the rows of an import, by job and line: `UserImportReportRecord`.
     UserImportReport = 0x54,
+    /// Managed login styles by id: `ManagedLoginBrandingRecord`.
+    Branding = 0x46,
+    /// Assets of an app client's style, by [`AssetRow`]; the client is their root.
+    Asset = 0x47,
+    /// What an app client's sign-in pages look like and link to, by client and [`ClientPage`].
+    ClientPage = 0x48,
+    /// Terms documents by id: `TermsRecord`.
+    Terms = 0x49,
+    /// How many of the things of [`ClientPage`] the pool has: counters, by [`ClientPage`].
+    ClientPageCount = 0x4a,
 }
 
 /// What lives under a user.
@@ -195,6 +212,10 @@ pub enum UserChild {
     Rate = 5,
     /// The groups that the user is in: `MembershipsRecord`.
     Groups = 6,
+    /// The authenticator app: `SoftwareTokenRecord`.
+    SoftwareToken = 10,
+    /// Wrong codes of second factors: `AttemptsRecord`.
+    MfaAttempts = 11,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -639,6 +660,8 @@ mod tests {
         assert_eq!(account_pool("1", "r", "p"), [0x32, b'1', b'r', 0, 1, b'p']);
         assert_eq!(client("c"), [0x12, b'c']);
         assert_eq!(user_child("s", UserChild::Groups, &[]), [0x21, b's', 6]);
+        assert_eq!(user_child("s", UserChild::SoftwareToken, &[]), [0x21, b's', 10]);
+        assert_eq!(user_child("s", UserChild::MfaAttempts, &[]), [0x21, b's', 11]);
         assert_eq!(group("g"), [0x27, b'g']);
         assert_eq!(group_name("n"), [0x28, b'n']);
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);

@@ -5,6 +5,7 @@ use conclave_crypto::secret::SecretString;
 
 use super::{
     attempts,
+    challenge_session::SignIn,
     step::{self, Step},
 };
 use crate::{
@@ -28,9 +29,9 @@ pub async fn sign_in(
     username: &str,
     password: &SecretString,
     found: Option<FoundUser>,
-    event_id: &str,
+    sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
-    let Some(found) = found else {
+    let Some(mut found) = found else {
         return Err(unknown_user(tx, client, username, password).await);
     };
     step::may_try(client, &found.user.record)?;
@@ -48,25 +49,30 @@ pub async fn sign_in(
         return Err(attempts::failed(tx, counter));
     }
     rely_on_credentials(tx, &found);
-    replace_imported(tx, &found, password).await?;
-    step::after_password(tx, client, &found, event_id).await
+    replace_imported(tx, &mut found, password).await?;
+    step::after_password(tx, client, &found, sign_in).await
 }
 
 /// The first sign-in with a password that was imported as a hash: it is hashed as all others are, and SRP
 /// can be used from then on. When the processor has no time for that, the next sign-in does it.
 async fn replace_imported(
     tx: &mut Tx<'_>,
-    found: &FoundUser,
+    found: &mut FoundUser,
     password: &SecretString,
 ) -> Result<(), Failure> {
-    let Some(stored) = &found.credentials else { return Ok(()) };
+    let Some(stored) = &mut found.credentials else { return Ok(()) };
     if !credentials::is_imported(&stored.record) {
         return Ok(());
     }
     let until_ms = stored.record.temporary_until_ms;
     match credentials::set_password(tx, &found.user.record, password, until_ms).await {
         Err(error) if error.code != ExceptionName::TooManyRequestsException => Err(error.into()),
-        _ => Ok(()),
+        Err(_) => Ok(()),
+        // the rest of the sign-in is bound to the password as it is now
+        Ok(()) => {
+            stored.record.set_ms = tx.now_ms();
+            Ok(())
+        }
     }
 }
 

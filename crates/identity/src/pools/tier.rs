@@ -17,7 +17,15 @@ const MANAGED_LOGIN: u32 = 2;
 pub(crate) fn check(tier: &str, pool: &PoolRecord) -> Result<(), ApiError> {
     let has_managed_login =
         pool.domains.iter().any(|domain| domain.managed_login_version >= MANAGED_LOGIN);
-    if tier == LITE && has_managed_login {
+    if has_managed_login { check_managed_login(tier) } else { Ok(()) }
+}
+
+/// Checks that pools of `tier` have managed login.
+///
+/// # Errors
+/// FeatureUnavailableInTierException.
+pub(crate) fn check_managed_login(tier: &str) -> Result<(), ApiError> {
+    if tier == LITE {
         return Err(ApiError::new(
             ExceptionName::FeatureUnavailableInTierException,
             format!(

@@ -7,12 +7,16 @@ use conclave_store::records::{UserImportJobRecord, UserRecord};
 
 use super::csv;
 use crate::{
+    auth::{
+        factors,
+        machine::{Asks, Factor},
+    },
     config::PoolConfig,
     users::{
         aliases,
         attributes::{self, VERIFIED_FLAGS, Values},
         lookup::{self, NAME_BYTES_MAX},
-        status, username,
+        mfa_preference, status, username,
     },
 };
 
@@ -60,7 +64,7 @@ pub(super) fn read(
     if name.chars().count() > USERNAME_CHARS_MAX {
         return Err(format!("The column {} has more than 128 characters.", csv::USERNAME));
     }
-    check_second_factor(column(csv::MFA_ENABLED))?;
+    let wants_sms = asks_for_sms(pool, column(csv::MFA_ENABLED))?;
     let mut values = Values::new();
     for (name, value) in job.columns.iter().zip(&given) {
         let value = value.trim();
@@ -83,7 +87,7 @@ pub(super) fn read(
         column(csv::ANY_PASSWORD_HASH),
     )?;
     let status = if password_hash.is_some() { status::CONFIRMED } else { status::RESET_REQUIRED };
-    let user = UserRecord {
+    let mut user = UserRecord {
         sub: sub.to_owned(),
         username,
         status: status.to_owned(),
@@ -91,6 +95,15 @@ pub(super) fn read(
         attributes: attributes::in_described_order(&values),
         ..Default::default()
     };
+    if wants_sms {
+        if attributes::value(&user, "phone_number").is_none() {
+            return Err(format!(
+                "The column {} can only be true for a user with a phone_number.",
+                csv::MFA_ENABLED
+            ));
+        }
+        mfa_preference::switch_on(&mut user, Factor::Sms);
+    }
     let is_long = |alias: aliases::Alias| alias.folded.len() > NAME_BYTES_MAX;
     if aliases::held(pool, &user).into_iter().any(is_long)
         || lookup::folded(pool, &user.username).len() > NAME_BYTES_MAX
@@ -104,14 +117,20 @@ fn text(error: ApiError) -> String {
     error.message.into_owned()
 }
 
-/// No user of the pool is asked for a second factor.
-fn check_second_factor(value: Option<&str>) -> Result<(), String> {
-    match value.map(str::to_lowercase).as_deref() {
-        None | Some("false") => Ok(()),
-        Some("true") => Err(format!(
-            "The column {} must be false or empty, because the user pool has MFA off.",
+/// Whether the user is asked for a code by text message, the one factor that a file can switch on.
+fn asks_for_sms(pool: &PoolConfig, value: Option<&str>) -> Result<bool, String> {
+    let side = factors::of_pool(&pool.record);
+    let must_be_off = |because: &str| {
+        Err(format!(
+            "The column {} must be false or empty, because the user pool {because}.",
             csv::MFA_ENABLED
-        )),
+        ))
+    };
+    match value.map(str::to_lowercase).as_deref() {
+        None | Some("false") => Ok(false),
+        Some("true") if side.asks == Asks::Never => must_be_off("has MFA off"),
+        Some("true") if !side.offers.sms => must_be_off("sends no text messages"),
+        Some("true") => Ok(true),
         Some(_) => Err(format!("The column {} must be true or false.", csv::MFA_ENABLED)),
     }
 }

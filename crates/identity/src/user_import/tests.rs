@@ -752,3 +752,47 @@ async fn a_pool_has_so_many_jobs() {
         "LimitExceededException: The maximum number of user import jobs for this user pool has been reached."
     );
 }
+
+/// S50: also while the imported hash is replaced by one of ours.
+#[tokio::test]
+async fn s50_an_imported_user_is_asked_for_a_second_factor_from_the_first_sign_in_on() {
+    use crate::{
+        auth::{initiate_auth, respond_to_auth_challenge},
+        testing::unsigned_call,
+    };
+    let pool = pool(types::CreateUserPoolRequest {
+        mfa_configuration: Some("OPTIONAL".to_owned()),
+        ..verifying(&["phone_number"])
+    })
+    .await;
+    let file = format!(
+        "cognito:username,phone_number,phone_number_verified,cognito:mfa_enabled,conclave:password_hash\n\
+         ada,+12065550100,true,TRUE,{BCRYPT}\n"
+    );
+    let job = done(&pool, None, &file).await;
+    assert_eq!(counts(&job), [1, 0, 0]);
+    for _ in 0..2 {
+        let request = types::InitiateAuthRequest {
+            auth_flow: Some("USER_PASSWORD_AUTH".to_owned()),
+            client_id: Some(pool.client_id.clone()),
+            auth_parameters: [("USERNAME", "ada"), ("PASSWORD", BCRYPT_PASSWORD)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..Default::default()
+        };
+        let begun = initiate_auth(&pool, &unsigned_call(), request).await.unwrap();
+        assert_eq!(begun.challenge_name.as_deref(), Some("SMS_MFA"));
+        let code = pool.code();
+        let request = types::RespondToAuthChallengeRequest {
+            client_id: Some(pool.client_id.clone()),
+            challenge_name: begun.challenge_name,
+            session: begun.session,
+            challenge_responses: [("USERNAME", "ada"), ("SMS_MFA_CODE", &*code)]
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            ..Default::default()
+        };
+        let done = respond_to_auth_challenge(&pool, &unsigned_call(), request).await.unwrap();
+        assert!(done.authentication_result.is_some());
+    }
+}

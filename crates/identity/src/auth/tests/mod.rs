@@ -2,18 +2,25 @@
 //! requests, and a way to do something between the read and the commit of a request. Every refusal
 //! that comes by is checked to be one that the model declares for its operation.
 
+mod admin;
 mod any_request;
+mod choice;
+mod choice_hidden;
 mod claims;
 mod enumeration;
 mod get_user;
 mod groups;
 mod lockout;
+mod mfa;
+mod mfa_codes;
+mod mfa_setup;
 mod new_password;
 mod password;
 mod races;
 mod refresh;
 mod sessions;
 mod srp;
+mod table;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
