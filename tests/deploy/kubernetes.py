@@ -1,8 +1,8 @@
 """Kubernetes' own API server, controllers and scheduler, and a kubelet that runs pods as the processes of pods.py.
 
 What Kubernetes decides is seen as it is: what it takes on, in which order pods are replaced, where they are put, and
-whether one may be evicted. What it leaves to others is not: there is no network policy, no metrics server, no ingress, no
-cert-manager.
+whether one may be evicted. What it leaves to others is not: there is no network policy, no metrics server, no ingress,
+no cert-manager.
 
 Needs the directory KUBERNETES_BIN with kube-apiserver, kube-controller-manager, kube-scheduler and etcd, and kubectl
 and helm.

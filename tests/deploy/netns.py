@@ -65,7 +65,8 @@ class Network:
     def __enter__(self):
         # what a run that was killed has left
         run("ip", "link", "delete", self.bridge, check=False)
-        run("ip", "link", "add", self.bridge, "type", "bridge")
+        # with a hardware address of its own: else it has that of one of its ports, and another one when that port goes
+        run("ip", "link", "add", self.bridge, "address", "02:00:c6:12:00:01", "type", "bridge")
         run("ip", "address", "add", f"{OUTSIDE}/24", "dev", self.bridge)
         run("ip", "link", "set", self.bridge, "up")
         return self

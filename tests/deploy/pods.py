@@ -399,9 +399,13 @@ class Service:
         self._left = set()
         self._next = 0
         self._listener = socket.create_server((OUTSIDE, port), backlog=128)
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._thread = threading.Thread(target=self._accept, daemon=True)
+        self._thread.start()
 
     def close(self):
+        # wakes who waits for connections: until then the port is not free
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
         self._listener.close()
 
     def leave(self, pod):
