@@ -158,6 +158,8 @@ pub enum Tag {
     ProviderIdentifier = 0x44,
     /// How many identity providers the pool has: a counter.
     IdentityProviderCount = 0x45,
+    /// Users by their identity at a provider, by the provider's id: the sub.
+    ProviderLink = 0x55,
 }
 
 /// What lives under a user.
@@ -176,6 +178,8 @@ pub enum UserChild {
     Rate = 5,
     /// The groups that the user is in: `MembershipsRecord`.
     Groups = 6,
+    /// Passwords before the present one: `PasswordHistoryRecord`.
+    PasswordHistory = 7,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -504,6 +508,18 @@ pub fn identity_provider_count() -> Vec<u8> {
     vec![Tag::IdentityProviderCount as u8]
 }
 
+/// The sub of the user who has an identity at a provider. A provider's id has a fixed length.
+pub fn provider_link(provider_id: &str, attribute: &str, value: &str) -> Vec<u8> {
+    let length = u16::try_from(attribute.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let parts = [provider_id.as_bytes(), &length, attribute.as_bytes(), value.as_bytes()];
+    tagged(Tag::ProviderLink, &parts)
+}
+
+/// The prefix of every [`provider_link`] of a provider.
+pub fn provider_links(provider_id: &str) -> Vec<u8> {
+    tagged(Tag::ProviderLink, &[provider_id.as_bytes()])
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -562,5 +578,7 @@ mod tests {
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);
         assert_eq!(access_key("k"), [0x31, b'k']);
         assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
+        assert_eq!(provider_link("p", "a", "v"), [0x55, b'p', 0, 1, b'a', b'v']);
+        assert_eq!(user_child("s", UserChild::PasswordHistory, &[]), [0x21, b's', 7]);
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     config::{ClientConfig, PoolConfig},
     errors,
     tx::{Decision, Failure, Query, Transaction, Tx, transact},
-    users::{lookup, secret_hash},
+    users::{lookup, password_history, secret_hash},
     world::World,
 };
 
@@ -121,7 +121,11 @@ impl RespondToAuthChallenge<'_> {
         }
         let name = self.input.challenge_responses.get("USERNAME").map_or("", String::as_str);
         if within_limits(name) {
-            query = lookup::query(query, name, &[lookup::With::Credentials]);
+            let history = match self.challenge {
+                ChallengeNameType::NewPasswordRequired => password_history::WITH,
+                _ => lookup::With::Nothing,
+            };
+            query = lookup::query(query, name, &[lookup::With::Credentials, history]);
             query = tokens::query(query, tx);
         }
         match self.challenge {

@@ -75,6 +75,12 @@ pub enum Limited {
     GetUserAttributeVerificationCode,
     /// VerifyUserAttribute.
     VerifyUserAttribute,
+    /// UpdateUserAttributes that sends a code.
+    UpdateUserAttributes,
+    /// AdminUpdateUserAttributes that sends a code.
+    AdminUpdateUserAttributes,
+    /// AdminResetUserPassword.
+    AdminResetUserPassword,
 }
 
 impl Limited {
@@ -88,17 +94,35 @@ impl Limited {
             Self::ChangePassword => 5,
             Self::GetUserAttributeVerificationCode => 6,
             Self::VerifyUserAttribute => 7,
+            Self::UpdateUserAttributes => 8,
+            Self::AdminUpdateUserAttributes => 9,
+            Self::AdminResetUserPassword => 10,
         }
     }
 
-    /// Times in an hour. For password resets the service says 5 to 20, by risk.
+    /// Times in an hour. For password resets the service says 5 to 20, by risk. For the last three it says
+    /// nothing, and they are judgement: a user can have mail sent anywhere, as often as by asking for a code;
+    /// an administrator is let do more.
     const fn max(self) -> i64 {
         match self {
             Self::ConfirmSignUp | Self::ConfirmForgotPassword | Self::VerifyUserAttribute => 15,
             Self::ResendConfirmationCode
             | Self::ForgotPassword
             | Self::ChangePassword
-            | Self::GetUserAttributeVerificationCode => 5,
+            | Self::GetUserAttributeVerificationCode
+            | Self::UpdateUserAttributes => 5,
+            Self::AdminUpdateUserAttributes | Self::AdminResetUserPassword => 20,
+        }
+    }
+
+    /// What is said beyond the limit: the model knows LimitExceededException for most.
+    fn refusal(self) -> ApiError {
+        match self {
+            Self::UpdateUserAttributes | Self::AdminUpdateUserAttributes => {
+                ExceptionName::TooManyRequestsException
+                    .because("Attempt limit exceeded, please try after some time.")
+            }
+            _ => errors::attempt_limit_exceeded(),
         }
     }
 }
@@ -213,8 +237,8 @@ fn mac_fields<'a>(
     ]
 }
 
-/// Counts an attempt of a user. Beyond the limit the commit fails with LimitExceededException, whatever
-/// else it holds: so the right code is refused as well.
+/// Counts an attempt of a user. Beyond the limit the commit fails with LimitExceededException, or what the
+/// operation has in its place, whatever else it holds: so the right code is refused as well.
 pub fn count(tx: &mut Tx<'_>, sub: &str, what: Limited) {
     tx.rely_on_root(keys::user(sub));
     let hour = tx.now_ms().div_euclid(HOUR_MS);
@@ -258,5 +282,5 @@ pub fn remember_simulated_reset(tx: &mut Tx<'_>, config: &PoolConfig, name: &str
 fn add(tx: &mut Tx<'_>, key: Vec<u8>, what: Limited) {
     let hour = tx.now_ms().div_euclid(HOUR_MS);
     let ends_ms = (hour + 1) * HOUR_MS;
-    tx.add(key, 1, Some((what.max(), errors::attempt_limit_exceeded())), Some(ends_ms));
+    tx.add(key, 1, Some((what.max(), what.refusal())), Some(ends_ms));
 }
