@@ -20,7 +20,7 @@ use conclave_gateway::{
     metrics::Metrics,
     oidc,
     principal::{Authenticator, CachedPrincipals, Mode},
-    sigv4,
+    sigv4, user_import,
 };
 use conclave_identity::{
     config_cache::ConfigCache,
@@ -37,6 +37,7 @@ use crate::{
     config::Limits,
     operations,
     placement::HintPlacement,
+    user_imports::Links,
 };
 
 /// How long others may keep a JWKS.
@@ -140,6 +141,7 @@ pub fn gateway(
     };
     let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
     pages = pages.merge(confirm_user::router(Arc::new(LinkedSignUps(Arc::clone(world)))));
+    pages = pages.merge(user_import::router(Arc::new(Links(Arc::clone(world)))));
     if let Some(inbox) = inbox {
         pages = pages.merge(inbox::router(inbox));
     }
