@@ -12,6 +12,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "conclave/records/v1/records.proto",
             "conclave/records/v1/user_import.proto",
             "conclave/records/v1/branding.proto",
+            "conclave/records/v1/users.proto",
         ],
         [proto_dir],
     )?;

@@ -91,15 +91,17 @@ pub enum Role {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmsGateway {
-    /// What it understands: `webhook` or `twilio`.
+    /// What it understands: `webhook`, `twilio` or `sns`.
     pub gateway: Gateway,
     /// Where requests go.
     pub url: String,
-    /// Twilio's account.
+    /// Twilio's account, or the access key id for SNS.
     pub account: Option<String>,
-    /// Twilio's sender.
+    /// Twilio's sender; with SNS the sender's name, which can be left out.
     pub from: Option<String>,
-    /// A file that holds the bearer token, or Twilio's auth token.
+    /// The region of SNS.
+    pub region: Option<String>,
+    /// A file that holds the bearer token, Twilio's auth token, or the secret access key for SNS.
     pub token_file: Option<PathBuf>,
     /// An environment variable that holds it.
     pub token_env: Option<String>,
@@ -134,6 +136,9 @@ pub struct Email {
     pub from: String,
     /// `Reply-To`.
     pub reply_to: Option<String>,
+    /// Domains, with what is below them, that pools may send from by EmailConfiguration; none by default.
+    #[serde(default)]
+    pub sender_domains: Vec<String>,
     /// How long one message may take, in seconds.
     #[serde(default = "default_email_timeout")]
     pub timeout_seconds: u64,
@@ -438,6 +443,7 @@ impl SmsGateway {
             account: self.account.clone(),
             token,
             from: self.from.clone(),
+            region: self.region.clone(),
         })
     }
 }
@@ -487,6 +493,7 @@ impl Email {
             reply_to: self.reply_to.clone(),
             timeout: Duration::from_secs(self.timeout_seconds),
             connections: self.connections,
+            sender_domains: Some(self.sender_domains.clone()),
         })
     }
 }

@@ -99,6 +99,8 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminUpdateUserAttributes => users::admin_update_user_attributes,
         AdminDeleteUserAttributes => users::admin_delete_user_attributes,
         AdminDisableUser => users::admin_disable_user,
+        AdminLinkProviderForUser => users::admin_link_provider_for_user,
+        AdminDisableProviderForUser => users::admin_disable_provider_for_user,
         AdminEnableUser => users::admin_enable_user,
         AdminResetUserPassword => users::admin_reset_user_password,
         ForgotPassword => users::forgot_password,

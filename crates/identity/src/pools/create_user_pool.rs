@@ -8,7 +8,7 @@ use prost::Message;
 use super::{
     Shown, describe,
     directory_rows::{Reserve, make_ms_max},
-    settings,
+    email, settings,
     signing_keys::{self, TokenKeys},
 };
 use crate::{
@@ -30,6 +30,7 @@ pub async fn create_user_pool(
     input: types::CreateUserPoolRequest,
 ) -> Result<types::CreateUserPoolResponse, ApiError> {
     let principal = principal(call)?;
+    email::check(input.email_configuration.as_ref(), &world.settings)?;
     let mut record = settings::new_pool(&input)?;
     let token_keys = signing_keys::generate(world).await?;
     let reserved = transact(world, &Reserve { principal, name: &record.name }).await?;

@@ -26,12 +26,28 @@ pub(crate) fn check(tier: &str, pool: &PoolRecord) -> Result<(), ApiError> {
 /// FeatureUnavailableInTierException.
 pub(crate) fn check_managed_login(tier: &str) -> Result<(), ApiError> {
     if tier == LITE {
-        return Err(ApiError::new(
-            ExceptionName::FeatureUnavailableInTierException,
-            format!(
-                "The following features need to be disabled for the {tier} pricing tier configured: Managed Login"
-            ),
-        ));
+        return Err(unavailable("Managed Login"));
     }
     Ok(())
+}
+
+/// Checks that a pool of `tier` can remember so many passwords. How the feature is called in the text is
+/// judgement.
+///
+/// # Errors
+/// FeatureUnavailableInTierException.
+pub(crate) fn check_password_history(
+    tier: Option<&str>,
+    size: Option<i32>,
+) -> Result<(), ApiError> {
+    if tier == Some(LITE) && size.is_some_and(|size| size > 0) {
+        return Err(unavailable("Password History"));
+    }
+    Ok(())
+}
+
+fn unavailable(feature: &str) -> ApiError {
+    ExceptionName::FeatureUnavailableInTierException.because(format!(
+        "The following features need to be disabled for the {LITE} pricing tier configured: {feature}"
+    ))
 }
