@@ -9,7 +9,8 @@ use conclave_gateway::{
 };
 use conclave_identity::{
     call::{Call, CallPrincipal},
-    clients, domains, groups, identity_providers, pools, resource_servers, users,
+    clients, domains, groups, identity_providers, log_delivery, pools, resource_servers,
+    risk_configuration, users,
     world::World,
 };
 
@@ -74,6 +75,11 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         DeleteIdentityProvider => identity_providers::delete_identity_provider,
         ListIdentityProviders => identity_providers::list_identity_providers,
         GetIdentityProviderByIdentifier => identity_providers::get_identity_provider_by_identifier,
+        GetSigningCertificate => pools::get_signing_certificate,
+        DescribeRiskConfiguration => risk_configuration::describe_risk_configuration,
+        SetRiskConfiguration => risk_configuration::set_risk_configuration,
+        GetLogDeliveryConfiguration => log_delivery::get_log_delivery_configuration,
+        SetLogDeliveryConfiguration => log_delivery::set_log_delivery_configuration,
         SignUp => users::sign_up,
         ConfirmSignUp => users::confirm_sign_up,
         ResendConfirmationCode => users::resend_confirmation_code,

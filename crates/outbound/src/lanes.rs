@@ -8,6 +8,7 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Mutex, Semaphore, mpsc};
+use tracing::{Instrument as _, Span};
 
 use crate::{Channel, Message, Messenger, SendError};
 
@@ -41,8 +42,11 @@ pub struct Lane {
     transport: Arc<dyn Transport>,
     places: Semaphore,
     timeout: Duration,
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<Waiting>,
 }
+
+/// A message in the queue, and the span in which is written what becomes of it.
+type Waiting = (Message, Span);
 
 impl Lane {
     /// At most `parallel` messages at once for those who wait, and as many from the queue; each within
@@ -53,8 +57,8 @@ impl Lane {
         for _ in 0..parallel {
             let (transport, waiting) = (Arc::clone(&transport), Arc::clone(&waiting));
             tokio::spawn(async move {
-                while let Some(message) = next(&waiting).await {
-                    deliver_patiently(&*transport, &message, timeout).await;
+                while let Some((message, span)) = next(&waiting).await {
+                    deliver_patiently(&*transport, &message, timeout).instrument(span).await;
                 }
             });
         }
@@ -70,7 +74,7 @@ impl Lane {
     }
 }
 
-async fn next(waiting: &Mutex<mpsc::Receiver<Message>>) -> Option<Message> {
+async fn next(waiting: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Waiting> {
     waiting.lock().await.recv().await
 }
 
@@ -88,7 +92,7 @@ async fn deliver_patiently(transport: &dyn Transport, message: &Message, timeout
         let Err(error) = within(timeout, transport.deliver(message)).await else { return };
         let pause = if error.is_retryable() { pauses.next() } else { None };
         let Some(pause) = pause else {
-            tracing::warn!(%error, channel = message.channel.as_str(), "message not delivered");
+            tracing::error!(%error, channel = message.channel.as_str(), "message not delivered");
             return;
         };
         tokio::time::sleep(pause).await;
@@ -106,6 +110,16 @@ impl Lanes {
     }
 }
 
+/// The span in which a message is put into the queue, if it is one for what becomes of it: another, such as that of the request, must not
+/// stay open for as long as the queue takes.
+fn notification_span() -> Span {
+    let current = Span::current();
+    match current.metadata() {
+        Some(metadata) if metadata.name() == "user_notification" => current,
+        _ => Span::none(),
+    }
+}
+
 fn full() -> SendError {
     SendError::Unavailable("too many messages are waiting".to_owned())
 }
@@ -117,7 +131,9 @@ impl Messenger for Lanes {
     }
 
     fn post(&self, message: Message) -> Result<(), SendError> {
-        self.lane(message.channel)?.queue.try_send(message).map_err(|_| full())
+        let waiting = (message, notification_span());
+        let lane = self.lane(waiting.0.channel)?;
+        lane.queue.try_send(waiting).map_err(|_| full())
     }
 
     fn pretend(&self, channel: Channel) -> Result<(), SendError> {

@@ -158,6 +158,10 @@ pub enum Tag {
     ProviderIdentifier = 0x44,
     /// How many identity providers the pool has: a counter.
     IdentityProviderCount = 0x45,
+    /// The key pair that signs the pool's SAML requests, with its certificate: `SamlKeyRecord`.
+    SamlKey = 0x4B,
+    /// How sign-ins are judged, by app client; without a name, of the pool: `RiskConfigurationRecord`.
+    RiskConfiguration = 0x4C,
 }
 
 /// What lives under a user.
@@ -504,6 +508,16 @@ pub fn identity_provider_count() -> Vec<u8> {
     vec![Tag::IdentityProviderCount as u8]
 }
 
+/// `SamlKeyRecord` of the pool.
+pub fn saml_key() -> Vec<u8> {
+    vec![Tag::SamlKey as u8]
+}
+
+/// `RiskConfigurationRecord` of an app client, or with an empty name of the pool.
+pub fn risk_configuration(client_id: &str) -> Vec<u8> {
+    tagged(Tag::RiskConfiguration, &[client_id.as_bytes()])
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -561,6 +575,8 @@ mod tests {
         assert_eq!(group_name("n"), [0x28, b'n']);
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);
         assert_eq!(access_key("k"), [0x31, b'k']);
+        assert_eq!(saml_key(), [0x4B]);
+        assert_eq!(risk_configuration("c"), [0x4C, b'c']);
         assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
     }
 }

@@ -54,6 +54,7 @@ impl Transaction for Delete<'_> {
             return Ok(false.into());
         }
         tx.delete(row);
+        tx.delete(keys::risk_configuration(self.client_id));
         tx.add(keys::client_count(), -1, None, None);
         tx.bump_epoch();
         Ok(true.into())

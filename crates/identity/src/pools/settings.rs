@@ -13,7 +13,7 @@ use conclave_store::records::{
 };
 
 use super::{schema, tags, tier};
-use crate::errors;
+use crate::{errors, log_delivery};
 
 /// API reference, `PasswordPolicyType`: also what 0 means.
 const TEMPORARY_PASSWORD_VALIDITY_DAYS: u32 = 7;
@@ -116,6 +116,7 @@ pub(super) fn updated_pool(
         username_configuration: None,
     };
     tier::check(as_new.user_pool_tier.as_deref().unwrap_or_default(), present)?;
+    log_delivery::check_tier(as_new.user_pool_tier.as_deref().unwrap_or_default(), present)?;
     Ok(PoolRecord {
         pool_id: present.pool_id.clone(),
         account_id: present.account_id.clone(),
@@ -127,6 +128,7 @@ pub(super) fn updated_pool(
         case_sensitive: present.case_sensitive,
         // set by operations of their own
         domains: present.domains.clone(),
+        log_configurations: present.log_configurations.clone(),
         ..new_pool(&as_new)?
     })
 }
