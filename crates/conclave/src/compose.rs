@@ -36,6 +36,7 @@ use crate::{
     config::Limits,
     operations,
     placement::HintPlacement,
+    seed,
 };
 
 /// How long others may keep a JWKS.
@@ -134,7 +135,7 @@ pub fn gateway(
     };
     let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
     if let Some(inbox) = inbox {
-        pages = pages.merge(inbox::router(inbox));
+        pages = pages.merge(inbox::router(inbox)).merge(seed::router(Arc::clone(world)));
     }
     Gateway::new(Arc::new(api), Vec::new(), pages, readiness).context("the API cannot be served")
 }

@@ -23,7 +23,7 @@ mod update_user_pool;
 
 pub use add_custom_attributes::add_custom_attributes;
 pub(crate) use change::Enter;
-pub use create_user_pool::create_user_pool;
+pub use create_user_pool::{create_user_pool, create_user_pool_as};
 pub use delete_user_pool::delete_user_pool;
 pub use describe::{Shown, describe};
 pub use describe_user_pool::describe_user_pool;
