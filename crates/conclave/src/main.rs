@@ -27,6 +27,7 @@ mod reconcile;
 mod seed;
 mod serve;
 mod telemetry;
+mod user_imports;
 
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser};

@@ -10,7 +10,7 @@ use conclave_gateway::{
 use conclave_identity::{
     call::{Call, CallPrincipal},
     clients, domains, groups, identity_providers, log_delivery, pools, resource_servers,
-    risk_configuration, users,
+    risk_configuration, user_import, users,
     world::World,
 };
 
@@ -112,6 +112,12 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         GetUserAttributeVerificationCode => users::get_user_attribute_verification_code,
         VerifyUserAttribute => users::verify_user_attribute,
         DeleteUser => users::delete_user,
+        GetCsvHeader => user_import::get_csv_header,
+        CreateUserImportJob => user_import::create_user_import_job,
+        DescribeUserImportJob => user_import::describe_user_import_job,
+        ListUserImportJobs => user_import::list_user_import_jobs,
+        StartUserImportJob => user_import::start_user_import_job,
+        StopUserImportJob => user_import::stop_user_import_job,
     }
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,

@@ -33,6 +33,7 @@ pub mod risk_configuration;
 pub mod saml_key;
 pub mod sealed;
 pub mod tx;
+pub mod user_import;
 pub mod users;
 pub mod world;
 

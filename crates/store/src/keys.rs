@@ -67,6 +67,14 @@ fn push_scope(key: &mut Vec<u8>, scope: &str) {
     key.extend_from_slice(&scope.as_bytes()[..usize::from(length)]);
 }
 
+/// Whether all that begins with the physical key `prefix` can be large: a whole scope, or an uploaded file.
+pub fn is_large_range(prefix: &[u8]) -> bool {
+    let Some((&ROW, rest)) = prefix.split_first() else { return false };
+    let Some((length, rest)) = rest.split_first() else { return false };
+    let relative = rest.get(usize::from(*length)..);
+    relative.is_some_and(|key| key.is_empty() || key.first() == Some(&(Tag::UserImportChunk as u8)))
+}
+
 /// The first key after all that begin with `prefix`; `None` when there is none.
 pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -162,6 +170,17 @@ pub enum Tag {
     SamlKey = 0x4B,
     /// How sign-ins are judged, by app client; without a name, of the pool: `RiskConfigurationRecord`.
     RiskConfiguration = 0x4C,
+    /// Which import runs: in a pool `UserImportsRecord`, in the directory `ActiveImportRecord` by account
+    /// and region.
+    UserImports = 0x50,
+    /// Import jobs of a pool by id: `UserImportJobRecord`.
+    UserImportJob = 0x51,
+    /// Uploaded files by id: `UserImportUploadRecord`, the root of what is in [`Tag::UserImportChunk`].
+    UserImportUpload = 0x52,
+    /// The parts of an uploaded file, by its id and their number: sealed bytes.
+    UserImportChunk = 0x53,
+    /// What became of the rows of an import, by job and line: `UserImportReportRecord`.
+    UserImportReport = 0x54,
 }
 
 /// What lives under a user.
@@ -518,6 +537,58 @@ pub fn risk_configuration(client_id: &str) -> Vec<u8> {
     tagged(Tag::RiskConfiguration, &[client_id.as_bytes()])
 }
 
+/// `UserImportsRecord` of the pool.
+pub fn user_imports() -> Vec<u8> {
+    vec![Tag::UserImports as u8]
+}
+
+/// `ActiveImportRecord` of an account and region. An account id has 12 digits.
+pub fn active_import(account_id: &str, region: &str) -> Vec<u8> {
+    tagged(Tag::UserImports, &[account_id.as_bytes(), region.as_bytes()])
+}
+
+/// The prefix of every [`active_import`].
+pub fn active_imports() -> Vec<u8> {
+    vec![Tag::UserImports as u8]
+}
+
+/// `UserImportJobRecord` of a job.
+pub fn user_import_job(job_id: &str) -> Vec<u8> {
+    tagged(Tag::UserImportJob, &[job_id.as_bytes()])
+}
+
+/// The prefix of every [`user_import_job`].
+pub fn user_import_jobs() -> Vec<u8> {
+    vec![Tag::UserImportJob as u8]
+}
+
+/// `UserImportUploadRecord` of an uploaded file. An id has 16 bytes.
+pub fn user_import_upload(upload_id: &[u8]) -> Vec<u8> {
+    tagged(Tag::UserImportUpload, &[upload_id])
+}
+
+/// The part of an uploaded file with a number, from 0.
+pub fn user_import_chunk(upload_id: &[u8], number: u32) -> Vec<u8> {
+    tagged(Tag::UserImportChunk, &[upload_id, &number.to_be_bytes()])
+}
+
+/// The prefix of every [`user_import_chunk`] of a file.
+pub fn user_import_chunks(upload_id: &[u8]) -> Vec<u8> {
+    tagged(Tag::UserImportChunk, &[upload_id])
+}
+
+/// `UserImportReportRecord` of the rows from `line` on.
+pub fn user_import_report(job_id: &str, line: u64) -> Vec<u8> {
+    let mut key = user_import_reports(job_id);
+    key.extend_from_slice(&line.to_be_bytes());
+    key
+}
+
+/// The prefix of every [`user_import_report`] of a job.
+pub fn user_import_reports(job_id: &str) -> Vec<u8> {
+    tagged(Tag::UserImportReport, &[job_id.as_bytes(), &TERMINATOR])
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -536,6 +607,17 @@ mod tests {
         assert_eq!(prefix_end(&[1, 2]), Some(vec![1, 3]));
         assert_eq!(prefix_end(&[1, 0xff, 0xff]), Some(vec![2]));
         assert_eq!(prefix_end(&[0xff]), None);
+    }
+
+    #[test]
+    fn whole_scopes_and_files_are_large_and_what_belongs_to_a_user_is_not() {
+        assert!(is_large_range(&row("us-east-1_abc", &[])));
+        assert!(is_large_range(&row("p", &user_import_chunks(&[7; 16]))));
+        assert!(!is_large_range(&row("p", &user_children("sub"))));
+        assert!(!is_large_range(&row("p", &group_members("group"))));
+        for other in [&[][..], &[ROW], &[ROW, 3, b'p'], EXPIRY, &committed_id(1, &[])] {
+            assert!(!is_large_range(other));
+        }
     }
 
     #[test]
@@ -578,5 +660,9 @@ mod tests {
         assert_eq!(saml_key(), [0x4B]);
         assert_eq!(risk_configuration("c"), [0x4C, b'c']);
         assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
+        assert_eq!(active_import("1", "r"), [0x50, b'1', b'r']);
+        assert_eq!(user_import_job("j"), [0x51, b'j']);
+        assert_eq!(user_import_chunk(&[7], 2), [0x53, 7, 0, 0, 0, 2]);
+        assert_eq!(user_import_report("j", 3), [0x54, b'j', 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]);
     }
 }

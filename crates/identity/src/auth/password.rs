@@ -1,5 +1,6 @@
 //! USER_PASSWORD_AUTH: the password itself, over the wire.
 
+use conclave_api::ExceptionName;
 use conclave_crypto::secret::SecretString;
 
 use super::{
@@ -33,6 +34,7 @@ pub async fn sign_in(
         return Err(unknown_user(tx, client, username, password).await);
     };
     step::may_try(client, &found.user.record)?;
+    step::has_password(client, &found)?;
     let counter = attempts::of_user(found.sub());
     attempts::check_lock(tx, &counter)?;
 
@@ -46,7 +48,26 @@ pub async fn sign_in(
         return Err(attempts::failed(tx, counter));
     }
     rely_on_credentials(tx, &found);
+    replace_imported(tx, &found, password).await?;
     step::after_password(tx, client, &found, event_id).await
+}
+
+/// The first sign-in with a password that was imported as a hash: it is hashed as all others are, and SRP
+/// can be used from then on. When the processor has no time for that, the next sign-in does it.
+async fn replace_imported(
+    tx: &mut Tx<'_>,
+    found: &FoundUser,
+    password: &SecretString,
+) -> Result<(), Failure> {
+    let Some(stored) = &found.credentials else { return Ok(()) };
+    if !credentials::is_imported(&stored.record) {
+        return Ok(());
+    }
+    let until_ms = stored.record.temporary_until_ms;
+    match credentials::set_password(tx, &found.user.record, password, until_ms).await {
+        Err(error) if error.code != ExceptionName::TooManyRequestsException => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// A password that is changed while it is checked must not sign in.

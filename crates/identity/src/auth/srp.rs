@@ -164,6 +164,7 @@ pub async fn verify(
     let counter = match &found {
         Some(found) => {
             step::may_try(client, &found.user.record)?;
+            step::has_password(client, found)?;
             attempts::of_user(found.sub())
         }
         None if is_answer_of_unknown(&config, session, username) => {

@@ -117,6 +117,21 @@ pub fn may_try(client: &ClientConfig, user: &UserRecord) -> Result<(), ApiError>
     if client.hides_users() { Ok(()) } else { may_sign_in(user) }
 }
 
+/// Users who were imported without a password have to set one before anything can be proved. Who exists is
+/// told only where the client is told anyway.
+/// Source: developer guide, "Requiring imported users to reset their passwords".
+///
+/// # Errors
+/// PasswordResetRequiredException.
+pub fn has_password(client: &ClientConfig, found: &FoundUser) -> Result<(), ApiError> {
+    let has_none =
+        found.credentials.is_none() && found.user.record.status == status::RESET_REQUIRED;
+    if has_none && !client.hides_users() {
+        return Err(status::password_reset_required());
+    }
+    Ok(())
+}
+
 /// What follows when the password has been proved. Everything that it reveals waits for the commit.
 ///
 /// # Errors

@@ -73,3 +73,5 @@ pub use verify_user_attribute::verify_user_attribute;
 
 #[cfg(test)]
 pub(crate) mod fixtures;
+#[cfg(test)]
+mod listed_at_size;
