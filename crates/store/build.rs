@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [
             "conclave/store/v1/store.proto",
             "conclave/records/v1/records.proto",
+            "conclave/records/v1/pool_settings.proto",
             "conclave/records/v1/user_import.proto",
             "conclave/records/v1/branding.proto",
             "conclave/records/v1/users.proto",

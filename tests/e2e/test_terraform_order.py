@@ -1,7 +1,8 @@
 """The calls of Terraform's AWS provider, in its order, in boto3: make, read back, no difference; change; destroy.
 
 The order is that of the provider's resources aws_cognito_user_pool, _domain, _resource_server, _identity_provider,
-_user_pool_client, _user_pool_ui_customization and _managed_login_branding. Terraform itself is not needed.
+_user_pool_client, _managed_user_pool_client, _user_pool_ui_customization, _managed_login_branding, _risk_configuration and
+_log_delivery_configuration. Terraform itself is not needed.
 """
 
 from harness.cognito import refused, unique
@@ -223,3 +224,95 @@ def test_a_managed_login_style_is_made_changed_and_destroyed(make_pool, cognito)
         style_id = cognito.create_managed_login_branding(**whose, **wanted)["ManagedLoginBranding"]["ManagedLoginBrandingId"]
         assert difference(wanted, read(style_id, False)) == {}
         cognito.delete_managed_login_branding(UserPoolId=pool.id, ManagedLoginBrandingId=style_id)
+
+
+# What the provider takes over of a client that somebody else has made, and sends back in each update.
+MANAGED = [
+    "AccessTokenValidity", "AllowedOAuthFlows", "AllowedOAuthFlowsUserPoolClient", "AllowedOAuthScopes", "AnalyticsConfiguration",
+    "AuthSessionValidity", "CallbackURLs", "ClientName", "DefaultRedirectURI", "EnablePropagateAdditionalUserContextData",
+    "EnableTokenRevocation", "ExplicitAuthFlows", "IdTokenValidity", "LogoutURLs", "PreventUserExistenceErrors",
+    "ReadAttributes", "RefreshTokenRotation", "RefreshTokenValidity", "SupportedIdentityProviders", "TokenValidityUnits",
+    "WriteAttributes",
+]  # fmt: skip
+
+
+def test_a_managed_client_is_found_by_its_name_taken_over_and_left(make_pool, cognito):
+    """The resource makes nothing and deletes nothing: it looks for the client that another service has made."""
+    pool = make_pool()
+    prefix = unique("AmazonOpenSearchService-")
+    made = pool.app_client(ClientName=f"{prefix}-x", ReadAttributes=["email"], AccessTokenValidity=1)
+    pool.app_client(ClientName="other")
+    pages = cognito.get_paginator("list_user_pool_clients").paginate(UserPoolId=pool.id, PaginationConfig={"PageSize": 1})
+    found = [
+        client
+        for page in pages
+        for client in page["UserPoolClients"]
+        if client["ClientName"].startswith(prefix)
+    ]
+    assert [client["ClientId"] for client in found] == [made.id]
+
+    def read():
+        got = cognito.describe_user_pool_client(UserPoolId=pool.id, ClientId=made.id)["UserPoolClient"]
+        return {name: got[name] for name in MANAGED if name in got}
+
+    before = read()
+    wanted = {**before, "CallbackURLs": ["https://search.example.com"], "RefreshTokenValidity": 5}
+    cognito.update_user_pool_client(UserPoolId=pool.id, ClientId=made.id, **wanted)
+    assert difference(wanted, read()) == {}
+    assert read() == {**before, **wanted}
+
+
+def test_a_risk_configuration_is_set_changed_and_taken_back(make_pool, cognito):
+    pool = make_pool()
+    for of in ({}, {"ClientId": pool.app_client().id}):
+
+        def read(of=of):
+            return cognito.describe_risk_configuration(UserPoolId=pool.id, **of)["RiskConfiguration"]
+
+        for wanted in (
+            {"RiskExceptionConfiguration": {"BlockedIPRangeList": ["10.10.10.10/32"]}},
+            {
+                "RiskExceptionConfiguration": {
+                    "BlockedIPRangeList": ["10.10.10.10/32", "10.10.10.11/32"],
+                    "SkippedIPRangeList": ["10.10.10.12/32"],
+                }
+            },
+            {"CompromisedCredentialsRiskConfiguration": {"EventFilter": ["SIGN_IN"], "Actions": {"EventAction": "BLOCK"}}},
+            {
+                "AccountTakeoverRiskConfiguration": {
+                    "Actions": {
+                        "MediumAction": {"EventAction": "MFA_REQUIRED", "Notify": False},
+                        "HighAction": {"EventAction": "BLOCK", "Notify": False},
+                    }
+                }
+            },
+        ):
+            cognito.set_risk_configuration(UserPoolId=pool.id, **of, **wanted)
+            got = read()
+            assert difference(wanted, got) == {}
+            settings = {name for name in got if name.endswith("Configuration")}
+            assert settings == wanted.keys()
+        # destroying it is setting nothing
+        cognito.set_risk_configuration(UserPoolId=pool.id, **of)
+        assert not [name for name in read() if name.endswith("Configuration")]
+
+
+def test_log_delivery_is_set_changed_and_taken_back(make_pool, cognito):
+    pool = make_pool(UserPoolTier="PLUS")
+    group = "arn:aws:logs:us-east-1:111122223333:log-group:{}"
+    notification = {
+        "EventSource": "userNotification",
+        "LogLevel": "ERROR",
+        "CloudWatchLogsConfiguration": {"LogGroupArn": group.format("one")},
+    }
+    activity = {"EventSource": "userAuthEvents", "LogLevel": "INFO", "S3Configuration": {"BucketArn": "arn:aws:s3:::logs"}}
+    changed = {**notification, "CloudWatchLogsConfiguration": {"LogGroupArn": group.format("two")}}
+    for wanted in ([notification], [notification, activity], [changed]):
+        answer = cognito.set_log_delivery_configuration(UserPoolId=pool.id, LogConfigurations=wanted)
+        # the provider takes its state from the answer, and from the next read
+        got = cognito.get_log_delivery_configuration(UserPoolId=pool.id)
+        for found in (answer, got):
+            assert found["LogDeliveryConfiguration"] == {"UserPoolId": pool.id, "LogConfigurations": wanted}
+    cognito.set_log_delivery_configuration(UserPoolId=pool.id, LogConfigurations=[])
+    got = cognito.get_log_delivery_configuration(UserPoolId=pool.id)["LogDeliveryConfiguration"]
+    assert got["LogConfigurations"] == []

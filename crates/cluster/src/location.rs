@@ -6,6 +6,10 @@ use conclave_store::{DIRECTORY_SCOPE, StoreError, keys, proto, records::PoolLoca
 use parking_lot::Mutex;
 use prost::Message;
 
+/// Scopes that are looked up at once: anybody can make up ids, and the directory answers for all of them.
+pub(crate) const LOOKUPS_MAX: usize = 64;
+/// When to come again if more are.
+pub(crate) const LOOKUP_RETRY_MS: u32 = 50;
 /// Scopes that are remembered. A pool never moves to another group under the same id.
 const LOCATIONS_MAX: usize = 10_000;
 

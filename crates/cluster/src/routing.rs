@@ -19,7 +19,7 @@ use conclave_store::{
 use conclave_tls::Mutual;
 use parking_lot::Mutex;
 use tokio::{
-    sync::OnceCell,
+    sync::{OnceCell, Semaphore},
     time::{Instant, sleep, timeout},
 };
 use tonic::{Code, Request, Status};
@@ -27,7 +27,7 @@ use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     channels::{Channels, Connect},
-    location::{Locations, question},
+    location::{LOOKUP_RETRY_MS, LOOKUPS_MAX, Locations, question},
     nodes, trace_context,
 };
 
@@ -138,6 +138,7 @@ pub struct RoutingStore {
     options: RoutingOptions,
     channels: Channels,
     locations: Locations,
+    lookups: Semaphore,
     /// The leader of each group, as far as is known.
     leaders: Mutex<HashMap<u32, Node>>,
     /// Nodes that have not answered.
@@ -179,6 +180,7 @@ impl RoutingStore {
             options,
             channels,
             locations: Locations::default(),
+            lookups: Semaphore::new(LOOKUPS_MAX),
             leaders: Mutex::default(),
             suspects: Mutex::default(),
             elsewhere: Mutex::default(),
@@ -210,6 +212,8 @@ impl RoutingStore {
             Some(group) if group < self.options.groups => Ok(Some(group)),
             Some(group) => Err(StoreError::Unavailable { detail: format!("no group {group}") }),
             None => {
+                let busy = |_| StoreError::Overloaded { retry_after_ms: LOOKUP_RETRY_MS };
+                let _place = self.lookups.try_acquire().map_err(busy)?;
                 let answer = self.read_in(DIRECTORY_GROUP, &question(scope)).await?;
                 self.locations.learn(scope, answer)
             }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{cluster_admin::ClusterCommand, pki::Role};
+use crate::{cluster_admin::ClusterCommand, pki::Role, seed::SeedCommand};
 
 /// A self-hosted identity service that speaks the Amazon Cognito user pools API.
 #[derive(Debug, Parser)]
@@ -44,6 +44,9 @@ pub enum Command {
     /// Access keys, with which requests are signed.
     #[command(subcommand)]
     Credentials(CredentialsCommand),
+    /// Accounts, pools, clients and users as a file declares them.
+    #[command(subcommand)]
+    Seed(SeedCommand),
     /// A small certificate authority for the internal port.
     #[command(subcommand)]
     Pki(PkiCommand),
@@ -78,6 +81,9 @@ pub struct DevArgs {
     /// Whom that e-mail is from: an address, or `name <address>`.
     #[arg(long, env = "CONCLAVE_SMTP_FROM", default_value = "Conclave <no-reply@example.com>")]
     pub smtp_from: String,
+    /// Accounts, pools, clients and users to begin with, in TOML or JSON. Applied at every start: what is as declared stays as it is.
+    #[arg(long, env = "CONCLAVE_SEED")]
+    pub seed: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -38,6 +38,7 @@ use crate::{
     config::Limits,
     operations,
     placement::HintPlacement,
+    seed,
     user_imports::Links,
 };
 
@@ -145,7 +146,7 @@ pub fn gateway(
     pages = pages.merge(user_import::router(Arc::new(Links(Arc::clone(world)))));
     pages = pages.merge(logo::router(Arc::new(PoolLogos(Arc::clone(world)))));
     if let Some(inbox) = inbox {
-        pages = pages.merge(inbox::router(inbox));
+        pages = pages.merge(inbox::router(inbox)).merge(seed::router(Arc::clone(world)));
     }
     Gateway::new(Arc::new(api), Vec::new(), pages, readiness).context("the API cannot be served")
 }

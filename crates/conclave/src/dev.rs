@@ -36,6 +36,7 @@ use crate::{
     node::{self, GroupsReady},
     placement::HintPlacement,
     process::{Ports, Process},
+    seed::{self, Report, Seed},
 };
 
 const CLUSTER_ID: &str = "dev";
@@ -55,6 +56,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
     if args.tls && args.public_url.as_ref().is_some_and(|url| url.starts_with("http://")) {
         bail!("--public-url begins with http://, and --tls serves https");
     }
+    let seed = args.seed.as_deref().map(Seed::read).transpose()?;
     let clock = Arc::new(SystemClock::start());
     let public = node::listen(args.listen, "public").await?;
     let listen = public.local_addr()?;
@@ -119,7 +121,11 @@ pub async fn run(args: DevArgs) -> Result<()> {
     process
         .run(parts, async |world| {
             ensure_principal(&world).await?;
-            Ok(welcome(&endpoint, management, authority.as_deref()))
+            let report = match &seed {
+                Some(seed) => Some(seed::apply(&world, seed).await?),
+                None => None,
+            };
+            Ok(welcome(&endpoint, management, authority.as_deref(), report.as_ref()))
         })
         .await
 }
@@ -178,7 +184,16 @@ fn open_kek(data_dir: &Path) -> Result<StaticKek> {
 }
 
 /// What a newcomer needs.
-fn welcome(endpoint: &str, management: std::net::SocketAddr, authority: Option<&Path>) -> String {
+fn welcome(
+    endpoint: &str,
+    management: std::net::SocketAddr,
+    authority: Option<&Path>,
+    seeded: Option<&Report>,
+) -> String {
+    let seeded = seeded.map_or_else(String::new, |report| {
+        let ids = report.ids.iter().map(|id| format!("\x20              {id}\n"));
+        format!("\x20 seed         {}\n{}", report.summary(), ids.collect::<String>())
+    });
     let trust = authority.map_or_else(String::new, |path| {
         let path = path.display();
         format!(
@@ -198,7 +213,7 @@ fn welcome(endpoint: &str, management: std::net::SocketAddr, authority: Option<&
          \x20 credentials  access key {ACCESS_KEY}, secret key {ACCESS_KEY}, region {REGION}\n\
          \x20 inbox        {endpoint}/_conclave/inbox\n\
          \x20 health       http://{management}/readyz\n\
-         {trust}\
+         {seeded}{trust}\
          \n\
          Try it:\n\
          \n\

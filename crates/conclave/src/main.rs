@@ -25,6 +25,7 @@ mod pki;
 mod placement;
 mod process;
 mod reconcile;
+mod seed;
 mod serve;
 mod telemetry;
 mod user_imports;
@@ -72,6 +73,7 @@ fn run(cli: Cli) -> Result<()> {
             Command::Cluster(command) => cluster_admin::run(command).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
+            Command::Seed(command) => seed::run(command).await,
             Command::Pki(command) => pki(command),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

@@ -10,8 +10,8 @@ use conclave_gateway::{
 use conclave_identity::{
     auth, branding,
     call::{Call, CallPrincipal},
-    clients, domains, groups, identity_providers, pools, resource_servers, terms, ui_customization,
-    user_import, users,
+    clients, domains, groups, identity_providers, log_delivery, pools, resource_servers,
+    risk_configuration, terms, ui_customization, user_import, users,
     world::World,
 };
 
@@ -88,6 +88,11 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         UpdateTerms => terms::update_terms,
         DeleteTerms => terms::delete_terms,
         ListTerms => terms::list_terms,
+        GetSigningCertificate => pools::get_signing_certificate,
+        DescribeRiskConfiguration => risk_configuration::describe_risk_configuration,
+        SetRiskConfiguration => risk_configuration::set_risk_configuration,
+        GetLogDeliveryConfiguration => log_delivery::get_log_delivery_configuration,
+        SetLogDeliveryConfiguration => log_delivery::set_log_delivery_configuration,
         SignUp => users::sign_up,
         ConfirmSignUp => users::confirm_sign_up,
         ResendConfirmationCode => users::resend_confirmation_code,

@@ -208,6 +208,31 @@ pub fn pool_group(pool_id: &str, key: &Key256) -> Option<u32> {
     genuine.then(|| value(group, BASE62)).flatten().and_then(|group| u32::try_from(group).ok())
 }
 
+/// The region of a pool id that somebody has chosen, if it is one: `<region>_<letters and digits>`.
+pub fn chosen_pool_region(pool_id: &str) -> Option<&str> {
+    let (region, suffix) = pool_id.split_once('_')?;
+    let region_byte = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let fits = pool_id.len() <= POOL_ID_LEN_MAX
+        && !region.is_empty()
+        && region.bytes().all(region_byte)
+        && !suffix.is_empty()
+        && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    fits.then_some(region)
+}
+
+/// The group for a pool whose id somebody has chosen, of `groups` that are numbered from 1: that of its
+/// hint where it happens to have one, and otherwise one that follows from the id. So a pool that is
+/// deleted and made again stands where everybody remembers it. `None` when the hint names no such group.
+pub fn chosen_pool_group(pool_id: &str, key: &Key256, groups: u32) -> Option<u32> {
+    match pool_group(pool_id, key) {
+        Some(group) => (1..=groups).contains(&group).then_some(group),
+        None => {
+            let number = short_mac(key, &[b"chosen pool id", pool_id.as_bytes()]);
+            u32::try_from(1 + number % u64::from(groups.max(1))).ok()
+        }
+    }
+}
+
 /// The part of a pool id that SRP hashes: what stands after the first `_`, up to a second one.
 pub fn pool_name(pool_id: &str) -> Option<&str> {
     pool_id.split('_').nth(1).filter(|name| !name.is_empty())
@@ -383,6 +408,39 @@ mod tests {
             })
             .count();
         assert!((5..70).contains(&first_is_upper), "{first_is_upper}");
+    }
+
+    #[test]
+    fn a_chosen_pool_id_has_a_region_and_always_the_same_group() {
+        for (id, region) in [
+            ("eu-west-1_Abc123XYZ", Some("eu-west-1")),
+            ("local_pool", Some("local")),
+            ("eu-west-1_", None),
+            ("_abc", None),
+            ("eu-west-1", None),
+            ("EU_abc", None),
+            ("eu-west-1_a_b", None),
+            ("eu-west-1_a-b", None),
+        ] {
+            assert_eq!(chosen_pool_region(id), region, "{id}");
+        }
+        assert_eq!(chosen_pool_region(&format!("a_{}", "b".repeat(54))), None);
+        let groups = (0..200).map(|number| {
+            let id = format!("eu-west-1_pool{number}");
+            let group = chosen_pool_group(&id, &key(1), 3);
+            assert_eq!(chosen_pool_group(&id, &key(1), 3), group);
+            group
+        });
+        let used: std::collections::BTreeSet<_> = groups.flatten().collect();
+        assert_eq!(used, [1, 2, 3].into());
+    }
+
+    #[test]
+    fn a_chosen_pool_id_with_a_hint_stands_where_the_hint_says() {
+        let source = SeededEntropy::new(1);
+        let id = pool_id("eu-west-1", 7, &key(1), &source).unwrap();
+        assert_eq!(chosen_pool_group(&id, &key(1), 8), Some(7));
+        assert_eq!(chosen_pool_group(&id, &key(1), 6), None);
     }
 
     #[test]

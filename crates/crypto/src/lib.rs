@@ -19,6 +19,7 @@
 //! | [`fake`] | answers for users that do not exist |
 //! | [`seal`] | envelope encryption: KEK, cluster key, pool key, purposes |
 //! | [`token`] | RS256 tokens and JWKS |
+//! | [`saml`] | the key pair that signs SAML requests, and its certificate |
 //! | [`ids`] | pool ids, client ids, codes, temporary passwords |
 //! | [`refresh`] | refresh tokens |
 //! | [`totp`] | time-based one-time passwords |
@@ -32,6 +33,7 @@ pub mod imported;
 pub mod mac;
 pub mod password;
 pub mod refresh;
+pub mod saml;
 pub mod seal;
 pub mod secret;
 pub mod srp;

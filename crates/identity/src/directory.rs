@@ -367,6 +367,111 @@ impl Transaction for CreateAccessKey<'_> {
     }
 }
 
+/// The account of that id.
+///
+/// # Errors
+/// The store's.
+pub async fn find_account(
+    world: &World,
+    account_id: &str,
+) -> Result<Option<AccountRecord>, ApiError> {
+    transact(world, &FindAccount { account_id }).await
+}
+
+struct FindAccount<'a> {
+    account_id: &'a str,
+}
+
+#[async_trait]
+impl Transaction for FindAccount<'_> {
+    type Output = Option<AccountRecord>;
+
+    fn scope(&self) -> &str {
+        DIRECTORY_SCOPE
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
+        let key = keys::account(self.account_id);
+        tx.load(Query::new().get(key.clone())).await?;
+        Ok(tx.get::<AccountRecord>(&key)?.map(|stored| stored.record).into())
+    }
+}
+
+/// Calls an account otherwise.
+///
+/// # Errors
+/// ResourceNotFoundException without the account.
+pub async fn rename_account(world: &World, account_id: &str, name: &str) -> Result<(), ApiError> {
+    transact(world, &RenameAccount { account_id, name }).await
+}
+
+struct RenameAccount<'a> {
+    account_id: &'a str,
+    name: &'a str,
+}
+
+#[async_trait]
+impl Transaction for RenameAccount<'_> {
+    type Output = ();
+
+    fn scope(&self) -> &str {
+        DIRECTORY_SCOPE
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
+        let key = keys::account(self.account_id);
+        tx.load(Query::new().get(key.clone())).await?;
+        let Some(present) = tx.get::<AccountRecord>(&key)? else {
+            return Err(ApiError::resource_not_found("there is no account with this id").into());
+        };
+        tx.put(key, &AccountRecord { name: self.name.to_owned(), ..present.record });
+        Ok(().into())
+    }
+}
+
+/// Gives an access key another secret, principal or policy. Gateways take them over within a second.
+///
+/// # Errors
+/// ResourceNotFoundException when the account has no such key.
+pub async fn replace_access_key(world: &World, new: NewAccessKey) -> Result<(), ApiError> {
+    transact(world, &ReplaceAccessKey { new: &new }).await
+}
+
+struct ReplaceAccessKey<'a> {
+    new: &'a NewAccessKey,
+}
+
+#[async_trait]
+impl Transaction for ReplaceAccessKey<'_> {
+    type Output = ();
+
+    fn scope(&self) -> &str {
+        DIRECTORY_SCOPE
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
+        let not_found = || ApiError::resource_not_found("there is no access key with this id");
+        let (access_key_id, secret) = self.new.given.as_ref().ok_or_else(not_found)?;
+        let key = keys::access_key(access_key_id);
+        tx.load(Query::new().get(key.clone())).await?;
+        let present = tx.get::<AccessKeyRecord>(&key)?.ok_or_else(not_found)?.record;
+        if present.account_id != self.new.account_id {
+            return Err(not_found().into());
+        }
+        let world = tx.world();
+        let place = Place { scope: DIRECTORY_SCOPE, key: &key, field: "secret" };
+        let plain = secret.expose().as_bytes();
+        let record = AccessKeyRecord {
+            principal: self.new.principal.clone(),
+            policy_json: self.new.policy_json.clone(),
+            sealed_secret: sealed::seal(world, &world.cluster_keys, place, plain)?.into(),
+            ..present
+        };
+        tx.put(key, &record);
+        Ok(().into())
+    }
+}
+
 /// Ends an access key. Gateways stop accepting it within a second.
 ///
 /// # Errors

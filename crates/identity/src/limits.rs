@@ -1,5 +1,6 @@
 //! How much of everything there may be. Defaults are Cognito's.
-//! Source: developer guide, "Quotas in Amazon Cognito".
+//! Source: developer guide, "Quotas in Amazon Cognito". It says how much there may be; which text a LimitExceededException has it does not,
+//! so these texts are judgement wherever they stand, except for "Attempt limit exceeded, please try after some time.", which is the service's.
 
 /// How much of everything a pool, or an app client, may have.
 #[derive(Debug, Clone, PartialEq, Eq)]

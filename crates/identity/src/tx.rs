@@ -22,7 +22,7 @@ use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
     config::{ClientConfig, PoolConfig},
-    errors,
+    errors, log_delivery,
     memo::Memo,
     world::World,
 };
@@ -223,9 +223,9 @@ pub struct Tx<'w> {
 /// What happens to a message after the commit.
 enum Outgoing {
     /// It is handed over before the caller has the answer.
-    Send(OutboundMessage),
+    Send(OutboundMessage, Span),
     /// It is put into a queue.
-    Post(OutboundMessage),
+    Post(OutboundMessage, Span),
     /// There is none, and the caller must not see that.
     Pretend(Channel),
 }
@@ -233,8 +233,18 @@ enum Outgoing {
 impl Outgoing {
     async fn go(self, world: &World) -> Result<(), SendError> {
         match self {
-            Self::Send(message) => world.messenger.send(message).await,
-            Self::Post(message) => world.messenger.post(message),
+            Self::Send(message, span) => {
+                let channel = message.channel.as_str();
+                let sent = world.messenger.send(message).instrument(span.clone()).await;
+                if let Err(error) = &sent
+                    && !span.is_none()
+                {
+                    span.in_scope(|| tracing::error!(%error, channel, "message not delivered"));
+                }
+                sent
+            }
+            // whoever works the queue off goes on in this span
+            Self::Post(message, span) => span.in_scope(|| world.messenger.post(message)),
             Self::Pretend(channel) => world.messenger.pretend(channel),
         }
     }
@@ -330,12 +340,21 @@ impl<'w> Tx<'w> {
     /// # Errors
     /// The store's; InternalErrorException when the scope exists.
     pub async fn begin_scope(&mut self) -> Result<(), Failure> {
-        let result = read(self.world, self.request(&Query::new(), false)).await?;
-        if result.scope_exists {
-            return Err(errors::internal("a scope that was to be made exists").into());
+        match self.begin_scope_unless_there().await? {
+            true => Ok(()),
+            false => Err(errors::internal("a scope that was to be made exists").into()),
         }
+    }
+
+    /// [`Tx::begin_scope`] for a scope whose name somebody has chosen. Answers whether it is to be made.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn begin_scope_unless_there(&mut self) -> Result<bool, Failure> {
+        let result = read(self.world, self.request(&Query::new(), false)).await?;
+        let is_there = result.scope_exists;
         self.take(result, 0);
-        Ok(())
+        Ok(!is_there)
     }
 
     fn request(&self, query: &Query, with_config: bool) -> proto::Read {
@@ -520,15 +539,25 @@ impl<'w> Tx<'w> {
         self.writes.insert(Bytes::from_static(keys::EPOCH), Action::Add(add));
     }
 
+    /// Begins the epochs of a scope whose name may have been another scope's before: at the group's time
+    /// rather than at 1, so that no gateway takes what it remembers of that one for true.
+    pub fn begin_epoch_of_chosen_scope(&mut self) {
+        self.rely_on_config();
+        let add = proto::Add { delta: self.now_ms, ..Default::default() };
+        self.writes.insert(Bytes::from_static(keys::EPOCH), Action::Add(add));
+    }
+
     /// A message that is handed over after the commit; the caller learns when it is not taken.
     pub fn send(&mut self, message: OutboundMessage) {
-        self.messages.push(Outgoing::Send(message));
+        let span = self.notification_span();
+        self.messages.push(Outgoing::Send(message, span));
     }
 
     /// A message that is put into a queue after the commit: where [`Tx::pretend`] is the other case, and
     /// the caller must not tell the two apart by the time that delivery takes.
     pub fn post(&mut self, message: OutboundMessage) {
-        self.messages.push(Outgoing::Post(message));
+        let span = self.notification_span();
+        self.messages.push(Outgoing::Post(message, span));
     }
 
     /// No message, and nothing that shows that there is none: where a message of this channel could not be
@@ -541,6 +570,11 @@ impl<'w> Tx<'w> {
     /// CodeDeliveryFailureException.
     pub fn refuse_delivery_as(&mut self, refusal: fn(&SendError) -> ApiError) {
         self.delivery_refusal = refusal;
+    }
+
+    fn notification_span(&self) -> Span {
+        let pool = self.config.as_ref();
+        pool.map_or_else(Span::none, |pool| log_delivery::notification_span(&pool.record))
     }
 
     fn rely_on_loaded(&mut self, key: &Bytes) {

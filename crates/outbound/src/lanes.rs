@@ -14,6 +14,7 @@ use std::{
 };
 
 use tokio::sync::{Mutex, Semaphore, mpsc};
+use tracing::{Instrument as _, Span};
 
 use crate::{Channel, Message, Messenger, SendError};
 
@@ -87,9 +88,12 @@ pub struct Lane {
     transport: Arc<dyn Transport>,
     places: Semaphore,
     timeout: Duration,
-    queue: mpsc::Sender<Message>,
+    queue: mpsc::Sender<Waiting>,
     tally: Arc<Tally>,
 }
+
+/// A message in the queue, and the span in which is written what becomes of it.
+type Waiting = (Message, Span);
 
 impl Lane {
     /// At most `parallel` messages at once for those who wait, and as many from the queue; each within
@@ -102,9 +106,10 @@ impl Lane {
             let (transport, waiting) = (Arc::clone(&transport), Arc::clone(&waiting));
             let tally = Arc::clone(&tally);
             tokio::spawn(async move {
-                while let Some(message) = next(&waiting).await {
+                while let Some((message, span)) = next(&waiting).await {
                     tally.waiting.fetch_sub(1, Ordering::Relaxed);
-                    tally.count(&deliver_patiently(&*transport, &message, timeout).await);
+                    let delivery = deliver_patiently(&*transport, &message, timeout);
+                    tally.count(&delivery.instrument(span).await);
                 }
             });
         }
@@ -126,10 +131,10 @@ impl Lane {
         outcome
     }
 
-    fn post(&self, message: Message) -> Result<(), SendError> {
+    fn post(&self, waiting: Waiting) -> Result<(), SendError> {
         // before it is in the queue, from which it may be taken at once
         self.tally.waiting.fetch_add(1, Ordering::Relaxed);
-        self.queue.try_send(message).map_err(|_| {
+        self.queue.try_send(waiting).map_err(|_| {
             self.tally.waiting.fetch_sub(1, Ordering::Relaxed);
             self.tally.count(&Err(full()));
             full()
@@ -137,7 +142,7 @@ impl Lane {
     }
 }
 
-async fn next(waiting: &Mutex<mpsc::Receiver<Message>>) -> Option<Message> {
+async fn next(waiting: &Mutex<mpsc::Receiver<Waiting>>) -> Option<Waiting> {
     waiting.lock().await.recv().await
 }
 
@@ -160,7 +165,7 @@ async fn deliver_patiently(
         let Err(error) = &outcome else { return outcome };
         let pause = if error.is_retryable() { pauses.next() } else { None };
         let Some(pause) = pause else {
-            tracing::warn!(%error, channel = message.channel.as_str(), "message not delivered");
+            tracing::error!(%error, channel = message.channel.as_str(), "message not delivered");
             return outcome;
         };
         tokio::time::sleep(pause).await;
@@ -186,6 +191,16 @@ impl Lanes {
     }
 }
 
+/// The span in which a message is put into the queue, if it is one for what becomes of it: another, such as that of the request, must not
+/// stay open for as long as the queue takes.
+fn notification_span() -> Span {
+    let current = Span::current();
+    match current.metadata() {
+        Some(metadata) if metadata.name() == "user_notification" => current,
+        _ => Span::none(),
+    }
+}
+
 fn full() -> SendError {
     SendError::Unavailable("too many messages are waiting".to_owned())
 }
@@ -197,7 +212,8 @@ impl Messenger for Lanes {
     }
 
     fn post(&self, message: Message) -> Result<(), SendError> {
-        self.lane(message.channel)?.post(message)
+        let waiting = (message, notification_span());
+        self.lane(waiting.0.channel)?.post(waiting)
     }
 
     fn pretend(&self, channel: Channel) -> Result<(), SendError> {

@@ -9,7 +9,10 @@ use conclave_store::{
 };
 use parking_lot::Mutex;
 use prost::Message;
-use tokio::time::{Instant, sleep};
+use tokio::{
+    sync::Semaphore,
+    time::{Instant, sleep},
+};
 
 use crate::{
     group::{Group, GroupError},
@@ -18,6 +21,10 @@ use crate::{
 
 /// Where scopes live, as the directory has said.
 const LOCATIONS_MAX: usize = 10_000;
+/// Scopes that are looked up at once: anybody can make up ids, and the directory answers for all of them.
+const LOOKUPS_MAX: usize = 64;
+/// When to come again if more are.
+const LOOKUP_RETRY_MS: u32 = 50;
 /// How long to wait between two looks whether a leader has been elected.
 const ELECTION_WAIT: Duration = Duration::from_millis(20);
 
@@ -25,11 +32,12 @@ pub(crate) struct LocalStore {
     host: Arc<HostInner>,
     placement: Arc<dyn Placement>,
     locations: Mutex<HashMap<String, u32>>,
+    lookups: Semaphore,
 }
 
 impl LocalStore {
     pub(crate) fn new(host: Arc<HostInner>, placement: Arc<dyn Placement>) -> Self {
-        Self { host, placement, locations: Mutex::default() }
+        Self { host, placement, locations: Mutex::default(), lookups: Semaphore::new(LOOKUPS_MAX) }
     }
 
     /// The group of a scope; `None` when the directory does not know the scope.
@@ -52,6 +60,8 @@ impl LocalStore {
     }
 
     async fn look_up(&self, scope: &str) -> Result<Option<u32>, StoreError> {
+        let busy = |_| StoreError::Overloaded { retry_after_ms: LOOKUP_RETRY_MS };
+        let _place = self.lookups.try_acquire().map_err(busy)?;
         let directory = self.host.group(DIRECTORY_GROUP).ok_or_else(|| {
             StoreError::Unavailable { detail: "the directory is not here".to_owned() }
         })?;

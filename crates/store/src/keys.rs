@@ -173,6 +173,10 @@ pub enum Tag {
     ProviderIdentifier = 0x44,
     /// How many identity providers the pool has: a counter.
     IdentityProviderCount = 0x45,
+    /// The key pair that signs the pool's SAML requests, with its certificate: `SamlKeyRecord`.
+    SamlKey = 0x4B,
+    /// How sign-ins are judged, by app client; without a name, of the pool: `RiskConfigurationRecord`.
+    RiskConfiguration = 0x4C,
     /// Which import runs: in a pool `UserImportsRecord`, in the directory `ActiveImportRecord` by account
     /// and region.
     UserImports = 0x50,
@@ -548,6 +552,16 @@ pub fn identity_provider_count() -> Vec<u8> {
     vec![Tag::IdentityProviderCount as u8]
 }
 
+/// `SamlKeyRecord` of the pool.
+pub fn saml_key() -> Vec<u8> {
+    vec![Tag::SamlKey as u8]
+}
+
+/// `RiskConfigurationRecord` of an app client, or with an empty name of the pool.
+pub fn risk_configuration(client_id: &str) -> Vec<u8> {
+    tagged(Tag::RiskConfiguration, &[client_id.as_bytes()])
+}
+
 /// `UserImportsRecord` of the pool.
 pub fn user_imports() -> Vec<u8> {
     vec![Tag::UserImports as u8]
@@ -682,6 +696,8 @@ mod tests {
         assert_eq!(group_name("n"), [0x28, b'n']);
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);
         assert_eq!(access_key("k"), [0x31, b'k']);
+        assert_eq!(saml_key(), [0x4B]);
+        assert_eq!(risk_configuration("c"), [0x4C, b'c']);
         assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
         assert_eq!(active_import("1", "r"), [0x50, b'1', b'r']);
         assert_eq!(user_import_job("j"), [0x51, b'j']);

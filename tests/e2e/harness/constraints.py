@@ -25,6 +25,8 @@ OPERATIONS = [
     "CreateManagedLoginBranding", "DescribeManagedLoginBranding", "DescribeManagedLoginBrandingByClient",
     "UpdateManagedLoginBranding", "DeleteManagedLoginBranding", "GetUICustomization", "SetUICustomization",
     "CreateTerms", "DescribeTerms", "UpdateTerms", "DeleteTerms", "ListTerms",
+    "DescribeRiskConfiguration", "SetRiskConfiguration", "GetLogDeliveryConfiguration", "SetLogDeliveryConfiguration",
+    "GetSigningCertificate",
 ]  # fmt: skip
 
 # A text that does not match, for every pattern of these inputs. A new pattern in the model needs a new line here.
@@ -51,11 +53,13 @@ MISMATCH = {
     rf"[{_ANY_TEXT}]+@[{_ANY_TEXT}]+": "no address",
     r"^[a-zA-Z0-9_-]+$": "with space",
     rf"[{_ANY_TEXT}\s*]*": "control\x01",
+    rf"[{_ANY_TEXT}\s*]+": "control\x01",
     "Level[1-4]": "Level9",
     rf"[{_ANY_TEXT}\p{{Z}}]+": "control\x01",
     "^[0-9a-fA-F]+$": "no hex",
     "[A-Za-z0-9-_=.]+": "with space",
     r"^[\S]+.*[\S]+$": " begins with space",
+    r"arn:[\w+=/,.@-]+:[\w+=/,.@-]+:::[\w+=/,.@-]+(:[\w+=/,.@-]+)?(:[\w+=/,.@-]+)?": "not an arn",
     r"^[a-z0-9](?:[a-z0-9\-\.]{0,61}[a-z0-9])?$": "UPPER",
     "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[4][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$": "00000000-0000-0000-0000-000000000000",
     r"^[\w\- ]+$": "semi;colon",

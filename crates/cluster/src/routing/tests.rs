@@ -241,3 +241,33 @@ async fn a_store_without_a_node_to_ask_is_refused() {
     };
     assert!(RoutingStore::new(options).is_err());
 }
+
+struct Nowhere;
+
+impl Placement for Nowhere {
+    fn group_of(&self, _: &str) -> Option<u32> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn made_up_scopes_do_not_crowd_the_directory() {
+    let script = Arc::new(Script::default());
+    script.reads.lock().push_back(Ok(read_reply::Result::Read(proto::ReadResult::default())));
+    let store = RoutingStore::new(RoutingOptions {
+        cluster_id: "c".to_owned(),
+        seeds: Vec::new(),
+        tls: None,
+        groups: 2,
+        placement: Arc::new(Nowhere),
+        local: Some(script),
+        limits: RoutingLimits::default(),
+    });
+    let store = store.expect("there is a node to ask");
+    let read = proto::Read { scope: "made-up".to_owned(), ..proto::Read::default() };
+    let places: Vec<_> = std::iter::from_fn(|| store.lookups.try_acquire().ok()).collect();
+    let answer = store.read(read.clone()).await;
+    assert_eq!(answer, Err(StoreError::Overloaded { retry_after_ms: LOOKUP_RETRY_MS }));
+    drop(places);
+    assert!(store.read(read).await.is_ok());
+}

@@ -12,6 +12,9 @@ use crate::{
     world::World,
 };
 
+/// What is answered when the secret that is to be added is there. The text is judgement.
+pub const ALREADY_HAS_SECRET: &str = "The app client already has this client secret.";
+
 /// Gives a client another secret beside the one that it has, so that an app can go over to it. Both are
 /// accepted. The answer shows a secret that was made, and not one that was given.
 ///
@@ -40,9 +43,7 @@ pub async fn add_user_pool_client_secret(
             ));
         }
         if client.secrets.iter().any(|present| present.expose() == secret.expose()) {
-            return Err(errors::invalid_parameter(
-                "The app client already has this client secret.",
-            ));
+            return Err(errors::invalid_parameter(ALREADY_HAS_SECRET));
         }
         if client.secrets.len() >= max {
             return Err(ApiError::new(

@@ -30,14 +30,45 @@ pub async fn create_user_pool_client(
     call: &Call,
     input: types::CreateUserPoolClientRequest,
 ) -> Result<types::CreateUserPoolClientResponse, ApiError> {
+    Box::pin(create(world, call, input, None)).await
+}
+
+/// [`create_user_pool_client`] with an id that an operator has chosen: not for a caller of the API. What a
+/// crash has left of an earlier attempt is finished.
+///
+/// # Errors
+/// As [`create_user_pool_client`]; InvalidParameterException when the id is none or is in use.
+pub async fn create_user_pool_client_as(
+    world: &World,
+    call: &Call,
+    input: types::CreateUserPoolClientRequest,
+    client_id: &str,
+) -> Result<types::CreateUserPoolClientResponse, ApiError> {
+    Box::pin(create(world, call, input, Some(client_id))).await
+}
+
+async fn create(
+    world: &World,
+    call: &Call,
+    input: types::CreateUserPoolClientRequest,
+    chosen: Option<&str>,
+) -> Result<types::CreateUserPoolClientResponse, ApiError> {
     let pool_id = input.user_pool_id.as_deref().unwrap_or_default();
+    if let Some(client_id) = chosen {
+        check_chosen(world, pool_id, client_id)?;
+    }
     transact(world, &Check { call, pool_id, input: &input }).await?;
-    let client_id = ids::client_id(pool_id, &world.hint_key, &*world.entropy);
+    let client_id = match chosen {
+        Some(client_id) => client_id.to_owned(),
+        None => ids::client_id(pool_id, &world.hint_key, &*world.entropy),
+    };
+    let is_chosen = chosen.is_some();
     let secret = match &input.client_secret {
         Some(given) => Some(SecretString::new(given.clone())),
         None => (input.generate_secret == Some(true)).then(|| ids::client_secret(&*world.entropy)),
     };
-    let entered_ms = transact(world, &Enter { pool_id, client_id: &client_id }).await?;
+    let enter = Enter { pool_id, client_id: &client_id, is_chosen };
+    let entered_ms = transact(world, &enter).await?;
     conclave_fault::point("create.after_directory");
     let make = Make {
         call,
@@ -48,8 +79,31 @@ pub async fn create_user_pool_client(
         input: &input,
     };
     let record = transact(world, &make).await?;
+    if is_chosen {
+        // a row that was there before can have been cleared away as a leftover just now
+        transact(world, &enter).await?;
+    }
     let client = describe(pool_id, &record, secret.as_slice());
     Ok(types::CreateUserPoolClientResponse { user_pool_client: Some(client) })
+}
+
+/// An id that reads as one of ours must be of this pool: it is not looked up anywhere.
+fn check_chosen(world: &World, pool_id: &str, client_id: &str) -> Result<(), ApiError> {
+    // API reference, ClientIdType
+    let is_id = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'+');
+    if client_id.is_empty() || client_id.len() > 128 || !client_id.bytes().all(is_id) {
+        return Err(errors::invalid_parameter(format!("{client_id} is not a client ID.")));
+    }
+    match ids::client_pool(client_id, &world.hint_key) {
+        Some(other) if other != pool_id => Err(errors::invalid_parameter(format!(
+            "{client_id} cannot be used here: choose another ID."
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn client_id_in_use(client_id: &str) -> ApiError {
+    errors::invalid_parameter(format!("The client ID {client_id} is in use."))
 }
 
 fn too_many_clients() -> ApiError {
@@ -93,6 +147,8 @@ impl Transaction for Check<'_> {
 struct Enter<'a> {
     pool_id: &'a str,
     client_id: &'a str,
+    /// Somebody has chosen the id, so that there can be a row of it already.
+    is_chosen: bool,
 }
 
 #[async_trait]
@@ -105,9 +161,14 @@ impl Transaction for Enter<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<i64> {
-        tx.load(Query::new()).await?;
+        let row = keys::client_location(self.client_id);
+        tx.load(Query::new().get(row.clone())).await?;
         let pool_id = Bytes::copy_from_slice(self.pool_id.as_bytes());
-        tx.put_new(keys::client_location(self.client_id), pool_id, None);
+        match tx.get_bytes(&row) {
+            Some(present) if self.is_chosen && present == pool_id => {}
+            Some(_) if self.is_chosen => return Err(client_id_in_use(self.client_id).into()),
+            _ => tx.put_new(row, pool_id, None),
+        }
         Ok(tx.now_ms().into())
     }
 }
@@ -132,9 +193,13 @@ impl Transaction for Make<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<ClientRecord> {
         let references = References::of_new(self.input);
-        references.load(tx, Query::new()).await?;
+        let row = keys::client(self.client_id);
+        references.load(tx, Query::new().get(row.clone())).await?;
         let world = tx.world();
         let pool = owned_pool(tx, self.call)?;
+        if tx.get_bytes(&row).is_some() {
+            return Err(client_id_in_use(self.client_id).into());
+        }
         // the reconciler may have cleared the client's row away by now
         if tx.now_ms() - self.entered_ms > make_ms_max() {
             return Err(errors::unavailable().into());
@@ -144,7 +209,6 @@ impl Transaction for Make<'_> {
         record.client_id = self.client_id.to_owned();
         record.created_ms = tx.now_ms();
         record.modified_ms = tx.now_ms();
-        let row = keys::client(self.client_id);
         if let Some(secret) = self.secret {
             record.secrets.push(secrets::new_secret(tx, &pool, self.client_id, secret)?);
         }
@@ -166,6 +230,48 @@ mod tests {
             signed_call_of, test_world,
         },
     };
+
+    #[tokio::test]
+    async fn an_operator_can_choose_the_id_and_the_secret() {
+        const ID: &str = "web";
+        let world = test_world().await;
+        let (pool_id, other) = (new_pool(&world).await, new_pool(&world).await);
+        let secret = "a_secret_of_24_characters_".to_owned();
+        let input = types::CreateUserPoolClientRequest {
+            client_secret: Some(secret.clone()),
+            ..named(&pool_id)
+        };
+        // entered in the directory, and not made
+        world.store.fail_commit(2);
+        let made = create_user_pool_client_as(&world, &signed_call(), input.clone(), ID).await;
+        assert_eq!(made.unwrap_err(), errors::unavailable());
+        let made = create_user_pool_client_as(&world, &signed_call(), input, ID).await.unwrap();
+        let client = made.user_pool_client.unwrap();
+        assert_eq!((client.client_id.as_deref(), client.client_secret), (Some(ID), Some(secret)));
+        let found = crate::client_pool::client_pool(&world, ID).await;
+        assert_eq!(found.as_deref(), Ok(pool_id.as_str()));
+        // whoever has the id keeps it
+        for pool in [&pool_id, &other] {
+            let made = create_user_pool_client_as(&world, &signed_call(), named(pool), ID).await;
+            assert_eq!(made.unwrap_err(), client_id_in_use(ID));
+        }
+    }
+
+    #[tokio::test]
+    async fn an_id_that_leads_to_another_pool_cannot_be_chosen() {
+        let world = test_world().await;
+        let (pool_id, other) = (new_pool(&world).await, new_pool(&world).await);
+        let ours = ids::client_id(&other, &world.hint_key, &*world.entropy);
+        let made = create_user_pool_client_as(&world, &signed_call(), named(&pool_id), &ours).await;
+        let text = format!("{ours} cannot be used here: choose another ID.");
+        assert_eq!(made.unwrap_err(), errors::invalid_parameter(text));
+        for id in ["", "with-hyphen", &"a".repeat(129)] {
+            let made =
+                create_user_pool_client_as(&world, &signed_call(), named(&pool_id), id).await;
+            let text = format!("{id} is not a client ID.");
+            assert_eq!(made.unwrap_err(), errors::invalid_parameter(text));
+        }
+    }
 
     fn named(pool_id: &str) -> types::CreateUserPoolClientRequest {
         types::CreateUserPoolClientRequest {

@@ -58,6 +58,7 @@ impl Transaction for Delete<'_> {
         }
         tx.delete(row);
         client_pages::forget(tx, self.client_id);
+        tx.delete(keys::risk_configuration(self.client_id));
         tx.add(keys::client_count(), -1, None, None);
         tx.bump_epoch();
         Ok(true.into())

@@ -16,8 +16,8 @@ mod settings;
 mod update_user_pool_client;
 pub mod validity;
 
-pub use add_user_pool_client_secret::add_user_pool_client_secret;
-pub use create_user_pool_client::create_user_pool_client;
+pub use add_user_pool_client_secret::{ALREADY_HAS_SECRET, add_user_pool_client_secret};
+pub use create_user_pool_client::{create_user_pool_client, create_user_pool_client_as};
 pub use delete_user_pool_client::delete_user_pool_client;
 pub use delete_user_pool_client_secret::delete_user_pool_client_secret;
 pub use describe::describe;

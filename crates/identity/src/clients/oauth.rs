@@ -126,6 +126,8 @@ mod tests {
         ("InvalidOAuthFlowException".to_owned(), text.to_owned())
     }
 
+    /// Of the three texts, that about openid stands in a report of the service's answer
+    /// (hashicorp/terraform-provider-aws#4984); the other two are from memory of it.
     #[test]
     fn the_flows_of_users_and_of_machines_do_not_mix() {
         assert_eq!(check(&client(&["code", "implicit"], &["openid"], URL), false), Ok(()));
@@ -148,6 +150,8 @@ mod tests {
         );
     }
 
+    /// That about CallbackUrls stands in a report of the service's answer (cisagov/crossfeed#440); the other text is from
+    /// memory of it.
     #[test]
     fn a_client_of_the_endpoints_has_flows_scopes_and_callbacks() {
         let text = "AllowedOAuthFlows and AllowedOAuthScopes are required if user pool client is allowed to use OAuth flows.";
@@ -164,6 +168,8 @@ mod tests {
         assert_eq!(check(&not_allowed, false), Ok(()));
     }
 
+    /// That a URL cannot use HTTP is the service's text (aws-amplify/amplify-cli#5419), and that 127.0.0.1 and [::1] are
+    /// excepted beside localhost the developer guide's; that a URL is not valid is judgement.
     #[test]
     fn urls_are_absolute_and_plain_http_stays_on_the_machine() {
         for url in [
@@ -197,6 +203,7 @@ mod tests {
         }
     }
 
+    /// The rule is documented, its text is judgement and not asserted.
     #[test]
     fn the_default_redirect_is_one_of_the_callbacks() {
         let with = |url: &str| types::CreateUserPoolClientRequest {

@@ -50,6 +50,8 @@ async fn delete(world: &World, call: &Call, pool_id: &str, domain: &str) -> Resu
     delete_user_pool_domain(world, call, input).await.map(|_| ())
 }
 
+/// The text is from memory of the service's answer. That a prefix has an empty CustomDomainConfig is the service's, as Terraform's
+/// resource counts on it.
 #[tokio::test]
 async fn a_pool_has_a_prefix_and_a_domain_of_its_own() {
     let world = test_world().await;
@@ -88,6 +90,7 @@ async fn a_pool_has_a_prefix_and_a_domain_of_its_own() {
     assert_eq!(delete(&world, &call, &pool_id, "acme").await, Err(no_such_domain()));
 }
 
+/// The text is from memory of the service's answer.
 #[tokio::test]
 async fn a_domain_is_had_once_in_the_cluster() {
     let world = test_world().await;
@@ -113,6 +116,8 @@ async fn a_domain_is_had_once_in_the_cluster() {
     create_user_pool_domain(&world, &other, request(&foreign, "acme")).await.unwrap();
 }
 
+/// The first four texts are the service's, from reports of its answers; that of a subdomain without its parent is used for every
+/// name of this kind, and that about ManagedLoginVersion is judgement.
 #[tokio::test]
 async fn names_have_rules() {
     let world = test_world().await;
@@ -219,6 +224,7 @@ async fn the_lite_plan_has_no_managed_login() {
     assert_eq!(described(&world, &signed_call(), "other").await.managed_login_version, Some(2));
 }
 
+/// The limit is documented; its text is judgement and not asserted.
 #[tokio::test]
 async fn an_account_has_a_limit_of_domains_of_its_own() {
     let mut world = test_world().await;
@@ -232,6 +238,7 @@ async fn an_account_has_a_limit_of_domains_of_its_own() {
     create(&world, request(&second, "login.other.example")).await.unwrap();
 }
 
+/// The text is the service's, from reports of its answer.
 #[tokio::test]
 async fn a_pool_with_a_domain_is_not_deleted() {
     let world = test_world().await;

@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::{
     Shown, describe,
-    directory_rows::{Reserve, make_ms_max},
+    directory_rows::{Reserve, ReserveChosen, make_ms_max, pool_id_in_use},
     email, settings,
     signing_keys::{self, TokenKeys},
 };
@@ -29,18 +29,48 @@ pub async fn create_user_pool(
     call: &Call,
     input: types::CreateUserPoolRequest,
 ) -> Result<types::CreateUserPoolResponse, ApiError> {
+    Box::pin(create(world, call, input, None)).await
+}
+
+/// [`create_user_pool`] with an id that an operator has chosen: not for a caller of the API. What a crash
+/// has left of an earlier attempt is finished.
+///
+/// # Errors
+/// As [`create_user_pool`]; InvalidParameterException when the id is none, is of another region, or is in
+/// use.
+pub async fn create_user_pool_as(
+    world: &World,
+    call: &Call,
+    input: types::CreateUserPoolRequest,
+    pool_id: &str,
+) -> Result<types::CreateUserPoolResponse, ApiError> {
+    Box::pin(create(world, call, input, Some(pool_id))).await
+}
+
+async fn create(
+    world: &World,
+    call: &Call,
+    input: types::CreateUserPoolRequest,
+    chosen: Option<&str>,
+) -> Result<types::CreateUserPoolResponse, ApiError> {
     let principal = principal(call)?;
     email::check(input.email_configuration.as_ref(), &world.settings)?;
     let mut record = settings::new_pool(&input)?;
     let token_keys = signing_keys::generate(world).await?;
-    let reserved = transact(world, &Reserve { principal, name: &record.name }).await?;
+    let reserved = match chosen {
+        None => transact(world, &Reserve { principal, name: &record.name }).await?,
+        Some(pool_id) => {
+            transact(world, &ReserveChosen { principal, pool_id, name: &record.name }).await?
+        }
+    };
     conclave_fault::point("create.after_directory");
     record.pool_id = reserved.pool_id;
     record.account_id = principal.account_id.clone();
     record.region = principal.region.clone();
     record.created_ms = reserved.created_ms;
     record.modified_ms = reserved.created_ms;
-    transact(world, &Make { record: &record, token_keys: &token_keys }).await?;
+    let is_chosen = chosen.is_some();
+    transact(world, &Make { record: &record, token_keys: &token_keys, is_chosen }).await?;
     let user_pool = describe(&record, Shown::Created);
     Ok(types::CreateUserPoolResponse { user_pool: Some(user_pool) })
 }
@@ -49,6 +79,8 @@ pub async fn create_user_pool(
 struct Make<'a> {
     record: &'a PoolRecord,
     token_keys: &'a TokenKeys,
+    /// Somebody has chosen the id.
+    is_chosen: bool,
 }
 
 #[async_trait]
@@ -60,13 +92,18 @@ impl Transaction for Make<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
-        tx.begin_scope().await?;
+        if !tx.begin_scope_unless_there().await? {
+            return Err(pool_id_in_use(&self.record.pool_id).into());
+        }
         if tx.now_ms() - self.record.created_ms > make_ms_max() {
             return Err(errors::unavailable().into());
         }
         tx.put_new(keys::ROOT.to_vec(), self.record.encode_to_vec().into(), None);
         signing_keys::put(tx, &self.record.pool_id, self.token_keys)?;
-        tx.bump_epoch();
+        match self.is_chosen {
+            true => tx.begin_epoch_of_chosen_scope(),
+            false => tx.bump_epoch(),
+        }
         Ok(().into())
     }
 }
@@ -176,6 +213,71 @@ mod tests {
         assert!(name.bytes().all(|byte| byte.is_ascii_alphanumeric()));
         let group = ids::pool_group(&id, &world.hint_key).unwrap();
         assert!((1..=3).contains(&group));
+    }
+
+    const CHOSEN: &str = "us-east-1_Abc123XYZ";
+
+    async fn create_as(
+        world: &World,
+        call: &Call,
+        pool_id: &str,
+    ) -> Result<types::UserPoolType, ApiError> {
+        let made = create_user_pool_as(world, call, named(), pool_id).await?;
+        Ok(made.user_pool.unwrap())
+    }
+
+    #[tokio::test]
+    async fn an_operator_can_choose_the_id() {
+        let world = test_world().await;
+        let pool = create_as(&world, &signed_call(), CHOSEN).await.unwrap();
+        assert_eq!(pool.id.as_deref(), Some(CHOSEN));
+        let input = types::ListUserPoolsRequest { max_results: Some(10), ..Default::default() };
+        let listed = list_user_pools(&world, &signed_call(), input).await.unwrap().user_pools;
+        assert_eq!(listed[0].id.as_deref(), Some(CHOSEN));
+        // whoever has the id keeps it
+        let other = signed_call_of("444455556666", "us-east-1");
+        for call in [signed_call(), other] {
+            let error = create_as(&world, &call, CHOSEN).await.unwrap_err();
+            assert_eq!(error, pool_id_in_use(CHOSEN));
+        }
+        for id in ["eu-west-1_Abc123XYZ", "us-east-1_", "us-east-1_a_b"] {
+            let error = create_as(&world, &signed_call(), id).await.unwrap_err();
+            let text = format!(
+                "{id} is not a pool ID of the region us-east-1: REGION_ and letters and digits."
+            );
+            assert_eq!(error, errors::invalid_parameter(text));
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_crash_has_left_of_a_chosen_id_is_finished() {
+        let world = test_world().await;
+        // entered in the directory, and not made
+        world.store.fail_commit(2);
+        let error = create_as(&world, &signed_call(), CHOSEN).await.unwrap_err();
+        assert_eq!(error, errors::unavailable());
+        create_as(&world, &signed_call(), CHOSEN).await.unwrap();
+        let input = types::ListUserPoolsRequest { max_results: Some(10), ..Default::default() };
+        let listed = list_user_pools(&world, &signed_call(), input).await.unwrap().user_pools;
+        assert_eq!(listed.len(), 1);
+    }
+
+    /// A gateway that has not noticed that the pool was deleted holds the other's keys at some epoch.
+    #[tokio::test]
+    async fn a_pool_under_an_id_that_was_used_before_has_other_epochs() {
+        let world = test_world().await;
+        let epoch = async || {
+            let read =
+                conclave_store::proto::Read { scope: CHOSEN.to_owned(), ..Default::default() };
+            crate::tx::read(&world, read).await.unwrap().epoch
+        };
+        create_as(&world, &signed_call(), CHOSEN).await.unwrap();
+        let first = epoch().await;
+        let input = types::DeleteUserPoolRequest { user_pool_id: Some(CHOSEN.to_owned()) };
+        crate::pools::delete_user_pool(&world, &signed_call(), input).await.unwrap();
+        world.clock.advance(std::time::Duration::from_millis(1));
+        create_as(&world, &signed_call(), CHOSEN).await.unwrap();
+        assert!(epoch().await > first);
     }
 
     #[tokio::test]

@@ -76,6 +76,68 @@ impl Transaction for Reserve<'_> {
     }
 }
 
+/// Enters a new pool under an id that somebody has chosen. Rows of this account and region that are there
+/// already are taken over: whether the pool is there too is seen where it lives.
+pub(super) struct ReserveChosen<'a> {
+    pub principal: &'a CallPrincipal,
+    pub pool_id: &'a str,
+    pub name: &'a str,
+}
+
+#[async_trait]
+impl Transaction for ReserveChosen<'_> {
+    type Output = Reserved;
+
+    fn scope(&self) -> &str {
+        DIRECTORY_SCOPE
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Reserved> {
+        let CallPrincipal { account_id, region, .. } = self.principal;
+        let pool_id = self.pool_id;
+        if ids::chosen_pool_region(pool_id) != Some(region.as_str()) {
+            return Err(errors::invalid_parameter(format!(
+                "{pool_id} is not a pool ID of the region {region}: REGION_ and letters and digits."
+            ))
+            .into());
+        }
+        let world = tx.world();
+        let group = ids::chosen_pool_group(pool_id, &world.hint_key, world.settings.pool_groups);
+        let group = group.ok_or_else(|| {
+            errors::invalid_parameter(format!("{pool_id} cannot be used here: choose another ID."))
+        })?;
+        let at = keys::pool_location(pool_id);
+        let row = keys::account_pool(account_id, region, pool_id);
+        tx.load(Query::new().get(at.clone()).get(row.clone())).await?;
+        let location =
+            PoolLocationRecord { account_id: account_id.clone(), group, region: region.clone() };
+        let present = tx.get::<PoolLocationRecord>(&at)?;
+        if present.is_some_and(|present| present.record != location) {
+            return Err(pool_id_in_use(pool_id).into());
+        }
+        let created_ms = tx.now_ms();
+        if tx.get::<PoolEntryRecord>(&row)?.is_none() {
+            let max = world.settings.pools_per_account_max;
+            tx.add(keys::account_pool_count(account_id), 1, Some((max, too_many_pools())), None);
+        }
+        let entry = PoolEntryRecord {
+            pool_id: pool_id.to_owned(),
+            name: self.name.to_owned(),
+            created_ms,
+            modified_ms: created_ms,
+            pool_epoch: 1,
+        };
+        tx.put(at, &location);
+        tx.put(row, &entry);
+        Ok(Reserved { pool_id: pool_id.to_owned(), created_ms }.into())
+    }
+}
+
+/// The id that was chosen for a pool is another pool's.
+pub(super) fn pool_id_in_use(pool_id: &str) -> ApiError {
+    errors::invalid_parameter(format!("The pool ID {pool_id} is in use."))
+}
+
 fn too_many_pools() -> ApiError {
     ApiError::new(
         ExceptionName::LimitExceededException,

@@ -8,6 +8,7 @@ mod describe;
 mod describe_user_pool;
 mod directory_rows;
 pub(crate) mod email;
+mod get_signing_certificate;
 mod get_user_pool_mfa_config;
 mod list_tags_for_resource;
 mod list_user_pools;
@@ -24,11 +25,13 @@ mod update_user_pool;
 
 pub use add_custom_attributes::add_custom_attributes;
 pub(crate) use change::Enter;
-pub use create_user_pool::create_user_pool;
+pub use create_user_pool::{create_user_pool, create_user_pool_as};
 pub use delete_user_pool::delete_user_pool;
 pub use describe::{Shown, describe};
 pub use describe_user_pool::describe_user_pool;
 pub(crate) use directory_rows::{Forget, make_ms_max};
+
+pub use get_signing_certificate::get_signing_certificate;
 pub use get_user_pool_mfa_config::get_user_pool_mfa_config;
 pub use list_tags_for_resource::list_tags_for_resource;
 pub use list_user_pools::list_user_pools;

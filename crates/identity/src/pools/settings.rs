@@ -13,7 +13,7 @@ use conclave_store::records::{
 };
 
 use super::{mfa, schema, tags, tier};
-use crate::errors;
+use crate::{errors, log_delivery};
 
 /// API reference, `PasswordPolicyType`: also what 0 means.
 const TEMPORARY_PASSWORD_VALIDITY_DAYS: u32 = 7;
@@ -126,6 +126,7 @@ pub(super) fn updated_pool(
         username_configuration: None,
     };
     tier::check(as_new.user_pool_tier.as_deref().unwrap_or_default(), present)?;
+    log_delivery::check_tier(as_new.user_pool_tier.as_deref().unwrap_or_default(), present)?;
     let mut record = PoolRecord {
         pool_id: present.pool_id.clone(),
         account_id: present.account_id.clone(),
@@ -137,6 +138,7 @@ pub(super) fn updated_pool(
         case_sensitive: present.case_sensitive,
         // set by operations of their own
         domains: present.domains.clone(),
+        log_configurations: present.log_configurations.clone(),
         ..new_pool(&as_new)?
     };
     // these two stay where they are left out

@@ -2,7 +2,10 @@
 
 use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName, types};
-use conclave_crypto::{ids::TemporaryPasswordRules, secret::SecretString};
+use conclave_crypto::{
+    ids::{self, TemporaryPasswordRules},
+    secret::SecretString,
+};
 use conclave_outbound::Channel;
 use conclave_store::{keys, records::UserRecord};
 
@@ -32,8 +35,34 @@ pub async fn admin_create_user(
     call: &Call,
     input: types::AdminCreateUserRequest,
 ) -> Result<types::AdminCreateUserResponse, ApiError> {
+    Box::pin(create(world, call, input, None)).await
+}
+
+/// [`admin_create_user`] with a sub that an operator has chosen: not for a caller of the API.
+///
+/// # Errors
+/// As [`admin_create_user`]; InvalidParameterException when the sub is none or is another user's.
+pub async fn admin_create_user_as(
+    world: &World,
+    call: &Call,
+    input: types::AdminCreateUserRequest,
+    sub: &str,
+) -> Result<types::AdminCreateUserResponse, ApiError> {
+    if ids::uuid_to_bytes(sub).is_none() {
+        return Err(ApiError::invalid_parameter(format!("{sub} is not a UUID in lower case.")));
+    }
+    Box::pin(create(world, call, input, Some(sub))).await
+}
+
+async fn create(
+    world: &World,
+    call: &Call,
+    input: types::AdminCreateUserRequest,
+    sub: Option<&str>,
+) -> Result<types::AdminCreateUserResponse, ApiError> {
     let create = AdminCreateUser {
         call,
+        sub,
         pool_id: input.user_pool_id.unwrap_or_default(),
         username: input.username.unwrap_or_default(),
         values: attributes::collect(&input.user_attributes)?,
@@ -47,6 +76,8 @@ pub async fn admin_create_user(
 
 struct AdminCreateUser<'a> {
     call: &'a Call,
+    /// Chosen by an operator.
+    sub: Option<&'a str>,
     pool_id: String,
     username: String,
     values: Values,
@@ -91,7 +122,10 @@ impl Transaction for AdminCreateUser<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let query = lookup::admin_query(Query::new(), &self.username, &[With::Nothing]);
+        let mut query = lookup::admin_query(Query::new(), &self.username, &[With::Nothing]);
+        if let Some(sub) = self.sub {
+            query = query.get(keys::user(sub));
+        }
         tx.load(aliases::query(query, &self.values)).await?;
         let pool = pool_access::owned_pool(tx, self.call)?;
         tx.rely_on_config();
@@ -109,7 +143,14 @@ impl AdminCreateUser<'_> {
     async fn create(&self, tx: &mut Tx<'_>, pool: &PoolConfig) -> Result<UserRecord, Failure> {
         let mut values = self.values.clone();
         attributes::check_permission(Writer::Admin, values.keys())?;
-        let sub = tx.memo().sub(tx.world()).to_owned();
+        let sub = match self.sub {
+            Some(chosen) if tx.get_bytes(&keys::user(chosen)).is_some() => {
+                let text = format!("The sub {chosen} is in use.");
+                return Err(ApiError::invalid_parameter(text).into());
+            }
+            Some(chosen) => chosen.to_owned(),
+            None => tx.memo().sub(tx.world()).to_owned(),
+        };
         let username = username::of_new_user(pool, &self.username, &sub, &mut values)?;
         let password = self.temporary_password(tx, pool)?;
         attributes::check_schema(&pool.record, &mut values, false)?;
@@ -217,6 +258,26 @@ mod tests {
         types::AdminCreateUserRequest {
             desired_delivery_mediums: strings(&["EMAIL"]),
             ..pool.create_request(username, &EMAIL)
+        }
+    }
+
+    #[tokio::test]
+    async fn an_operator_can_choose_the_sub() {
+        const SUB: &str = "11111111-2222-3333-4444-555555555555";
+        let pool = plain_pool().await;
+        let create = async |name: &str, sub: &str| {
+            let request = pool.create_request(name, &EMAIL);
+            admin_create_user_as(&pool, &signed_call(), request, sub).await
+        };
+        let user = create("ada", SUB).await.unwrap().user.unwrap();
+        let is_sub = |attribute: &&types::AttributeType| attribute.name.as_deref() == Some("sub");
+        assert_eq!(user.attributes.iter().find(is_sub).unwrap().value.as_deref(), Some(SUB));
+        let invalid = |text: String| ApiError::invalid_parameter(text);
+        let error = create("bob", SUB).await.unwrap_err();
+        assert_eq!(error, invalid(format!("The sub {SUB} is in use.")));
+        for sub in ["", "1", "AAAAAAAA-2222-3333-4444-555555555555"] {
+            let error = create("bob", sub).await.unwrap_err();
+            assert_eq!(error, invalid(format!("{sub} is not a UUID in lower case.")));
         }
     }
 
