@@ -11,6 +11,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             "conclave/store/v1/store.proto",
             "conclave/records/v1/records.proto",
             "conclave/records/v1/user_import.proto",
+            "conclave/records/v1/branding.proto",
+            "conclave/records/v1/users.proto",
         ],
         [proto_dir],
     )?;

@@ -6,8 +6,9 @@ import time
 import pytest
 
 from harness.cluster import Cluster
-from harness.cognito import Pool, boto_client, refused, unique
+from harness.cognito import Pool, boto_client, newest_code, refused, unique
 from harness.mail import Mail
+from harness.server import until
 
 FAILURE = "Unable to deliver message to user"
 PASSWORD = "relay-secret-0815"
@@ -130,3 +131,109 @@ def test_without_a_mail_server_real_and_simulated_users_fail_alike(tmp_path):
                 app.cognito.forgot_password(ClientId=app.id, Username=name)
     finally:
         cluster.kill()
+
+
+SOURCE = "arn:aws:ses:us-east-1:111122223333:identity/"
+
+
+def test_a_pool_sends_from_its_own_address_where_the_operator_allows_the_domain(tmp_path):
+    mail = Mail(tmp_path / "mail").start()
+    settings = mail.configuration() + 'sender_domains = ["example.org"]\n'
+    cluster = Cluster(tmp_path / "cluster", size=1, settings=settings)
+    try:
+        node = cluster.start().nodes[0]
+        cognito = boto_client(node, *cluster.credentials())
+        own = {
+            "EmailSendingAccount": "DEVELOPER",
+            "SourceArn": SOURCE + "example.org",
+            "From": "Acme <hello@mail.example.org>",
+            "ReplyToEmailAddress": "help@example.net",
+        }
+        pool = Pool(node, cognito, AutoVerifiedAttributes=["email"], EmailConfiguration=own)
+        assert cognito.describe_user_pool(UserPoolId=pool.id)["UserPool"]["EmailConfiguration"] == own
+        to = address()
+        pool.app_client().sign_up(email=to)
+        (message,) = mail.to(to)
+        assert (message["From"], message["Reply-To"]) == ("Acme <hello@mail.example.org>", "help@example.net")
+
+        # who is named by the ARN alone
+        by_arn = {"EmailSendingAccount": "DEVELOPER", "SourceArn": SOURCE + "noreply@example.org"}
+        cognito.update_user_pool(UserPoolId=pool.id, AutoVerifiedAttributes=["email"], EmailConfiguration=by_arn)
+        to = address()
+        pool.app_client().sign_up(email=to)
+        (message,) = mail.to(to)
+        assert (message["From"], message["Reply-To"]) == ("noreply@example.org", None)
+
+        # and back to the operator's
+        cognito.update_user_pool(UserPoolId=pool.id, AutoVerifiedAttributes=["email"])
+        to = address()
+        pool.app_client().sign_up(email=to)
+        assert mail.to(to)[0]["From"] == "Example <no-reply@example.com>"
+
+        unverified = re.compile("Cognito received the following error from Amazon SES .* failed the check: .*")
+        for source, sender in [
+            ("example.com", "a@example.com"),
+            ("example.org", "a@example.com"),
+            ("example.com", "a@example.org"),
+            ("a@example.com", None),
+        ]:
+            wanted = {"EmailSendingAccount": "DEVELOPER", "SourceArn": SOURCE + source}
+            if sender:
+                wanted["From"] = sender
+            with refused("InvalidParameterException", unverified):
+                Pool(node, cognito, EmailConfiguration=wanted)
+            with refused("InvalidParameterException", unverified):
+                cognito.update_user_pool(UserPoolId=pool.id, EmailConfiguration=wanted)
+        with refused("InvalidParameterException"):
+            Pool(node, cognito, EmailConfiguration={"EmailSendingAccount": "DEVELOPER"})
+        with refused(
+            "InvalidParameterException", "Cannot configure From email address for default email configuration"
+        ):
+            Pool(node, cognito, EmailConfiguration={"From": "a@example.org"})
+    finally:
+        cluster.kill()
+        mail.stop()
+
+
+def test_deliveries_are_counted(serve, tmp_path):
+    mail = Mail(tmp_path / "mail").start()
+    node, cognito = serve(mail)
+
+    def count(result):
+        line = f'conclave_deliveries_total{{channel="email",result="{result}"}} '
+        return int(node.metrics().split(line)[1].split()[0])
+
+    assert count("ok") == count("refused") == count("unavailable") == 0
+    pool = Pool(node, cognito, AutoVerifiedAttributes=["email"])
+    app, to = pool.app_client(), address()
+    app.sign_up(email=to)
+    assert count("ok") == 1
+    mail.refusal = "550 no such mailbox"
+    with refused("CodeDeliveryFailureException", FAILURE):
+        app.sign_up(email=address())
+    assert (count("ok"), count("refused")) == (1, 1)
+    mail.refusal = None
+    hiding = pool.app_client(PreventUserExistenceErrors="ENABLED")
+    username = pool.user(email=to, email_verified="true")
+    hiding.cognito.forgot_password(ClientId=hiding.id, Username=username)
+    until(lambda: count("ok") == 2, 20, "the message from the queue is counted")
+    assert 'conclave_deliveries_waiting{channel="email"} 0' in node.metrics()
+    assert to not in node.metrics()
+
+
+def test_dev_sends_mail_too_when_it_is_told_where(start_server, tmp_path):
+    mail = Mail(tmp_path / "mail").start()
+    try:
+        server = start_server(options=["--smtp", f"smtp://127.0.0.1:{mail.port}", "--smtp-from", "dev@example.org"])
+        pool = Pool(server, boto_client(server), AutoVerifiedAttributes=["email"])
+        app, username, to = pool.app_client(), unique("user"), address()
+        app.sign_up(username, email=to)
+        (message,) = mail.to(to)
+        assert message["From"] == "dev@example.org"
+        assert newest_code(server, to) == code_in(message)
+        app.confirm(username, code_in(message))
+        mail.refusal = "550 no such mailbox"
+        with refused("CodeDeliveryFailureException", FAILURE):
+            app.sign_up(email=address())
+    finally:
+        mail.stop()

@@ -136,6 +136,23 @@ def test_a_client_names_providers_that_are_there(make_pool, cognito):
     assert app.description["SupportedIdentityProviders"] == ["COGNITO", "Google"]
 
 
+def test_a_deleted_provider_leaves_its_name_in_clients_to_no_effect(make_pool, cognito):
+    """Nothing is documented or reported: as with resource servers, the client goes on naming it until it is next changed."""
+    pool = make_pool()
+    cognito.create_identity_provider(
+        UserPoolId=pool.id, ProviderName="Google", ProviderType="Google", ProviderDetails=GOOGLE
+    )
+    providers = ["COGNITO", "Google"]
+    app = pool.app_client(SupportedIdentityProviders=providers)
+    cognito.delete_identity_provider(UserPoolId=pool.id, ProviderName="Google")
+    got = cognito.describe_user_pool_client(UserPoolId=pool.id, ClientId=app.id)["UserPoolClient"]
+    assert got["SupportedIdentityProviders"] == providers
+    app.tokens(pool.user())
+    with refused("InvalidParameterException", f"The provider Google does not exist for User Pool {pool.id}."):
+        cognito.update_user_pool_client(UserPoolId=pool.id, ClientId=app.id, SupportedIdentityProviders=providers)
+    cognito.update_user_pool_client(UserPoolId=pool.id, ClientId=app.id, SupportedIdentityProviders=["COGNITO"])
+
+
 def test_a_pool_elsewhere_looks_like_none(server, pool):
     other = boto_client(server, region="eu-west-1")
     gone = f"User pool {pool.id} does not exist."

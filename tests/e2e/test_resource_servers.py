@@ -137,6 +137,25 @@ def test_a_machine_has_a_secret_and_scopes_of_its_own(pool, api):
         pool.app_client(secret=True, **machine, AllowedOAuthScopes=["openid"])
 
 
+def test_a_deleted_server_leaves_its_scopes_in_clients_to_no_effect(make_pool, cognito):
+    """Nothing is documented. It is reported that a server, or a scope, that a client has can be deleted "without breaking
+    anything" (cloudformation-coverage-roadmap, issue 173); that the client goes on naming it until it is next changed is
+    judgement: its description stays what its owner has set, and nothing is allowed by a name that stands for nothing."""
+    pool = make_pool()
+    cognito.create_resource_server(UserPoolId=pool.id, Identifier="api", Name="api", Scopes=SCOPES)
+    settings = client(AllowedOAuthScopes=["openid", "api/read"])
+    app = pool.app_client(**settings)
+    cognito.delete_resource_server(UserPoolId=pool.id, Identifier="api")
+    got = cognito.describe_user_pool_client(UserPoolId=pool.id, ClientId=app.id)["UserPoolClient"]
+    assert got == app.description
+    app.tokens(pool.user())
+    with refused("ScopeDoesNotExistException", "Invalid scope requested: api/read"):
+        cognito.update_user_pool_client(UserPoolId=pool.id, ClientId=app.id, **settings)
+    # what is made again under the name is meant again
+    cognito.create_resource_server(UserPoolId=pool.id, Identifier="api", Name="api", Scopes=SCOPES)
+    cognito.update_user_pool_client(UserPoolId=pool.id, ClientId=app.id, **settings)
+
+
 def test_a_pool_elsewhere_looks_like_none(server, pool, api):
     other = boto_client(server, region="eu-west-1")
     gone = f"User pool {pool.id} does not exist."

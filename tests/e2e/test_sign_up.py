@@ -71,7 +71,7 @@ def test_the_inbox_shows_one_address_newest_first(mail_app, server):
     assert inbox(server, address()) == []
 
 
-def test_a_resent_code_replaces_the_first(mail_pool, mail_app, server):
+def test_s10_a_resent_code_replaces_the_first(mail_pool, mail_app, server):
     username, to = unique("user"), address()
     mail_app.sign_up(username, email=to)
     first = newest_code(server, to)
@@ -117,7 +117,7 @@ def test_a_code_is_used_once(mail_app, server):
         mail_app.confirm(username, code)
 
 
-def test_many_wrong_codes_lock_the_right_one_out(mail_pool, mail_app, server):
+def test_s09_many_wrong_codes_lock_the_right_one_out(mail_pool, mail_app, server):
     username, to = unique("user"), address()
     mail_app.sign_up(username, email=to)
     code = newest_code(server, to)
@@ -171,6 +171,27 @@ def test_unknown_users_at_confirmation(mail_pool, prevent):
             app.confirm("nobody", "123456")
         with refused("UserNotFoundException", "Username/client id combination not found."):
             app.resend("nobody")
+
+
+def test_s06_a_code_is_resent_to_nobody_as_to_somebody(mail_pool, server):
+    """What is said of a name that nobody has is what would be said of a user, and the same whenever it is asked."""
+    app = mail_pool.app_client(PreventUserExistenceErrors="ENABLED")
+    username = unique("user")
+    app.sign_up(username, email=address())
+    mute = unique("user")
+    app.sign_up(mute)
+    real = app.resend(username)["CodeDeliveryDetails"]
+    for name in ("nobody", mute):
+        simulated = app.resend(name)["CodeDeliveryDetails"]
+        assert simulated.keys() == real.keys()
+        assert (simulated["AttributeName"], simulated["DeliveryMedium"]) == ("email", "EMAIL")
+        assert simulated == app.resend(name)["CodeDeliveryDetails"]
+    assert app.resend("bob@corp.example")["CodeDeliveryDetails"]["Destination"] == "b***@c***"
+    assert inbox(server, "bob@corp.example") == []
+    for name in ("nobody2", username):
+        with refused("LimitExceededException", "Attempt limit exceeded, please try after some time."):
+            for _ in range(6):
+                app.resend(name)
 
 
 def test_an_administrator_confirms_without_verifying(pool, app, server):
@@ -242,7 +263,7 @@ def test_the_whole_password_counts(pool, app):
 
 
 @pytest.mark.parametrize("name", ["email_verified", "phone_number_verified", "sub"])
-def test_nobody_verifies_an_address_by_claiming_it(app, name):
+def test_s21_nobody_verifies_an_address_by_claiming_it(app, name):
     with refused("InvalidParameterException", f"Cannot modify the non-mutable attribute {name}"):
         app.sign_up(email="a@example.com", **{name: "true"})
 
@@ -368,7 +389,7 @@ class TestAddressesAsAliases:
         assert aliased_app.tokens(to)
         assert aliased.get(to)["Username"] == username
 
-    def test_a_second_account_cannot_take_a_verified_address(self, aliased, aliased_app, server):
+    def test_s07_a_second_account_cannot_take_a_verified_address(self, aliased, aliased_app, server):
         to, first, second = address(), unique("user"), unique("user")
         aliased_app.sign_up(first, email=to)
         aliased_app.confirm(first, newest_code(server, to))
@@ -378,7 +399,7 @@ class TestAddressesAsAliases:
             aliased_app.confirm(second, code)
         assert aliased.status(second) == "UNCONFIRMED"
 
-    def test_the_proof_of_an_address_moves_it_when_asked(self, aliased, aliased_app, server):
+    def test_s27_the_proof_of_an_address_moves_it_when_asked(self, aliased, aliased_app, server):
         to, first, second = address(), unique("user"), unique("user")
         aliased_app.sign_up(first, email=to)
         aliased_app.confirm(first, newest_code(server, to))

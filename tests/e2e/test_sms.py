@@ -7,6 +7,9 @@ import re
 import threading
 import urllib.parse
 
+import botocore.auth
+import botocore.awsrequest
+import botocore.credentials
 import pytest
 
 from harness.cluster import Cluster
@@ -88,3 +91,54 @@ def test_twilio_gets_its_form(tmp_path, gateway):
         app.confirm(username, re.search(r"\d{6}", form["Body"])[0])
     finally:
         cluster.kill()
+
+
+def test_sns_gets_a_signed_publish(tmp_path, gateway):
+    more = 'account = "AKIDEXAMPLE"\nregion = "eu-west-1"\nfrom = "Acme"\n'
+    cluster = Cluster(tmp_path / "cluster", size=1, settings=sections("sns", gateway, tmp_path, more))
+    try:
+        node, app, username, sign_up = sign_up_by_phone(cluster)
+        gateway.status = 400
+        with refused("CodeDeliveryFailureException", "Unable to deliver message to user"):
+            sign_up()
+        gateway.status = 200
+        app.resend(username)
+        path, headers, body = gateway.seen[-1]
+        form = dict(urllib.parse.parse_qsl(body.decode()))
+        text = form.pop("Message")
+        attribute = "MessageAttributes.entry."
+        assert path == "/"
+        assert form == {
+            "Action": "Publish",
+            "Version": "2010-03-31",
+            "PhoneNumber": "+12065550199",
+            f"{attribute}1.Name": "AWS.SNS.SMS.SMSType",
+            f"{attribute}1.Value.DataType": "String",
+            f"{attribute}1.Value.StringValue": "Transactional",
+            f"{attribute}2.Name": "AWS.SNS.SMS.SenderID",
+            f"{attribute}2.Value.DataType": "String",
+            f"{attribute}2.Value.StringValue": "Acme",
+        }
+        assert headers["Authorization"] == signature(gateway, headers, body)
+        app.confirm(username, re.search(r"\d{6}", text)[0])
+        assert SECRET not in node.log()
+    finally:
+        cluster.kill()
+
+
+def signature(gateway, headers, body):
+    """What botocore signs the same request with, at the same time."""
+    url = f"http://{headers['Host']}/"
+    request = botocore.awsrequest.AWSRequest(
+        "POST", url, data=body, headers={"Content-Type": headers["Content-Type"], "X-Amz-Date": headers["X-Amz-Date"]}
+    )
+    request.context["timestamp"] = headers["X-Amz-Date"]
+    signer = botocore.auth.SigV4Auth(
+        botocore.credentials.Credentials("AKIDEXAMPLE", SECRET), "sns", "eu-west-1"
+    )
+    canonical = signer.canonical_request(request)
+    signed = ";".join(name for name, _ in sorted((n.lower(), v) for n, v in signer.headers_to_sign(request).items()))
+    signature = signer.signature(signer.string_to_sign(request, canonical), request)
+    return (
+        f"AWS4-HMAC-SHA256 Credential={signer.scope(request)}, SignedHeaders={signed}, Signature={signature}"
+    )

@@ -1,7 +1,7 @@
 """The calls of Terraform's AWS provider, in its order, in boto3: make, read back, no difference; change; destroy.
 
-The order is that of the provider's resources aws_cognito_user_pool, _domain, _resource_server, _identity_provider and
-_user_pool_client. Terraform itself is not needed.
+The order is that of the provider's resources aws_cognito_user_pool, _domain, _resource_server, _identity_provider,
+_user_pool_client, _user_pool_ui_customization and _managed_login_branding. Terraform itself is not needed.
 """
 
 from harness.cognito import refused, unique
@@ -145,3 +145,81 @@ def test_a_pool_is_made_changed_and_destroyed(cognito):
     cognito.delete_user_pool(UserPoolId=pool_id)
     with refused("ResourceNotFoundException"):
         read_pool()
+
+
+def test_the_classic_pages_are_customized(make_pool, cognito):
+    """aws_cognito_user_pool_ui_customization: it is set, read, set again whole, and set to nothing to be destroyed."""
+    pool = make_pool()
+    cognito.create_user_pool_domain(UserPoolId=pool.id, Domain=unique("terraform-"))
+    app = pool.app_client()
+    css = ".label-customizable {font-weight: 400;}"
+    for client_id in ("ALL", app.id):
+        whose = {"UserPoolId": pool.id, "ClientId": client_id}
+
+        def read(whose=whose):
+            return cognito.get_ui_customization(**whose)["UICustomization"]
+
+        for wanted in ({"CSS": css}, {"CSS": css.replace("400", "100")}):
+            cognito.set_ui_customization(**whose, **wanted)
+            assert difference({**whose, **wanted}, read()) == {}
+            assert {"CreationDate", "CSSVersion", "LastModifiedDate"} <= read().keys()
+        cognito.set_ui_customization(**whose, CSS=css, ImageFile=b"\xff\xd8\xff")
+        assert read()["ImageUrl"]
+        cognito.set_ui_customization(**whose, ImageFile=b"\xff\xd8\xff")
+        assert "CSS" not in read()
+        cognito.set_ui_customization(**whose)
+        # an empty description is what the provider takes for "not there"
+        assert read() == {}
+
+
+def test_a_managed_login_style_is_made_changed_and_destroyed(make_pool, cognito):
+    """aws_cognito_managed_login_branding: it is read by its id, own values and all; an import finds the client by asking each."""
+    pool = make_pool()
+    app, other = pool.app_client(), pool.app_client()
+    settings = {"categories": {"form": {"displayGraphics": True, "instructions": {"enabled": False}}}}
+
+    def read(style_id, merged):
+        answer = cognito.describe_managed_login_branding(
+            UserPoolId=pool.id, ManagedLoginBrandingId=style_id, ReturnMergedResources=merged
+        )
+        return answer["ManagedLoginBranding"]
+
+    def client_of(style_id):
+        clients = cognito.list_user_pool_clients(UserPoolId=pool.id)["UserPoolClients"]
+        for client_id in [client["ClientId"] for client in clients]:
+            try:
+                style = cognito.describe_managed_login_branding_by_client(UserPoolId=pool.id, ClientId=client_id)
+            except cognito.exceptions.ResourceNotFoundException:
+                continue
+            if style["ManagedLoginBranding"]["ManagedLoginBrandingId"] == style_id:
+                return client_id
+        return None
+
+    whose = {"UserPoolId": pool.id, "ClientId": app.id}
+    cognito.create_managed_login_branding(UserPoolId=pool.id, ClientId=other.id, UseCognitoProvidedValues=True)
+    # the provider sends the flag at its zero value beside settings
+    wanted = {"Settings": settings, "UseCognitoProvidedValues": False, "Assets": []}
+    style_id = cognito.create_managed_login_branding(**whose, **wanted)["ManagedLoginBranding"]["ManagedLoginBrandingId"]
+    assert difference({"UserPoolId": pool.id, **wanted}, read(style_id, False)) == {}
+    assert difference(settings, read(style_id, True)["Settings"]) == {}
+    assert client_of(style_id) == app.id
+
+    style = {"UserPoolId": pool.id, "ManagedLoginBrandingId": style_id}
+    settings["categories"]["form"]["displayGraphics"] = False
+    cognito.update_managed_login_branding(**style, Settings=settings, UseCognitoProvidedValues=False)
+    assert read(style_id, False)["Settings"] == settings
+    cognito.update_managed_login_branding(**style, UseCognitoProvidedValues=True)
+    got = read(style_id, False)
+    assert got["UseCognitoProvidedValues"]
+    assert "Settings" not in got
+    cognito.delete_managed_login_branding(**style)
+    with refused("ResourceNotFoundException"):
+        read(style_id, False)
+
+    # images are replaced by another style
+    for mode in ("DARK", "LIGHT"):
+        image = {"Category": "PAGE_FOOTER_BACKGROUND", "ColorMode": mode, "Extension": "SVG", "Bytes": b"<svg/>"}
+        wanted = {"UseCognitoProvidedValues": True, "Assets": [image]}
+        style_id = cognito.create_managed_login_branding(**whose, **wanted)["ManagedLoginBranding"]["ManagedLoginBrandingId"]
+        assert difference(wanted, read(style_id, False)) == {}
+        cognito.delete_managed_login_branding(UserPoolId=pool.id, ManagedLoginBrandingId=style_id)

@@ -3,14 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use conclave_api::{ApiError, Operation, types};
 use conclave_crypto::token::Jwks;
 use conclave_gateway::{
+    confirm_user::{Asked, Confirmations},
+    logo::{Logo, Logos, LogosUnavailable},
     management::Readiness,
     oidc::{IssuerMetadata, Issuers, IssuersUnavailable},
     policy::Policy,
     principal::{Principal, Principals, PrincipalsUnavailable},
 };
-use conclave_identity::{directory, issuer, world::World};
+use conclave_identity::{directory, issuer, ui_customization, users, world::World};
 use tokio::sync::watch;
 
 /// Principals as the directory knows them.
@@ -50,6 +53,47 @@ impl Issuers for PoolIssuers {
         let found = issuer::issuer(&self.0, pool_id).await;
         let found = found.map_err(|error| IssuersUnavailable(error.to_string()))?;
         Ok(found.map(|issuer| IssuerMetadata { issuer, domain: None }))
+    }
+}
+
+/// Logos of pools' classic pages.
+pub struct PoolLogos(pub Arc<World>);
+
+#[async_trait]
+impl Logos for PoolLogos {
+    async fn logo(
+        &self,
+        pool_id: &str,
+        client_id: &str,
+        version: &str,
+    ) -> Result<Option<Logo>, LogosUnavailable> {
+        let found = ui_customization::logo(&self.0, pool_id, client_id, version).await;
+        let found = found.map_err(|error| LogosUnavailable(error.to_string()))?;
+        Ok(found.map(|logo| Logo { content_type: logo.content_type, bytes: logo.bytes }))
+    }
+}
+
+/// Sign-ups that are confirmed by a link.
+pub struct LinkedSignUps(pub Arc<World>);
+
+#[async_trait]
+impl Confirmations for LinkedSignUps {
+    async fn confirm(&self, asked: Asked) -> Result<(), ApiError> {
+        let request = types::ConfirmSignUpRequest {
+            client_id: asked.client_id,
+            username: asked.user_name,
+            confirmation_code: asked.confirmation_code,
+            ..Default::default()
+        };
+        // the limits of single members, which the API's front checks for operations
+        if let Some(operation) = Operation::by_name("ConfirmSignUp") {
+            operation.check(&request)?;
+        }
+        let world = Arc::clone(&self.0);
+        // in a task of its own, so that it goes on when the browser goes away
+        let confirming = async move { users::confirm_sign_up_by_link(&world, request).await };
+        let confirmed = tokio::spawn(confirming).await;
+        confirmed.unwrap_or_else(|_| Err(ApiError::internal("Internal error")))
     }
 }
 

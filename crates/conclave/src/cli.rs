@@ -71,6 +71,13 @@ pub struct DevArgs {
     /// Serve https, with a certificate of an authority that is made in the data directory, once.
     #[arg(long, env = "CONCLAVE_TLS")]
     pub tls: bool,
+    /// A mail server that gets e-mail besides the inbox: smtp://host:port, smtp://host?tls=required, or
+    /// smtps://host, with user:password@ before the host where it asks for them.
+    #[arg(long, env = "CONCLAVE_SMTP", value_name = "URL", hide_env_values = true)]
+    pub smtp: Option<String>,
+    /// Whom that e-mail is from: an address, or `name <address>`.
+    #[arg(long, env = "CONCLAVE_SMTP_FROM", default_value = "Conclave <no-reply@example.com>")]
+    pub smtp_from: String,
 }
 
 #[derive(Debug, Args)]

@@ -10,11 +10,13 @@ use conclave_crypto::{
     seal::KekProvider,
 };
 use conclave_gateway::{
+    confirm_user,
     dispatch::{Checks, Dispatcher},
     fronts::{Api, RequestLimits},
     gateway::Gateway,
     inbox,
     limits::InFlight,
+    logo,
     management::Readiness,
     metrics::Metrics,
     oidc,
@@ -27,11 +29,11 @@ use conclave_identity::{
     directory::{self, NewCluster},
     world::{Settings, World},
 };
-use conclave_outbound::{Messenger, inbox::DevInbox};
+use conclave_outbound::{Channel, Messenger, inbox::DevInbox, lanes::Tally};
 use conclave_store::Store;
 
 use crate::{
-    adapters::{DirectoryPrincipals, PoolIssuers},
+    adapters::{DirectoryPrincipals, LinkedSignUps, PoolIssuers, PoolLogos},
     clock::SystemClock,
     config::Limits,
     operations,
@@ -68,6 +70,10 @@ pub struct Parts {
     pub public_url: String,
     /// Delivers messages.
     pub messenger: Arc<dyn Messenger>,
+    /// What becomes of the messages, for the metrics.
+    pub deliveries: Vec<(Channel, Arc<Tally>)>,
+    /// Domains that pools may send e-mail from; `None`: any.
+    pub sender_domains: Option<Vec<String>>,
     /// Password hashing; never weaker than the default outside of tests.
     pub password_params: Params,
     /// How much there may be of what administrators make.
@@ -99,6 +105,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
             pools_per_account_max: parts.limits.pools_per_account,
             clients_per_pool_max: parts.limits.clients_per_pool,
             limits: parts.limits.domain(),
+            sender_domains: parts.sender_domains.clone(),
         },
     }))
 }
@@ -134,7 +141,9 @@ pub fn gateway(
         clock,
     };
     let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
+    pages = pages.merge(confirm_user::router(Arc::new(LinkedSignUps(Arc::clone(world)))));
     pages = pages.merge(user_import::router(Arc::new(Links(Arc::clone(world)))));
+    pages = pages.merge(logo::router(Arc::new(PoolLogos(Arc::clone(world)))));
     if let Some(inbox) = inbox {
         pages = pages.merge(inbox::router(inbox));
     }

@@ -91,15 +91,17 @@ pub enum Role {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SmsGateway {
-    /// What it understands: `webhook` or `twilio`.
+    /// What it understands: `webhook`, `twilio` or `sns`.
     pub gateway: Gateway,
     /// Where requests go.
     pub url: String,
-    /// Twilio's account.
+    /// Twilio's account, or the access key id for SNS.
     pub account: Option<String>,
-    /// Twilio's sender.
+    /// Twilio's sender; with SNS the sender's name, which can be left out.
     pub from: Option<String>,
-    /// A file that holds the bearer token, or Twilio's auth token.
+    /// The region of SNS.
+    pub region: Option<String>,
+    /// A file that holds the bearer token, Twilio's auth token, or the secret access key for SNS.
     pub token_file: Option<PathBuf>,
     /// An environment variable that holds it.
     pub token_env: Option<String>,
@@ -134,6 +136,9 @@ pub struct Email {
     pub from: String,
     /// `Reply-To`.
     pub reply_to: Option<String>,
+    /// Domains, with what is below them, that pools may send from by EmailConfiguration; none by default.
+    #[serde(default)]
+    pub sender_domains: Vec<String>,
     /// How long one message may take, in seconds.
     #[serde(default = "default_email_timeout")]
     pub timeout_seconds: u64,
@@ -158,6 +163,10 @@ pub struct Limits {
     pub resource_servers_per_pool: i64,
     /// Identity providers of one pool.
     pub identity_providers_per_pool: i64,
+    /// Managed login styles of one pool.
+    pub branding_styles_per_pool: i64,
+    /// Terms documents of one pool.
+    pub terms_per_pool: i64,
 }
 
 impl Default for Limits {
@@ -170,6 +179,8 @@ impl Default for Limits {
             custom_attributes_per_pool: domain.custom_attributes_per_pool,
             resource_servers_per_pool: domain.resource_servers_per_pool,
             identity_providers_per_pool: domain.identity_providers_per_pool,
+            branding_styles_per_pool: domain.branding_styles_per_pool,
+            terms_per_pool: domain.terms_per_pool,
         }
     }
 }
@@ -182,6 +193,8 @@ impl Limits {
             resource_servers_per_pool: self.resource_servers_per_pool,
             custom_domains_per_account: self.custom_domains_per_account,
             identity_providers_per_pool: self.identity_providers_per_pool,
+            branding_styles_per_pool: self.branding_styles_per_pool,
+            terms_per_pool: self.terms_per_pool,
             ..Default::default()
         }
     }
@@ -430,6 +443,7 @@ impl SmsGateway {
             account: self.account.clone(),
             token,
             from: self.from.clone(),
+            region: self.region.clone(),
         })
     }
 }
@@ -479,6 +493,7 @@ impl Email {
             reply_to: self.reply_to.clone(),
             timeout: Duration::from_secs(self.timeout_seconds),
             connections: self.connections,
+            sender_domains: Some(self.sender_domains.clone()),
         })
     }
 }

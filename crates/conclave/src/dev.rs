@@ -17,7 +17,13 @@ use conclave_identity::{
     directory::{self, NewAccessKey, NewCluster},
     world::World,
 };
-use conclave_outbound::inbox::DevInbox;
+use conclave_outbound::{
+    Messenger,
+    copied::Copied,
+    inbox::DevInbox,
+    lanes::{Lane, Lanes},
+    smtp::{Smtp, SmtpSettings},
+};
 use conclave_shard::{GroupHost, GroupHostOptions};
 
 use crate::{
@@ -76,13 +82,22 @@ pub async fn run(args: DevArgs) -> Result<()> {
     );
     let host = Arc::new(GroupHost::start(options, clock.clone(), placement.clone()).await?);
     let inbox = Arc::new(DevInbox::new(clock.clone()));
+    let mut messenger: Arc<dyn Messenger> = inbox.clone();
+    let mut deliveries = Vec::new();
+    if let Some(url) = &args.smtp {
+        let lanes = mail_lane(url, &args.smtp_from).context("--smtp cannot be used")?;
+        deliveries = lanes.tallies();
+        messenger = Arc::new(Copied { inbox: inbox.clone(), lanes });
+    }
     let parts = Parts {
         store: host.store(),
         placement,
         kek,
         cluster: NewCluster { cluster_id: CLUSTER_ID.to_owned(), pool_groups: POOL_GROUPS },
         public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
-        messenger: inbox.clone(),
+        messenger,
+        deliveries,
+        sender_domains: None,
         password_params: Params::DEFAULT,
         limits: Limits::default(),
     };
@@ -107,6 +122,13 @@ pub async fn run(args: DevArgs) -> Result<()> {
             Ok(welcome(&endpoint, management, authority.as_deref()))
         })
         .await
+}
+
+fn mail_lane(url: &str, from: &str) -> Result<Lanes> {
+    let settings = SmtpSettings::from_url(url, from)?;
+    let (connections, timeout) = (settings.connections as usize, settings.timeout);
+    let lane = Lane::start(Arc::new(Smtp::new(&settings)?), connections, timeout);
+    Ok(Lanes { email: Some(lane), sms: None })
 }
 
 /// The fixed principal, unless it is there.

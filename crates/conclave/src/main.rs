@@ -12,6 +12,7 @@ mod clock;
 mod cluster_admin;
 mod compose;
 mod config;
+mod delivery_metrics;
 mod dev;
 mod dev_certificate;
 mod exit;

@@ -14,7 +14,7 @@ use crate::{
     certificates::{Certificates, Watching},
     clock::SystemClock,
     compose::{self, Parts},
-    metrics,
+    delivery_metrics, metrics,
     node::{self, Signals, Stop},
     output, reconcile, user_imports,
 };
@@ -70,6 +70,7 @@ impl Process {
             (self.clock.clone(), self.inbox.clone(), self.ready_within);
         let (host, certificate) = (self.host.clone(), self.certificates.public.clone());
         let (mut running, public) = self.start()?;
+        delivery_metrics::register(&running.metrics, parts.deliveries.clone());
         let opened = tokio::select! {
             opened = open_directory(host.as_deref(), ready_within, &parts, prepare) => Some(opened?),
             stop = running.signals.wait(&mut running.fatal) => {

@@ -7,7 +7,9 @@ use conclave_identity::{reconciler::Reconciler, world::World};
 use tokio::{sync::watch, task::JoinHandle};
 
 /// From one look to the next. What a crash has left is gone after two of them; until then it does no harm.
-const EVERY: Duration = Duration::from_secs(300);
+fn every() -> Duration {
+    Duration::from_millis(conclave_fault::time_ms("reconcile.every", 300_000).into())
+}
 
 /// Looks until `stopping`.
 pub fn start(world: Arc<World>, mut stopping: watch::Receiver<bool>) -> JoinHandle<()> {
@@ -16,7 +18,7 @@ pub fn start(world: Arc<World>, mut stopping: watch::Receiver<bool>) -> JoinHand
         loop {
             tokio::select! {
                 _ = stopping.wait_for(|stopping| *stopping) => return,
-                () = tokio::time::sleep(EVERY) => {}
+                () = tokio::time::sleep(every()) => {}
             }
             let look = tokio::select! {
                 _ = stopping.wait_for(|stopping| *stopping) => return,

@@ -89,7 +89,7 @@ pub async fn run(path: &Path) -> Result<()> {
     let looking = tokio::spawn(look_for_nodes(routing.clone(), reached));
     ready.push(Arc::new(ClusterReached(reaches)));
     let parts = match config.has(Role::Gateway) {
-        true => Some(parts(&config, routing, placement)?),
+        true => Some(parts(&config, routing, placement, &clock)?),
         false => None,
     };
     let process = Process {
@@ -152,7 +152,8 @@ pub async fn connect(path: &Path) -> Result<Arc<World>> {
     let placement = Arc::new(HintPlacement::default());
     let internal = config.internal_tls.as_ref().map(certificates::internal).transpose()?;
     let store = route(&config, &placement, internal.as_ref(), None)?;
-    compose::world(&parts(&config, store, placement)?).await
+    let clock = Arc::new(SystemClock::start());
+    compose::world(&parts(&config, store, placement, &clock)?).await
 }
 
 fn load_certificates(config: &ServeConfig) -> Result<Certificates> {
@@ -243,7 +244,9 @@ fn parts(
     config: &ServeConfig,
     store: Arc<dyn Store>,
     placement: Arc<HintPlacement>,
+    clock: &Arc<SystemClock>,
 ) -> Result<Parts> {
+    let lanes = lanes(config, clock)?;
     let kek = config.kek.as_ref().context("kek is needed for this")?;
     Ok(Parts {
         store,
@@ -254,14 +257,18 @@ fn parts(
             pool_groups: config.pool_groups,
         },
         public_url: config.gateway_url()?.to_owned(),
-        messenger: Arc::new(lanes(config)?),
+        deliveries: lanes.tallies(),
+        messenger: Arc::new(lanes),
+        sender_domains: Some(
+            config.email.as_ref().map_or_else(Vec::new, |email| email.sender_domains.clone()),
+        ),
         password_params: Params::DEFAULT,
         limits: config.limits.clone(),
     })
 }
 
 /// How messages leave; where nothing is configured, whoever would be sent a code is told so.
-fn lanes(config: &ServeConfig) -> Result<Lanes> {
+fn lanes(config: &ServeConfig, clock: &Arc<SystemClock>) -> Result<Lanes> {
     let mut lanes = Lanes::default();
     if let Some(email) = &config.email {
         let smtp = Smtp::new(&email.open()?).context("the mail server cannot be used")?;
@@ -269,7 +276,8 @@ fn lanes(config: &ServeConfig) -> Result<Lanes> {
         lanes.email = Some(Lane::start(Arc::new(smtp), email.connections as usize, timeout));
     }
     if let Some(gateway) = &config.sms {
-        let sms = Sms::new(&gateway.open()?).context("the SMS gateway cannot be used")?;
+        let sms =
+            Sms::new(&gateway.open()?, clock.clone()).context("the SMS gateway cannot be used")?;
         let timeout = Duration::from_secs(gateway.timeout_seconds);
         lanes.sms = Some(Lane::start(Arc::new(sms), gateway.connections as usize, timeout));
     }

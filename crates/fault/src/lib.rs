@@ -1,13 +1,14 @@
 //! Places at which a test makes the process crash, wait or fail, and bugs that it must notice.
 //!
 //! Without the feature `on` everything here is empty and inlined: a build that holds data has neither.
-//! With it, two variables of the environment say what happens:
+//! With it, three variables of the environment say what happens:
 //!
 //! - `CONCLAVE_FAILPOINTS`: `NAME=ACTION[@WHEN]`, several separated by `;`. ACTION is `abort` (the process ends
 //!   as by `kill -9`, before anything else runs), `sleep:MILLISECONDS` (of this thread), or `error` (an I/O
 //!   error, at points that can tell one). WHEN is `3`, the third time only, or `3+`, from the third time on;
 //!   the default is `1+`. Example: `raft.before_append_sync=abort@40;apply.before_batch=sleep:5`.
 //! - `CONCLAVE_SEEDED_BUG`: the name of one bug of [`BUGS`].
+//! - `CONCLAVE_TIMES`: `NAME=MILLISECONDS`, several separated by `;`: what takes minutes takes that long instead.
 //!
 //! A name that is not in the tables is refused when the process starts, see [`active`]: a test whose fault
 //! never happens shows nothing.
@@ -40,6 +41,14 @@ pub const POINTS: &[(&str, &str)] = &[
     ("stop.before_flush", "the groups are stopped, and the states not flushed"),
     ("shard.after_commit_before_reply", "a commit is applied, and the gateway has no answer"),
     (
+        "create.after_directory",
+        "the directory has a new pool, client or domain, and the pool does not know of it",
+    ),
+    (
+        "delete.after_pool",
+        "a pool, client or domain is deleted in its pool, and the directory still has it",
+    ),
+    (
         "gateway.after_commit_before_reply",
         "the gateway knows of the commit, and the client does not",
     ),
@@ -61,6 +70,23 @@ pub const BUGS: &[(&str, &str)] = &[
     ("snapshot-renamed-before-sync", "a snapshot gets its name before its files are synced"),
     ("any-incarnation", "a node that has lost its data is let in again"),
 ];
+
+/// Every time that can be made shorter.
+pub const TIMES: &[(&str, &str)] = &[
+    ("make.within", "how long after its row in the directory a pool, client or domain may be made"),
+    ("reconcile.every", "from one look of the reconciler to the next"),
+];
+
+/// A time of [`TIMES`] in milliseconds, where a test has set it; `otherwise` in every other build.
+#[inline(always)]
+pub fn time_ms(name: &'static str, otherwise: u32) -> u32 {
+    #[cfg(feature = "on")]
+    if let Some(ms) = on::time_ms(name) {
+        return ms;
+    }
+    let _ = name;
+    otherwise
+}
 
 /// Passes a point that cannot fail.
 #[inline(always)]

@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use crate::{BUGS, POINTS};
+use crate::{BUGS, POINTS, TIMES};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Action {
@@ -33,6 +33,7 @@ struct Fault {
 struct Faults {
     points: BTreeMap<String, Fault>,
     bug: Option<String>,
+    times_ms: BTreeMap<String, u32>,
 }
 
 static FAULTS: OnceLock<Result<Faults, String>> = OnceLock::new();
@@ -44,12 +45,16 @@ fn faults() -> Option<&'static Faults> {
 #[expect(clippy::disallowed_methods, reason = "there is no configuration where points are passed")]
 fn read() -> Result<Faults, String> {
     let variable = |name| std::env::var(name).unwrap_or_default();
-    parse(&variable("CONCLAVE_FAILPOINTS"), &variable("CONCLAVE_SEEDED_BUG"))
+    let bug = variable("CONCLAVE_SEEDED_BUG");
+    parse(&variable("CONCLAVE_FAILPOINTS"), &bug, &variable("CONCLAVE_TIMES"))
 }
 
 pub fn active() -> Result<String, String> {
     match FAULTS.get_or_init(read) {
-        Ok(faults) => Ok(format!("points {:?}, bug {:?}", faults.points, faults.bug)),
+        Ok(faults) => Ok(format!(
+            "points {:?}, bug {:?}, times {:?}",
+            faults.points, faults.bug, faults.times_ms
+        )),
         Err(error) => Err(error.clone()),
     }
 }
@@ -81,7 +86,12 @@ pub fn has_bug(name: &str) -> bool {
     faults().is_some_and(|faults| faults.bug.as_deref() == Some(name))
 }
 
-fn parse(points: &str, bug: &str) -> Result<Faults, String> {
+pub fn time_ms(name: &str) -> Option<u32> {
+    debug_assert!(TIMES.iter().any(|(known, _)| *known == name), "{name} is not in the table");
+    faults().and_then(|faults| faults.times_ms.get(name).copied())
+}
+
+fn parse(points: &str, bug: &str, times: &str) -> Result<Faults, String> {
     let mut faults = Faults::default();
     for text in points.split(';').map(str::trim).filter(|text| !text.is_empty()) {
         let (name, what) = text.split_once('=').ok_or(format!("no action in {text:?}"))?;
@@ -95,6 +105,14 @@ fn parse(points: &str, bug: &str) -> Result<Faults, String> {
             return Err(format!("there is no seeded bug {bug:?}"));
         }
         faults.bug = Some(bug.to_owned());
+    }
+    for text in times.split(';').map(str::trim).filter(|text| !text.is_empty()) {
+        let (name, ms) = text.split_once('=').ok_or(format!("no milliseconds in {text:?}"))?;
+        if !TIMES.iter().any(|(known, _)| *known == name) {
+            return Err(format!("there is no time {name:?}"));
+        }
+        let ms = ms.parse().map_err(|_| format!("{ms:?} is no number of milliseconds"))?;
+        faults.times_ms.insert(name.to_owned(), ms);
     }
     Ok(faults)
 }
@@ -126,6 +144,7 @@ mod tests {
         let faults = parse(
             "raft.before_append_sync=abort@3; apply.before_batch=sleep:20;purge.after_batch=error@2+",
             "follower-read",
+            "make.within=500",
         )
         .expect("is valid");
         let found = |name: &str| {
@@ -137,6 +156,7 @@ mod tests {
         assert_eq!(found("apply.before_batch"), (sleep, 1, true));
         assert_eq!(found("purge.after_batch"), (Action::Error, 2, true));
         assert_eq!(faults.bug.as_deref(), Some("follower-read"));
+        assert_eq!(faults.times_ms["make.within"], 500);
     }
 
     #[test]
@@ -147,8 +167,11 @@ mod tests {
             "apply.before_batch=stop",
             "apply.before_batch=abort@x",
         ] {
-            assert!(parse(points, "").is_err(), "{points}");
+            assert!(parse(points, "", "").is_err(), "{points}");
         }
-        assert!(parse("", "follower-reads").is_err());
+        assert!(parse("", "follower-reads", "").is_err());
+        for times in ["make", "make.within", "make.within=soon", "make.without=1"] {
+            assert!(parse("", "", times).is_err(), "{times}");
+        }
     }
 }

@@ -140,6 +140,7 @@ mod tests {
                 body: body.into(),
                 is_html: false,
                 code: Some("123456".into()),
+                sender: Default::default(),
             };
             inbox.send(message).await.unwrap();
         }

@@ -8,11 +8,13 @@
 //! [`gateway::Gateway::new`]. An operation needs nothing here: the fronts know every operation of
 //! the API's table, and the binary registers its handler with [`dispatch::Dispatcher::on`].
 
+pub mod confirm_user;
 pub mod dispatch;
 pub mod fronts;
 pub mod gateway;
 pub mod inbox;
 pub mod limits;
+pub mod logo;
 pub mod management;
 pub mod metrics;
 pub mod oidc;

@@ -13,8 +13,8 @@ use futures::{Stream, StreamExt as _, stream};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::BodyExt as _;
-use hyper::body::Body as _;
 use tokio::sync::Semaphore;
+use tracing::{Instrument as _, Span};
 
 /// Files that come in at once: each of them goes through the log of a group.
 const UPLOADS_AT_ONCE: usize = 2;
@@ -115,13 +115,39 @@ async fn upload(
     headers: HeaderMap,
     body: Body,
 ) -> Response<Body> {
-    let announced = body.size_hint().exact();
+    // a task of its own: when the client goes away, what has been stored is still cleared away
+    let link = link(pool_id, job_id, signature);
+    let task = tokio::spawn(take(shared, link, headers, body).instrument(Span::current()));
+    task.await.unwrap_or_else(|_| {
+        tracing::error!("an upload did not finish");
+        refuse(&Refusal {
+            status: 500,
+            code: "InternalError",
+            message: "We encountered an internal error. Please try again.".to_owned(),
+        })
+    })
+}
+
+async fn take(
+    shared: Shared,
+    link: Result<Link, Refusal>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response<Body> {
+    // without a length nobody could tell a file that was cut from a whole one
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<u64>().ok());
     // fused: what has come to its end may be asked again
-    let mut parts = parts(body, announced).fuse().boxed();
+    let mut parts = parts(body, length).fuse().boxed();
     let taken = async {
-        let link = link(pool_id, job_id, signature)?;
+        let link = link?;
         let encryption = check_encryption(&headers)?;
-        if announced.is_some_and(|bytes| bytes > shared.imports.file_bytes_max()) {
+        let length = length.ok_or_else(|| Refusal {
+            status: 411,
+            code: "MissingContentLength",
+            message: "You must provide the Content-Length HTTP header.".to_owned(),
+        })?;
+        if length > shared.imports.file_bytes_max() {
             return Err(too_large());
         }
         let _place = shared.uploads.try_acquire().map_err(|_| Refusal {
@@ -189,14 +215,14 @@ fn too_large() -> Refusal {
     }
 }
 
-/// The parts of a body. One that announced its length and ends before is cut, as is one that pauses.
-fn parts(body: Body, announced: Option<u64>) -> impl Stream<Item = Result<Bytes, Cut>> + Send {
+/// The parts of a body. One that ends before its length is cut, as is one that pauses.
+fn parts(body: Body, length: Option<u64>) -> impl Stream<Item = Result<Bytes, Cut>> + Send {
     stream::unfold(Some((body, 0)), move |state| async move {
         let (mut body, arrived) = state?;
         loop {
             let frame = match tokio::time::timeout(IDLE_MAX, body.frame()).await {
                 Ok(Some(Ok(frame))) => frame,
-                Ok(None) if announced.is_none_or(|announced| announced == arrived) => return None,
+                Ok(None) if length.is_none_or(|length| length == arrived) => return None,
                 Ok(None | Some(Err(_))) | Err(_) => return Some((Err(Cut), None)),
             };
             if let Ok(data) = frame.into_data() {
@@ -294,8 +320,8 @@ mod tests {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    fn put() -> http::request::Builder {
-        Request::put("/imports/pool/job?expires=5&signature=abc")
+    fn put(length: usize) -> http::request::Builder {
+        Request::put("/imports/pool/job?expires=5&signature=abc").header("content-length", length)
     }
 
     #[tokio::test]
@@ -303,7 +329,7 @@ mod tests {
         let kept = Arc::new(Kept::default());
         let parts =
             stream::iter(["ab", "cd"].map(|part| Ok::<_, std::io::Error>(Bytes::from(part))));
-        let request = put().body(Body::from_stream(parts)).unwrap();
+        let request = put(4).body(Body::from_stream(parts)).unwrap();
         assert_eq!(send(&kept, request).await.0, StatusCode::OK);
         assert_eq!(kept.0.lock().pop(), Some(Ok(b"abcd".to_vec())));
     }
@@ -313,15 +339,24 @@ mod tests {
         let kept = Arc::new(Kept::default());
         let broken = || std::io::Error::other("reset");
         let parts = stream::iter([Ok(Bytes::from("ab")), Err(broken())]);
-        let request = put().body(Body::from_stream(parts)).unwrap();
+        let request = put(4).body(Body::from_stream(parts)).unwrap();
         send(&kept, request).await;
         assert_eq!(kept.0.lock().pop(), Some(Err(Cut)));
+        let request = put(4).body(Body::from("abc")).unwrap();
+        send(&kept, request).await;
+        assert_eq!(kept.0.lock().pop(), Some(Err(Cut)));
+        // who does not say how much will come cannot be understood
+        let request = Request::put("/imports/pool/job?expires=5&signature=abc");
+        let (status, body) = send(&kept, request.body(Body::from("abc")).unwrap()).await;
+        assert_eq!(status, StatusCode::LENGTH_REQUIRED);
+        assert!(body.contains("<Code>MissingContentLength</Code>"));
+        assert!(kept.0.lock().is_empty());
     }
 
     #[tokio::test]
     async fn what_is_announced_to_be_too_large_is_not_read() {
         let kept = Arc::new(Kept::default());
-        let request = put().body(Body::from("a".repeat(11))).unwrap();
+        let request = put(11).body(Body::from("a".repeat(11))).unwrap();
         let (status, body) = send(&kept, request).await;
         assert_eq!(status, StatusCode::BAD_REQUEST);
         assert!(body.contains("<Code>EntityTooLarge</Code>"));
@@ -342,7 +377,7 @@ mod tests {
             ("AES256", StatusCode::OK),
             ("rot13", StatusCode::BAD_REQUEST),
         ] {
-            let request = put().header(ENCRYPTION, method).body(Body::from("a"));
+            let request = put(1).header(ENCRYPTION, method).body(Body::from("a"));
             assert_eq!(send(&kept, request.unwrap()).await.0, expected, "{method}");
         }
     }

@@ -8,7 +8,9 @@
 //! `proto/model/refusals.toml` where it honours a member that was refused.
 
 pub mod auth;
+pub mod branding;
 pub mod call;
+mod client_pages;
 pub mod client_pool;
 pub mod clients;
 pub mod config;
@@ -29,7 +31,9 @@ pub mod pools;
 pub mod reconciler;
 pub mod resource_servers;
 pub mod sealed;
+pub mod terms;
 pub mod tx;
+pub mod ui_customization;
 pub mod user_import;
 pub mod users;
 pub mod world;

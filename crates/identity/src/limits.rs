@@ -14,6 +14,10 @@ pub struct Limits {
     pub custom_domains_per_account: i64,
     /// Identity providers of one pool.
     pub identity_providers_per_pool: i64,
+    /// Managed login styles of one pool. Cognito's page names no quota: as many as app clients.
+    pub branding_styles_per_pool: i64,
+    /// Terms documents of one pool. As above: two for each app client.
+    pub terms_per_pool: i64,
 }
 
 impl Default for Limits {
@@ -24,6 +28,8 @@ impl Default for Limits {
             resource_servers_per_pool: 25,
             identity_providers_per_pool: 300,
             custom_domains_per_account: 4,
+            branding_styles_per_pool: 1_000,
+            terms_per_pool: 2_000,
         }
     }
 }

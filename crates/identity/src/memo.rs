@@ -22,6 +22,7 @@ use crate::{errors, world::World};
 pub struct Memo {
     password_hash: OnceCell<String>,
     password_verdict: tokio::sync::Mutex<Option<(String, bool)>>,
+    history_verdict: tokio::sync::Mutex<Option<(Vec<String>, bool)>>,
     srp_verifier: tokio::sync::Mutex<Option<(String, SecretBytes)>>,
     claim_verdict: parking_lot::Mutex<Option<(bool, bool)>>,
     sub: OnceLock<String>,
@@ -144,21 +145,50 @@ impl Memo {
         {
             return Ok(*verdict);
         }
-        let passwords = Arc::clone(&world.passwords);
-        let password = password.clone();
-        let hash = encoded.to_owned();
-        let verdict = world
-            .cpu
-            .run_long(move || {
-                if hash.is_empty() {
-                    passwords.dummy_verify(password.expose().as_bytes());
-                    return false;
-                }
-                passwords.verify(password.expose().as_bytes(), &hash)
-            })
-            .await
-            .map_err(errors::cpu)?;
+        let verdict = verify(world, password, encoded).await?;
         *known = Some((encoded.to_owned(), verdict));
         Ok(verdict)
     }
+
+    /// Whether the new `password` is the one that any of `hashes` was made of.
+    ///
+    /// # Errors
+    /// TooManyRequestsException when too much is waiting for the processor.
+    pub async fn is_one_of(
+        &self,
+        world: &World,
+        password: &SecretString,
+        hashes: &[String],
+    ) -> Result<bool, ApiError> {
+        let mut known = self.history_verdict.lock().await;
+        if let Some((of, verdict)) = &*known
+            && of == hashes
+        {
+            return Ok(*verdict);
+        }
+        let mut verdict = false;
+        // one admission for each: others come in between
+        for hash in hashes {
+            verdict = verify(world, password, hash).await?;
+            if verdict {
+                break;
+            }
+        }
+        *known = Some((hashes.to_vec(), verdict));
+        Ok(verdict)
+    }
+}
+
+/// Whether `password` is the one that `encoded` was made of; the same work where that is empty.
+async fn verify(world: &World, password: &SecretString, encoded: &str) -> Result<bool, ApiError> {
+    let passwords = Arc::clone(&world.passwords);
+    let (password, hash) = (password.clone(), encoded.to_owned());
+    let work = move || {
+        if hash.is_empty() {
+            passwords.dummy_verify(password.expose().as_bytes());
+            return false;
+        }
+        passwords.verify(password.expose().as_bytes(), &hash)
+    };
+    world.cpu.run_long(work).await.map_err(errors::cpu)
 }

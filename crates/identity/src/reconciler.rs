@@ -1,8 +1,9 @@
 //! Clears away what a crash leaves between the directory and a pool: rows of pools, clients and domains
-//! that are not there, and names in the list of pools that are not the pool's.
+//! that are not there, and names in the list of pools that are not the pool's. Also assets that were written for
+//! a style which then was not changed.
 //!
 //! A row goes only when its pool has denied it at two looks that are far enough apart: before that, it
-//! can belong to something in the making (see [`MAKE_MS_MAX`]). A pool that cannot be asked denies
+//! can belong to something in the making (see [`make_ms_max`]). A pool that cannot be asked denies
 //! nothing. Any number of reconcilers may run at once.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -17,9 +18,10 @@ use conclave_store::{
 use prost::Message;
 
 use crate::{
+    branding,
     call::CallPrincipal,
     domains, errors,
-    pools::{self, Enter, MAKE_MS_MAX},
+    pools::{self, Enter, make_ms_max},
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -36,7 +38,7 @@ const PAGES_MAX: usize = 1_000_000;
 pub struct Report {
     /// Rows of pools, clients and domains.
     pub rows: u64,
-    /// Rows that were cleared away.
+    /// Rows, and uploads of assets, that were cleared away.
     pub removed: u64,
     /// Names and dates that were put right in the list of pools.
     pub renamed: u64,
@@ -115,6 +117,10 @@ impl Reconciler {
                     }
                 }
             }
+            if answer.has_uploads {
+                report.removed +=
+                    branding::clear_left_uploads(world, pool_id).await.unwrap_or_default();
+            }
             if let Some(pool) = &answer.pool
                 && page
                     .claims
@@ -132,7 +138,7 @@ impl Reconciler {
     fn is_certain(&mut self, claim: &Claim, now_ms: i64) -> bool {
         match self.suspects.get_mut(&claim.key) {
             Some(suspect) if suspect.value == claim.value => {
-                now_ms - suspect.since_ms > 2 * MAKE_MS_MAX
+                now_ms - suspect.since_ms > 2 * make_ms_max()
             }
             Some(suspect) => {
                 *suspect = Suspect { value: claim.value.clone(), since_ms: now_ms };
@@ -219,11 +225,14 @@ fn claim(prefix: &[u8], key: Bytes, value: Bytes) -> Result<Claim, ApiError> {
 }
 
 /// What a pool says of the claims on it.
+#[derive(Default)]
 struct Answer {
     /// `None` when there is no such pool.
     pool: Option<PoolRecord>,
     epoch: u64,
     clients: HashSet<String>,
+    /// Whether assets are being written, or were left half-way.
+    has_uploads: bool,
 }
 
 impl Answer {
@@ -242,7 +251,7 @@ async fn ask(world: &World, pool_id: &str, claims: &[&Claim]) -> Option<Answer> 
     match transact(world, &Ask { pool_id, claims }).await {
         Ok(answer) => Some(answer),
         Err(error) if error.code == ExceptionName::ResourceNotFoundException => {
-            Some(Answer { pool: None, epoch: 0, clients: HashSet::new() })
+            Some(Answer::default())
         }
         Err(error) => {
             tracing::debug!(code = error.code.as_str(), "a pool could not be asked");
@@ -269,10 +278,13 @@ impl Transaction for Ask<'_> {
             Claimed::Client(id) => Some(id),
             _ => None,
         });
-        tx.load(ids.clone().fold(Query::new(), |query, id| query.get(keys::client(id)))).await?;
+        let query = ids.clone().fold(Query::new(), |query, id| query.get(keys::client(id)));
+        let uploads = tx.load(query.scan(keys::asset_uploads(), Vec::new(), 1)).await?;
         let clients = ids.filter(|id| tx.get_bytes(&keys::client(id)).is_some()).cloned().collect();
         let pool = tx.pool()?;
-        Ok(Answer { pool: Some(pool.record.clone()), epoch: pool.epoch, clients }.into())
+        let has_uploads = uploads.iter().any(|page| !page.rows.is_empty());
+        let (pool, epoch) = (Some(pool.record.clone()), pool.epoch);
+        Ok(Answer { pool, epoch, clients, has_uploads }.into())
     }
 }
 

@@ -93,6 +93,7 @@ pub(crate) async fn test_world() -> TestWorld {
             pools_per_account_max: 1_000,
             clients_per_pool_max: 1_000,
             limits: Limits::default(),
+            sender_domains: None,
         },
     };
     TestWorld { world, store, clock, outbox }

@@ -43,4 +43,14 @@ pub struct Settings {
     pub clients_per_pool_max: i64,
     /// How much of everything else there may be.
     pub limits: Limits,
+    /// Domains, with what is below them, that pools may send e-mail from; `None`: any.
+    pub sender_domains: Option<Vec<String>>,
+}
+
+impl Settings {
+    /// Whether e-mail of a pool may be from an address.
+    pub fn may_send_from(&self, address: &str) -> bool {
+        let domains = self.sender_domains.as_deref();
+        domains.is_none_or(|domains| conclave_outbound::is_of_domains(address, domains))
+    }
 }

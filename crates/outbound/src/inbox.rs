@@ -128,6 +128,7 @@ mod tests {
             body: format!("Your confirmation code is {code}"),
             is_html: false,
             code: Some(code.to_string()),
+            sender: Default::default(),
         }
     }
 

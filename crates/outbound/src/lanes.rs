@@ -5,7 +5,13 @@
 //! message goes into a queue, and what becomes of it is in the log. The queue is bounded and in memory: a
 //! process that dies loses messages and never a code, which can be asked for again.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::sync::{Mutex, Semaphore, mpsc};
 
@@ -27,6 +33,46 @@ pub trait Transport: Send + Sync {
     async fn deliver(&self, message: &Message) -> Result<(), SendError>;
 }
 
+/// What has become of the messages of one lane. Each message is counted once.
+#[derive(Debug, Default)]
+pub struct Tally {
+    delivered: AtomicU64,
+    refused: AtomicU64,
+    unavailable: AtomicU64,
+    waiting: AtomicU64,
+}
+
+impl Tally {
+    /// Taken over by the service.
+    pub fn delivered(&self) -> u64 {
+        self.delivered.load(Ordering::Relaxed)
+    }
+
+    /// Refused for good.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// Given up, because the service could not be reached, or the queue was full.
+    pub fn unavailable(&self) -> u64 {
+        self.unavailable.load(Ordering::Relaxed)
+    }
+
+    /// In the queue.
+    pub fn waiting(&self) -> u64 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    fn count(&self, outcome: &Result<(), SendError>) {
+        let counter = match outcome {
+            Ok(()) => &self.delivered,
+            Err(SendError::Refused(_)) => &self.refused,
+            Err(SendError::Unavailable(_)) => &self.unavailable,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// The lanes of a process. A channel without one sends nothing.
 #[derive(Default)]
 pub struct Lanes {
@@ -42,6 +88,7 @@ pub struct Lane {
     places: Semaphore,
     timeout: Duration,
     queue: mpsc::Sender<Message>,
+    tally: Arc<Tally>,
 }
 
 impl Lane {
@@ -50,15 +97,23 @@ impl Lane {
     pub fn start(transport: Arc<dyn Transport>, parallel: usize, timeout: Duration) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE_MAX);
         let waiting = Arc::new(Mutex::new(waiting));
+        let tally = Arc::new(Tally::default());
         for _ in 0..parallel {
             let (transport, waiting) = (Arc::clone(&transport), Arc::clone(&waiting));
+            let tally = Arc::clone(&tally);
             tokio::spawn(async move {
                 while let Some(message) = next(&waiting).await {
-                    deliver_patiently(&*transport, &message, timeout).await;
+                    tally.waiting.fetch_sub(1, Ordering::Relaxed);
+                    tally.count(&deliver_patiently(&*transport, &message, timeout).await);
                 }
             });
         }
-        Self { transport, places: Semaphore::new(parallel), timeout, queue }
+        Self { transport, places: Semaphore::new(parallel), timeout, queue, tally }
+    }
+
+    /// What has become of the messages.
+    pub fn tally(&self) -> Arc<Tally> {
+        Arc::clone(&self.tally)
     }
 
     async fn send(&self, message: &Message) -> Result<(), SendError> {
@@ -66,7 +121,19 @@ impl Lane {
             let _place = self.places.acquire().await;
             self.transport.deliver(message).await
         };
-        within(self.timeout, delivery).await
+        let outcome = within(self.timeout, delivery).await;
+        self.tally.count(&outcome);
+        outcome
+    }
+
+    fn post(&self, message: Message) -> Result<(), SendError> {
+        // before it is in the queue, from which it may be taken at once
+        self.tally.waiting.fetch_add(1, Ordering::Relaxed);
+        self.queue.try_send(message).map_err(|_| {
+            self.tally.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.tally.count(&Err(full()));
+            full()
+        })
     }
 }
 
@@ -82,20 +149,33 @@ async fn within(
     tokio::time::timeout(timeout, delivery).await.map_err(late)?
 }
 
-async fn deliver_patiently(transport: &dyn Transport, message: &Message, timeout: Duration) {
+async fn deliver_patiently(
+    transport: &dyn Transport,
+    message: &Message,
+    timeout: Duration,
+) -> Result<(), SendError> {
     let mut pauses = PAUSES.into_iter();
     loop {
-        let Err(error) = within(timeout, transport.deliver(message)).await else { return };
+        let outcome = within(timeout, transport.deliver(message)).await;
+        let Err(error) = &outcome else { return outcome };
         let pause = if error.is_retryable() { pauses.next() } else { None };
         let Some(pause) = pause else {
             tracing::warn!(%error, channel = message.channel.as_str(), "message not delivered");
-            return;
+            return outcome;
         };
         tokio::time::sleep(pause).await;
     }
 }
 
 impl Lanes {
+    /// The lanes that there are, with what has become of their messages.
+    pub fn tallies(&self) -> Vec<(Channel, Arc<Tally>)> {
+        let lanes = [(Channel::Email, &self.email), (Channel::Sms, &self.sms)];
+        let tally =
+            |(channel, lane): (Channel, &Option<Lane>)| Some((channel, lane.as_ref()?.tally()));
+        lanes.into_iter().filter_map(tally).collect()
+    }
+
     fn lane(&self, channel: Channel) -> Result<&Lane, SendError> {
         let lane = match channel {
             Channel::Email => &self.email,
@@ -117,7 +197,7 @@ impl Messenger for Lanes {
     }
 
     fn post(&self, message: Message) -> Result<(), SendError> {
-        self.lane(message.channel)?.queue.try_send(message).map_err(|_| full())
+        self.lane(message.channel)?.post(message)
     }
 
     fn pretend(&self, channel: Channel) -> Result<(), SendError> {
@@ -158,6 +238,7 @@ mod tests {
             body: "text".to_owned(),
             is_html: false,
             code: None,
+            sender: Default::default(),
         }
     }
 
@@ -176,6 +257,8 @@ mod tests {
         assert_eq!(lanes.send(message("b")).await, Ok(()));
         let sms = Message { channel: Channel::Sms, ..message("c") };
         assert!(matches!(lanes.send(sms).await, Err(SendError::Refused(_))));
+        let [(Channel::Email, tally)] = &lanes.tallies()[..] else { panic!("there is one lane") };
+        assert_eq!((tally.delivered(), tally.refused(), tally.unavailable()), (1, 1, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -198,6 +281,11 @@ mod tests {
             taken.push(seen.recv().await.unwrap());
         }
         assert_eq!(taken.concat(), "aaaabc");
+        let tally = lanes.email.as_ref().unwrap().tally();
+        while tally.delivered() < 2 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!((tally.refused(), tally.unavailable(), tally.waiting()), (1, 0, 0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -208,6 +296,9 @@ mod tests {
         assert!((QUEUE_MAX..=QUEUE_MAX + 1).contains(&taken));
         assert_eq!(lanes.post(message("a")), Err(full()));
         assert_eq!(lanes.pretend(Channel::Email), Err(full()));
+        let tally = lanes.email.as_ref().unwrap().tally();
+        assert_eq!(tally.waiting(), QUEUE_MAX as u64);
+        assert_eq!(tally.unavailable(), 2, "the one that did not fit, and the one after it");
         let sms = Message { channel: Channel::Sms, ..message("a") };
         assert_eq!(lanes.pretend(Channel::Sms), lanes.post(sms));
     }

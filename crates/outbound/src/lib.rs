@@ -5,11 +5,13 @@
 //! configuration; nothing else knows which one is in use.
 
 pub mod clock;
+pub mod copied;
 pub mod inbox;
 pub mod lanes;
 pub mod message;
 pub mod sms;
 pub mod smtp;
+mod sns;
 
 pub use clock::Clock;
-pub use message::{Channel, Message, Messenger, SendError};
+pub use message::{Channel, Message, Messenger, SendError, Sender, is_of_domains};

@@ -37,6 +37,29 @@ pub struct Message {
     pub is_html: bool,
     /// The code or temporary password by itself, so that tools need not search for it in the text.
     pub code: Option<String>,
+    /// Whom an e-mail is from, where that is not whom the operator has configured.
+    pub sender: Sender,
+}
+
+/// Whom an e-mail is from.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sender {
+    /// `name <address>`, or an address.
+    pub from: Option<String>,
+    /// Where answers go.
+    pub reply_to: Option<String>,
+}
+
+/// Whether an address is of one of `domains`, or of a domain below one.
+pub fn is_of_domains(address: &str, domains: &[impl AsRef<str>]) -> bool {
+    let of = address.rsplit_once('@').map_or("", |(_, of)| of).to_ascii_lowercase();
+    domains.iter().any(|domain| {
+        let domain = domain.as_ref().to_ascii_lowercase();
+        !domain.is_empty()
+            && of
+                .strip_suffix(&domain)
+                .is_some_and(|below| below.is_empty() || below.ends_with('.'))
+    })
 }
 
 /// Shows neither the text nor the code, which are as good as a password, and only the kind of
@@ -102,6 +125,7 @@ mod tests {
             body: "the code is 123456".into(),
             is_html: false,
             code: Some("123456".into()),
+            sender: Sender::default(),
         };
         let shown = format!("{message:?}");
         assert!(shown.contains("Email"));

@@ -1,4 +1,4 @@
-//! Text messages through a gateway that speaks HTTP: Twilio's API, or a webhook of one's own.
+//! Text messages through a gateway that speaks HTTP: Twilio's API, Amazon SNS's, or a webhook of one's own.
 
 use std::sync::Arc;
 
@@ -11,7 +11,13 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{Message, SendError, lanes::Transport};
+use crate::{
+    Clock, Message, SendError,
+    lanes::Transport,
+    sns::{self, Signer},
+};
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 /// What the gateway understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
@@ -22,6 +28,8 @@ pub enum Gateway {
     /// Twilio's `Messages.json`: a form, with account and token as basic authentication.
     /// <https://www.twilio.com/docs/messaging/api/message-resource#create-a-message-resource>
     Twilio,
+    /// Amazon SNS's `Publish`, signed with Signature Version 4; LocalStack and others speak it too.
+    Sns,
 }
 
 /// An SMS gateway. No `Debug`: it holds a secret.
@@ -30,12 +38,14 @@ pub struct SmsSettings {
     pub gateway: Gateway,
     /// Where requests go; with Twilio, the part before `/2010-04-01`.
     pub url: String,
-    /// Twilio's account.
+    /// Twilio's account, or the id of an access key for SNS.
     pub account: Option<String>,
-    /// The bearer token of a webhook, or Twilio's auth token.
+    /// The bearer token of a webhook, Twilio's auth token, or the secret of the access key.
     pub token: Option<String>,
-    /// Twilio's sender.
+    /// Twilio's sender, or the sender's name with SNS, which needs none.
     pub from: Option<String>,
+    /// The region of SNS.
+    pub region: Option<String>,
 }
 
 /// Settings that cannot be used.
@@ -51,17 +61,20 @@ pub struct Sms {
     port: u16,
     tls: Option<TlsConnector>,
     authorization: Option<String>,
+    signer: Option<Signer>,
+    clock: Arc<dyn Clock>,
     from: String,
 }
 
 impl Sms {
-    /// Connects when the first message comes.
+    /// Connects when the first message comes. Signatures are made at the time of `clock`.
     ///
     /// # Errors
     /// When the URL cannot be used, or something is missing.
-    pub fn new(settings: &SmsSettings) -> Result<Self, SettingsError> {
+    pub fn new(settings: &SmsSettings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
         let base = settings.url.trim_end_matches('/');
         let missing = |what: &Option<String>, why| what.clone().ok_or(SettingsError(why));
+        let mut signer = None;
         let (url, authorization, from) = match settings.gateway {
             Gateway::Webhook => {
                 let bearer = settings.token.as_ref().map(|token| format!("Bearer {token}"));
@@ -74,6 +87,14 @@ impl Sms {
                 let url = format!("{base}/2010-04-01/Accounts/{account}/Messages.json");
                 (url, Some(format!("Basic {basic}")), missing(&settings.from, "from is missing")?)
             }
+            Gateway::Sns => {
+                signer = Some(Signer {
+                    access_key_id: missing(&settings.account, "account is missing")?,
+                    secret_access_key: missing(&settings.token, "the token is missing")?,
+                    region: missing(&settings.region, "region is missing")?,
+                });
+                (base.to_owned(), None, settings.from.clone().unwrap_or_default())
+            }
         };
         let uri: Uri = url.parse().map_err(|_| SettingsError("url is none"))?;
         let host = uri.host().ok_or(SettingsError("url names no host"))?.to_owned();
@@ -85,7 +106,8 @@ impl Sms {
             _ => return Err(SettingsError("url begins with neither https:// nor http://")),
         };
         let port = uri.port_u16().unwrap_or(port);
-        Ok(Self { gateway: settings.gateway, uri, host, port, tls, authorization, from })
+        let gateway = settings.gateway;
+        Ok(Self { gateway, uri, host, port, tls, authorization, signer, clock, from })
     }
 
     fn request(&self, message: &Message) -> Result<Request<Full<Bytes>>, SendError> {
@@ -96,9 +118,9 @@ impl Sms {
             }
             Gateway::Twilio => {
                 let pairs = [("To", &message.to), ("From", &self.from), ("Body", &message.body)];
-                let pairs = pairs.map(|(name, value)| format!("{name}={}", form_encoded(value)));
-                ("application/x-www-form-urlencoded", pairs.join("&"))
+                (FORM, form(pairs.map(|(name, value)| (name.to_owned(), value.as_str()))))
             }
+            Gateway::Sns => (FORM, form(sns::publish(&message.to, &message.body, &self.from))),
         };
         let path = self.uri.path_and_query().map_or("/", |path| path.as_str());
         let authority = self.uri.authority().map_or("", |authority| authority.as_str());
@@ -109,6 +131,12 @@ impl Sms {
             .header(header::CONTENT_TYPE, content_type);
         if let Some(authorization) = &self.authorization {
             request = request.header(header::AUTHORIZATION, authorization);
+        }
+        if let Some(signer) = &self.signer {
+            let signed = signer.sign(authority, path, content_type, &body, self.clock.now_ms());
+            request = request
+                .header("x-amz-date", signed.date)
+                .header(header::AUTHORIZATION, signed.authorization);
         }
         request
             .body(Full::new(Bytes::from(body)))
@@ -158,6 +186,11 @@ fn unreachable<E>(_: E) -> SendError {
     SendError::Unavailable("the SMS gateway cannot be reached".to_owned())
 }
 
+fn form<'a>(pairs: impl IntoIterator<Item = (String, &'a str)>) -> String {
+    let pairs = pairs.into_iter().map(|(name, value)| format!("{name}={}", form_encoded(value)));
+    pairs.collect::<Vec<_>>().join("&")
+}
+
 /// As HTML forms encode values (WHATWG URL, `application/x-www-form-urlencoded`).
 fn form_encoded(text: &str) -> String {
     use std::fmt::Write as _;
@@ -194,7 +227,10 @@ impl Transport for Sms {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
+    use crate::clock::ManualClock;
 
     fn settings(gateway: Gateway, url: &str) -> SmsSettings {
         SmsSettings {
@@ -203,6 +239,24 @@ mod tests {
             account: Some("AC1".to_owned()),
             token: Some("secret".to_owned()),
             from: Some("+12065550100".to_owned()),
+            region: Some("us-east-1".to_owned()),
+        }
+    }
+
+    fn sms(settings: &SmsSettings) -> Result<Sms, SettingsError> {
+        // 2015-08-30T12:36:00Z
+        Sms::new(settings, Arc::new(ManualClock::at(1_440_938_160_000)))
+    }
+
+    fn message() -> Message {
+        Message {
+            to: "+12065550199".to_owned(),
+            channel: crate::Channel::Sms,
+            subject: None,
+            body: "Your code is 123456".to_owned(),
+            is_html: false,
+            code: None,
+            sender: Default::default(),
         }
     }
 
@@ -220,26 +274,45 @@ mod tests {
             ("sms.example.com", false),
             ("ftp://sms.example.com", false),
         ] {
-            assert_eq!(Sms::new(&settings(Gateway::Webhook, url)).is_ok(), good, "{url}");
+            assert_eq!(sms(&settings(Gateway::Webhook, url)).is_ok(), good, "{url}");
         }
         let without = SmsSettings { from: None, ..settings(Gateway::Twilio, "https://a.example") };
-        assert!(Sms::new(&without).is_err());
+        assert!(sms(&without).is_err());
+        let without = SmsSettings { region: None, ..settings(Gateway::Sns, "https://a.example") };
+        assert!(sms(&without).is_err());
     }
 
     #[test]
     fn twilio_gets_its_path_and_its_account() {
-        let sms = Sms::new(&settings(Gateway::Twilio, "https://api.twilio.com/")).expect("is good");
-        let message = Message {
-            to: "+12065550199".to_owned(),
-            channel: crate::Channel::Sms,
-            subject: None,
-            body: "Your code is 123456".to_owned(),
-            is_html: false,
-            code: None,
-        };
-        let request = sms.request(&message).expect("is written");
+        let sms = sms(&settings(Gateway::Twilio, "https://api.twilio.com/")).expect("is good");
+        let request = sms.request(&message()).expect("is written");
         assert_eq!(request.uri(), "/2010-04-01/Accounts/AC1/Messages.json");
         assert_eq!(request.headers()["host"], "api.twilio.com");
         assert_eq!(request.headers()["authorization"], "Basic QUMxOnNlY3JldA==");
+    }
+    /// The signature is that of botocore for the same request.
+    #[tokio::test]
+    async fn sns_gets_a_signed_form() {
+        let sms = sms(&settings(Gateway::Sns, "http://127.0.0.1:4566/")).expect("is good");
+        let request = sms.request(&message()).expect("is written");
+        assert_eq!(request.uri(), "/");
+        assert_eq!(request.headers()["x-amz-date"], "20150830T123600Z");
+        assert_eq!(
+            request.headers()["authorization"],
+            "AWS4-HMAC-SHA256 Credential=AC1/20150830/us-east-1/sns/aws4_request, \
+             SignedHeaders=content-type;host;x-amz-date, \
+             Signature=bc906cacb34394f7a55d3451b10f8d194a6a80e13423c51a3f2698b59efff40b"
+        );
+        let body = request.into_body().collect().await.expect("is there").to_bytes();
+        assert_eq!(
+            String::from_utf8_lossy(&body),
+            "Action=Publish&Version=2010-03-31&PhoneNumber=%2B12065550199&Message=Your+code+is+123456&\
+             MessageAttributes.entry.1.Name=AWS.SNS.SMS.SMSType&\
+             MessageAttributes.entry.1.Value.DataType=String&\
+             MessageAttributes.entry.1.Value.StringValue=Transactional&\
+             MessageAttributes.entry.2.Name=AWS.SNS.SMS.SenderID&\
+             MessageAttributes.entry.2.Value.DataType=String&\
+             MessageAttributes.entry.2.Value.StringValue=%2B12065550100"
+        );
     }
 }

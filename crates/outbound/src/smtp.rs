@@ -13,7 +13,7 @@ use lettre::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject as _};
 
-use crate::{Message, SendError, lanes::Transport};
+use crate::{Message, SendError, Sender, is_of_domains, lanes::Transport};
 
 /// How the connection is encrypted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
@@ -48,6 +48,69 @@ pub struct SmtpSettings {
     pub timeout: Duration,
     /// Connections at a time.
     pub connections: u32,
+    /// Domains, with what is below them, that messages may be from beside `from`; `None`: any.
+    pub sender_domains: Option<Vec<String>>,
+}
+
+impl SmtpSettings {
+    /// From a URL: `smtp://host:port` without encryption, with `?tls=required` by STARTTLS, `smtps://` with
+    /// TLS from the start; each with `user:password@` before the host.
+    ///
+    /// # Errors
+    /// The URL is none, or would send a password without encryption to another machine.
+    pub fn from_url(url: &str, from: &str) -> Result<Self, SettingsError> {
+        let refused = |why: &str| SettingsError(why.to_owned());
+        let uri: http::Uri = url.parse().map_err(|_| refused("it is no URL"))?;
+        let security = match (uri.scheme_str(), uri.query()) {
+            (Some("smtps"), None) => Security::Tls,
+            (Some("smtp"), None) => Security::None,
+            (Some("smtp"), Some("tls=required")) => Security::StartTls,
+            _ => return Err(refused("it begins with neither smtp:// nor smtps://")),
+        };
+        let authority = uri.authority().map_or("", |authority| authority.as_str());
+        let credentials = match authority.rsplit_once('@') {
+            None => None,
+            Some((credentials, _)) => {
+                let (user, password) =
+                    credentials.split_once(':').ok_or_else(|| refused("it has no password"))?;
+                let decoded = |text| url_decoded(text).ok_or_else(|| refused("it is not encoded"));
+                Some((decoded(user)?, decoded(password)?))
+            }
+        };
+        let host = uri.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let is_local = matches!(host.as_str(), "localhost" | "127.0.0.1" | "::1");
+        if credentials.is_some() && security == Security::None && !is_local {
+            return Err(refused("a password is not sent without encryption"));
+        }
+        Ok(Self {
+            host,
+            port: uri.port_u16(),
+            security,
+            ca: None,
+            credentials,
+            from: from.to_owned(),
+            reply_to: None,
+            timeout: Duration::from_secs(10),
+            connections: 4,
+            sender_domains: None,
+        })
+    }
+}
+
+/// RFC 3986, section 2.1.
+fn url_decoded(text: &str) -> Option<String> {
+    let mut decoded = Vec::with_capacity(text.len());
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        if byte != b'%' {
+            decoded.push(byte);
+            continue;
+        }
+        let digits = [bytes.next()?, bytes.next()?];
+        let digits = std::str::from_utf8(&digits).ok()?;
+        decoded.push(u8::from_str_radix(digits, 16).ok()?);
+    }
+    String::from_utf8(decoded).ok()
 }
 
 /// Settings that cannot be used.
@@ -66,6 +129,7 @@ pub struct Smtp {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
     reply_to: Option<Mailbox>,
+    sender_domains: Option<Vec<String>>,
 }
 
 impl Smtp {
@@ -97,7 +161,31 @@ impl Smtp {
             transport: builder.build(),
             from: mailbox("from", &settings.from)?,
             reply_to: reply_to.map(|text| mailbox("reply_to", text)).transpose()?,
+            sender_domains: settings.sender_domains.clone(),
         })
+    }
+
+    /// Whom a message is from: checked here too, because the operator may have taken a domain away since a
+    /// pool was set up.
+    fn from(&self, message: &Message) -> Result<Mailbox, SendError> {
+        let Some(from) = &message.sender.from else { return Ok(self.from.clone()) };
+        let refused = |what: &str| SendError::Refused(format!("the pool's sender {what}"));
+        let from: Mailbox = from.parse().map_err(|_| refused("cannot be written"))?;
+        let domains = self.sender_domains.as_deref();
+        if domains.is_none_or(|domains| is_of_domains(from.email.as_ref(), domains)) {
+            return Ok(from);
+        }
+        Err(refused("is of a domain that is not allowed"))
+    }
+
+    /// Where answers go: with a sender of its own, only where the pool says.
+    fn reply_to(&self, message: &Message) -> Result<Option<Mailbox>, SendError> {
+        let refused = |_| SendError::Refused("Reply-To cannot be written".to_owned());
+        match &message.sender {
+            Sender { reply_to: Some(reply_to), .. } => reply_to.parse().map(Some).map_err(refused),
+            Sender { from: Some(_), .. } => Ok(None),
+            _ => Ok(self.reply_to.clone()),
+        }
     }
 
     fn email(&self, message: &Message) -> Result<lettre::Message, SendError> {
@@ -107,11 +195,11 @@ impl Smtp {
         let subject = message.subject.as_deref().unwrap_or_default();
         let subject = subject.replace(char::is_control, " ");
         let mut builder = lettre::Message::builder()
-            .from(self.from.clone())
+            .from(self.from(message)?)
             .to(Mailbox::new(None, to))
             .subject(subject);
-        if let Some(reply_to) = &self.reply_to {
-            builder = builder.reply_to(reply_to.clone());
+        if let Some(reply_to) = self.reply_to(message)? {
+            builder = builder.reply_to(reply_to);
         }
         let content =
             if message.is_html { ContentType::TEXT_HTML } else { ContentType::TEXT_PLAIN };
@@ -169,6 +257,7 @@ mod tests {
             reply_to: Some("help@example.com".to_owned()),
             timeout: Duration::from_secs(1),
             connections: 1,
+            sender_domains: Some(vec!["example.org".to_owned()]),
         };
         Smtp::new(&settings).expect("can be used")
     }
@@ -181,6 +270,28 @@ mod tests {
             body: "The code is 123456".to_owned(),
             is_html: false,
             code: None,
+            sender: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_url_says_how_mail_is_sent() {
+        let read = |url: &str| SmtpSettings::from_url(url, "a@b.de");
+        let settings = read("smtp://127.0.0.1:1025").expect("is good");
+        assert_eq!((settings.host.as_str(), settings.port), ("127.0.0.1", Some(1025)));
+        assert!(settings.security == Security::None && settings.credentials.is_none());
+        let settings = read("smtps://ada:p%40ss@mail.example.com").expect("is good");
+        assert_eq!(settings.credentials, Some(("ada".to_owned(), "p@ss".to_owned())));
+        assert_eq!((settings.security, settings.port), (Security::Tls, None));
+        let settings = read("smtp://mail.example.com:587?tls=required").expect("is good");
+        assert_eq!(settings.security, Security::StartTls);
+        for url in [
+            "mail.example.com",
+            "http://a.example",
+            "smtp://a:b@mail.example.com",
+            "smtps://a@b.de",
+        ] {
+            assert!(read(url).is_err(), "{url}");
         }
     }
 
@@ -193,6 +304,23 @@ mod tests {
         assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
         assert!(text.contains("Reply-To: help@example.com"));
         assert!(text.contains("Content-Type: text/plain; charset=utf-8"));
+    }
+
+    #[tokio::test]
+    async fn a_message_is_from_the_pool_s_own_address_where_its_domain_is_allowed() {
+        let of = |from: &str, reply_to: Option<&str>| {
+            let sender = Sender { from: Some(from.into()), reply_to: reply_to.map(str::to_owned) };
+            smtp().email(&Message { sender, ..message() })
+        };
+        let email = of("Ada <ada@mail.example.org>", Some("b@c.de")).expect("is written");
+        let text = String::from_utf8(email.formatted()).expect("is a text");
+        assert!(text.contains("From: Ada <ada@mail.example.org>"), "{text}");
+        assert!(text.contains("Reply-To: b@c.de"), "{text}");
+        let email = of("ada@example.org", None).expect("is written");
+        assert!(!String::from_utf8(email.formatted()).expect("is a text").contains("Reply-To"));
+        for from in ["ada@example.com", "ada@badexample.org", "x", "a@example.org, b@example.org"] {
+            assert!(matches!(of(from, None), Err(SendError::Refused(_))), "{from}");
+        }
     }
 
     #[tokio::test]
@@ -215,6 +343,7 @@ mod tests {
             reply_to: None,
             timeout: Duration::from_secs(1),
             connections: 1,
+            sender_domains: Some(vec!["example.org".to_owned()]),
         };
         assert!(Smtp::new(&settings).is_err());
         let from =

@@ -6,6 +6,13 @@
 
 use crate::proto;
 
+mod pages;
+
+pub use pages::{
+    AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
+    branding_hop, client_page, client_page_count, client_pages, terms,
+};
+
 // ---- the group's own rows -------------------------------------------------------------------
 
 /// [`proto::GroupState`].
@@ -177,6 +184,18 @@ pub enum Tag {
     UserImportChunk = 0x53,
     /// What became of the rows of an import, by job and line: `UserImportReportRecord`.
     UserImportReport = 0x54,
+    /// Managed login styles by id: `ManagedLoginBrandingRecord`.
+    Branding = 0x46,
+    /// Assets of an app client's style, by [`AssetRow`]; the client is their root.
+    Asset = 0x47,
+    /// What an app client's sign-in pages look like and link to, by client and [`ClientPage`].
+    ClientPage = 0x48,
+    /// Terms documents by id: `TermsRecord`.
+    Terms = 0x49,
+    /// How many of the things of [`ClientPage`] the pool has: counters, by [`ClientPage`].
+    ClientPageCount = 0x4a,
+    /// Users by their identity at a provider, by the provider's id: the sub.
+    ProviderLink = 0x55,
 }
 
 /// What lives under a user.
@@ -199,6 +218,8 @@ pub enum UserChild {
     SoftwareToken = 10,
     /// Wrong codes of second factors: `AttemptsRecord`.
     MfaAttempts = 11,
+    /// Passwords before the present one: `PasswordHistoryRecord`.
+    PasswordHistory = 7,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -579,6 +600,18 @@ pub fn user_import_reports(job_id: &str) -> Vec<u8> {
     tagged(Tag::UserImportReport, &[job_id.as_bytes(), &TERMINATOR])
 }
 
+/// The sub of the user who has an identity at a provider. A provider's id has a fixed length.
+pub fn provider_link(provider_id: &str, attribute: &str, value: &str) -> Vec<u8> {
+    let length = u16::try_from(attribute.len()).unwrap_or(u16::MAX).to_be_bytes();
+    let parts = [provider_id.as_bytes(), &length, attribute.as_bytes(), value.as_bytes()];
+    tagged(Tag::ProviderLink, &parts)
+}
+
+/// The prefix of every [`provider_link`] of a provider.
+pub fn provider_links(provider_id: &str) -> Vec<u8> {
+    tagged(Tag::ProviderLink, &[provider_id.as_bytes()])
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -654,5 +687,7 @@ mod tests {
         assert_eq!(user_import_job("j"), [0x51, b'j']);
         assert_eq!(user_import_chunk(&[7], 2), [0x53, 7, 0, 0, 0, 2]);
         assert_eq!(user_import_report("j", 3), [0x54, b'j', 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]);
+        assert_eq!(provider_link("p", "a", "v"), [0x55, b'p', 0, 1, b'a', b'v']);
+        assert_eq!(user_child("s", UserChild::PasswordHistory, &[]), [0x21, b's', 7]);
     }
 }

@@ -5,7 +5,7 @@
 //! ([`apply`]) and knows nothing of users. The same [`apply`] and [`read`] run over RocksDB, over the
 //! [`memory`] store of tests, and in the simulator.
 //!
-//! To store something new: add its message to `proto/conclave/records/v1/records.proto`, its key to
+//! To store something new: add its message to a file of `proto/conclave/records/v1`, its key to
 //! [`keys`], and nothing here.
 
 mod apply;
@@ -27,7 +27,7 @@ pub mod proto {
     tonic::include_proto!("conclave.store.v1");
 }
 
-/// Messages of `proto/conclave/records/v1/records.proto`: what the rows hold.
+/// Messages of `proto/conclave/records/v1`: what the rows hold.
 pub mod records {
     #![allow(
         missing_docs,

@@ -34,7 +34,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("federation", &["crypto", "fault", "store"]),
     ("gateway", &["api", "crypto", "fault", "federation", "identity", "outbound", "store", "tls"]),
     ("identity", &["api", "crypto", "fault", "outbound", "store"]),
-    ("outbound", &[]),
+    ("outbound", &["crypto"]),
     ("shard", &["fault", "store", "tls"]),
     ("store", &["fault"]),
     ("testkit", &["cluster", "crypto", "fault", "store", "tls"]),

@@ -22,6 +22,9 @@ OPERATIONS = [
     "CreateIdentityProvider", "DescribeIdentityProvider", "UpdateIdentityProvider", "DeleteIdentityProvider",
     "ListIdentityProviders", "GetIdentityProviderByIdentifier",
     "UpdateUserPoolClient", "AddUserPoolClientSecret", "DeleteUserPoolClientSecret", "ListUserPoolClientSecrets",
+    "CreateManagedLoginBranding", "DescribeManagedLoginBranding", "DescribeManagedLoginBrandingByClient",
+    "UpdateManagedLoginBranding", "DeleteManagedLoginBranding", "GetUICustomization", "SetUICustomization",
+    "CreateTerms", "DescribeTerms", "UpdateTerms", "DeleteTerms", "ListTerms",
 ]  # fmt: skip
 
 # A text that does not match, for every pattern of these inputs. A new pattern in the model needs a new line here.
@@ -54,6 +57,12 @@ MISMATCH = {
     "[A-Za-z0-9-_=.]+": "with space",
     r"^[\S]+.*[\S]+$": " begins with space",
     r"^[a-z0-9](?:[a-z0-9\-\.]{0,61}[a-z0-9])?$": "UPPER",
+    "^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[4][0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}$": "00000000-0000-0000-0000-000000000000",
+    r"^[\w\- ]+$": "semi;colon",
+    "^(terms-of-use|privacy-policy)$": "terms-of-abuse",
+    "^cognito:(default|dutch|english|french|spanish|german|bahasa-indonesia|italian|japanese|korean|portuguese-brazil"
+    "|chinese-(simplified|traditional))$": "cognito:klingon",
+    rf"^[{_ANY_TEXT}]+$": "with space",
 }
 MATCHES_EVERYTHING = {"(?s).*"}
 

@@ -41,8 +41,8 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ),
         (
             "CreateUserPool",
-            r#""Policies":{"PasswordPolicy":{"PasswordHistorySize":3}}"#,
-            "Policies.PasswordPolicy.PasswordHistorySize = 3",
+            r#""EmailConfiguration":{"ConfigurationSet":"set"}"#,
+            "EmailConfiguration.ConfigurationSet",
         ),
         (
             "CreateUserPool",

@@ -108,7 +108,7 @@ async fn call(
         Caller::SigV4 => Some(api.authenticator.begin(&signed(Payload::Unsigned)).await?),
         _ => None,
     };
-    let body = api.read_body(body, api.limits.body).await?;
+    let body = api.read_body(body, api.limits.body_of(operation)).await?;
     let caller = match pending {
         Some(pending) => {
             Identity::Principal(api.authenticator.finish(pending, &signed(Payload::Signed(&body)))?)

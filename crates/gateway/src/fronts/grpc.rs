@@ -104,7 +104,8 @@ async fn call(
         }
         _ => Identity::Anonymous,
     };
-    let body = api.read_body(body, api.limits.body.saturating_add(FRAME_HEADER)).await?;
+    let limit = api.limits.body_of(operation).saturating_add(FRAME_HEADER);
+    let body = api.read_body(body, limit).await?;
     let input = unframed(&body).and_then(|message| operation.decode_proto(message));
     let output = api.run(exchange, operation, caller, input, permit).await?;
     let mut message = vec![0; FRAME_HEADER];

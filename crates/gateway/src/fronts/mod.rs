@@ -46,13 +46,29 @@ impl Connection {
 pub struct RequestLimits {
     /// Bytes of a request's body.
     pub body: usize,
+    /// Bytes of the body of a request that holds images.
+    pub body_with_images: usize,
     /// How long a body may take to arrive.
     pub body_timeout: Duration,
 }
 
 impl Default for RequestLimits {
     fn default() -> Self {
-        RequestLimits { body: 1024 * 1024, body_timeout: Duration::from_secs(20) }
+        RequestLimits {
+            body: 1024 * 1024,
+            body_with_images: 2 * 1024 * 1024,
+            body_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Operations whose requests hold images. API reference: "This operation has a 2-megabyte request-size limit".
+const WITH_IMAGES: [&str; 2] = ["CreateManagedLoginBranding", "UpdateManagedLoginBranding"];
+
+impl RequestLimits {
+    /// Bytes of the body of a request for `operation`.
+    fn body_of(&self, operation: &Operation) -> usize {
+        if WITH_IMAGES.contains(&operation.name) { self.body_with_images } else { self.body }
     }
 }
 

@@ -127,7 +127,7 @@ fn discovery(metadata: &IssuerMetadata) -> serde_json::Value {
 }
 
 /// `region_id`: checked before anything is looked up, so that a path that is no pool costs nothing.
-fn is_pool_id(text: &str) -> bool {
+pub(crate) fn is_pool_id(text: &str) -> bool {
     text.len() <= 55
         && text.rsplit_once('_').is_some_and(|(region, id)| {
             !region.is_empty()

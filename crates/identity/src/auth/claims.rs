@@ -6,7 +6,11 @@ use std::sync::Arc;
 use conclave_store::records::{GroupRecord, UserRecord};
 use serde_json::{Map, Value, json};
 
-use crate::{config::ClientConfig, groups::claims as groups, users::attributes};
+use crate::{
+    config::ClientConfig,
+    groups::claims as groups,
+    users::{attributes, links},
+};
 
 /// What both tokens of a session say.
 #[derive(Clone)]
@@ -92,6 +96,10 @@ pub fn id(
         if !reserved && attributes::is_readable(client, name) {
             claims.push((name, attribute_claim(name, &attribute.value)));
         }
+    }
+    let identities = links::claim(user);
+    if let Some(identities) = identities.filter(|_| attributes::is_readable(client, "identities")) {
+        claims.push(("identities", identities));
     }
     in_java_map_order(claims)
 }

@@ -21,6 +21,7 @@ use crate::{
         attributes::{self, Values},
         credentials, index,
         lookup::FoundUser,
+        password_history,
         password_policy::{self, Wording},
         status, username,
     },
@@ -48,7 +49,7 @@ fn given(responses: &BTreeMap<String, String>) -> Values {
 ///
 /// # Errors
 /// NotAuthorizedException for a session that is expired, used, or not this user's;
-/// InvalidPasswordException, which leaves the session usable; InvalidParameterException for attributes.
+/// InvalidPasswordException and PasswordHistoryPolicyViolationException, which leave the session usable; InvalidParameterException for attributes.
 pub async fn answer(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
@@ -80,6 +81,7 @@ pub async fn answer(
         ))
         .into());
     }
+    password_history::replace(tx, user, &password).await?;
     changed.status = status::CONFIRMED.to_owned();
     changed.modified_ms = tx.now_ms();
 

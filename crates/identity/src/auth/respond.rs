@@ -27,7 +27,7 @@ use crate::{
     tx::{Decision, Failure, Query, Transaction, Tx},
     users::{
         lookup::{self, FoundUser, With},
-        secret_hash,
+        password_history, secret_hash,
     },
 };
 
@@ -159,6 +159,7 @@ impl Respond<'_> {
                 ChallengeNameType::SmsMfa
                 | ChallengeNameType::EmailOtp
                 | ChallengeNameType::SoftwareTokenMfa => with.extend(second_factor::ROWS),
+                ChallengeNameType::NewPasswordRequired => with.push(password_history::WITH),
                 _ => {}
             }
             query = lookup::query(query, name, &with);

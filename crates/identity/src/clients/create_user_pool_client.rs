@@ -15,7 +15,7 @@ use crate::{
     call::Call,
     errors,
     pool_access::owned_pool,
-    pools::MAKE_MS_MAX,
+    pools::make_ms_max,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -38,6 +38,7 @@ pub async fn create_user_pool_client(
         None => (input.generate_secret == Some(true)).then(|| ids::client_secret(&*world.entropy)),
     };
     let entered_ms = transact(world, &Enter { pool_id, client_id: &client_id }).await?;
+    conclave_fault::point("create.after_directory");
     let make = Make {
         call,
         pool_id,
@@ -135,7 +136,7 @@ impl Transaction for Make<'_> {
         let world = tx.world();
         let pool = owned_pool(tx, self.call)?;
         // the reconciler may have cleared the client's row away by now
-        if tx.now_ms() - self.entered_ms > MAKE_MS_MAX {
+        if tx.now_ms() - self.entered_ms > make_ms_max() {
             return Err(errors::unavailable().into());
         }
         let mut record = settings::new_client(&pool.record, self.input)?;

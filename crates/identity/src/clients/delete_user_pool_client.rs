@@ -7,12 +7,14 @@ use conclave_store::{DIRECTORY_SCOPE, keys, records::ClientRecord};
 use super::client_not_found;
 use crate::{
     call::Call,
+    client_pages,
     pool_access::owned_pool,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
 
-/// Deletes a client, and then its row in the directory. A repetition finishes what a crash has left.
+/// Deletes a client with what belongs to it, and then its row in the directory. A repetition finishes what a
+/// crash has left.
 ///
 /// # Errors
 /// ResourceNotFoundException when the caller has no such pool, or the pool no such client.
@@ -24,6 +26,7 @@ pub async fn delete_user_pool_client(
     let pool_id = &input.user_pool_id.unwrap_or_default();
     let client_id = &input.client_id.unwrap_or_default();
     let deleted = transact(world, &Delete { call, pool_id, client_id }).await?;
+    conclave_fault::point("delete.after_pool");
     let had_row = transact(world, &Forget { pool_id, client_id }).await?;
     if deleted || had_row {
         return Ok(types::DeleteUserPoolClientResponse::default());
@@ -48,12 +51,13 @@ impl Transaction for Delete<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<bool> {
         let row = keys::client(self.client_id);
-        tx.load(Query::new().get(row.clone())).await?;
+        tx.load(client_pages::query(Query::new().get(row.clone()), self.client_id)).await?;
         owned_pool(tx, self.call)?;
         if tx.get::<ClientRecord>(&row)?.is_none() {
             return Ok(false.into());
         }
         tx.delete(row);
+        client_pages::forget(tx, self.client_id);
         tx.add(keys::client_count(), -1, None, None);
         tx.bump_epoch();
         Ok(true.into())

@@ -29,6 +29,6 @@ pub use update_user_pool_client::update_user_pool_client;
 use conclave_api::ApiError;
 
 /// There is no such client in the caller's pool. Signed operations do not repeat the id.
-fn client_not_found() -> ApiError {
+pub(crate) fn client_not_found() -> ApiError {
     ApiError::resource_not_found("User pool client does not exist.")
 }

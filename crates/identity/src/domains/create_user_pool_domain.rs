@@ -13,7 +13,7 @@ use crate::{
     call::Call,
     errors,
     pool_access::{owned_pool, principal},
-    pools::{MAKE_MS_MAX, tier},
+    pools::{make_ms_max, tier},
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -47,6 +47,7 @@ pub async fn create_user_pool_domain(
     settings::check_name(domain, is_custom)?;
     let reserve = Reserve { principal, pool_id, domain, reservation: &config.reservation };
     config.created_ms = transact(world, &reserve).await?;
+    conclave_fault::point("create.after_directory");
     transact(world, &Make { call, pool_id, config: &config }).await?;
     Ok(types::CreateUserPoolDomainResponse {
         managed_login_version: i32::try_from(version).ok(),
@@ -109,7 +110,7 @@ impl Transaction for Make<'_> {
         tx.load(Query::new()).await?;
         let pool = owned_pool(tx, self.call)?;
         // the reconciler may have cleared the reservation away by now
-        if tx.now_ms() - self.config.created_ms > MAKE_MS_MAX {
+        if tx.now_ms() - self.config.created_ms > make_ms_max() {
             return Err(errors::unavailable().into());
         }
         let record = with_domain(&pool.record, self.config)?;

@@ -8,7 +8,7 @@ use super::{Forget, no_such_domain};
 use crate::{
     call::Call,
     pool_access::owned_pool,
-    pools::MAKE_MS_MAX,
+    pools::make_ms_max,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -27,6 +27,7 @@ pub async fn delete_user_pool_domain(
     let pool_id = input.user_pool_id.as_deref().unwrap_or_default();
     let domain = input.domain.as_deref().unwrap_or_default();
     let deleted = transact(world, &Delete { call, pool_id, domain }).await?;
+    conclave_fault::point("delete.after_pool");
     let had_row = match &deleted.reservation {
         // a domain that was made anew since has another reservation
         Some(own) => {
@@ -37,7 +38,7 @@ pub async fn delete_user_pool_domain(
         // what the pool does not know can be a domain in the making
         None => {
             let wanted = |row: &DomainLocationRecord| {
-                row.pool_id == pool_id && deleted.now_ms - row.created_ms > 2 * MAKE_MS_MAX
+                row.pool_id == pool_id && deleted.now_ms - row.created_ms > 2 * make_ms_max()
             };
             transact(world, &Forget { domain, wanted }).await?
         }

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName, types};
+use conclave_crypto::ids;
 use conclave_store::{keys, records::IdentityProviderRecord};
 use prost::Message;
 
@@ -64,6 +65,7 @@ impl Transaction for Create<'_> {
             identifiers,
             created_ms: tx.now_ms(),
             modified_ms: tx.now_ms(),
+            provider_id: ids::uuid(&*tx.world().entropy),
         };
         let max = tx.world().settings.limits.identity_providers_per_pool;
         provider_rows::put_details(tx, &pool, name, &details)?;

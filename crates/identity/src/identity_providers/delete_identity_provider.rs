@@ -9,11 +9,12 @@ use crate::{
     call::Call,
     pool_access::owned_pool,
     tx::{Decision, Query, Transaction, Tx, transact},
+    users::links,
     world::World,
 };
 
-/// Deletes a provider with its details and identifiers. Clients that name it go on naming it, to no
-/// effect.
+/// Deletes a provider with its details, its identifiers, and what leads from its identities to users.
+/// Clients that name it go on naming it, to no effect.
 ///
 /// # Errors
 /// ResourceNotFoundException when the caller has no such pool, or the pool no such provider.
@@ -50,6 +51,7 @@ impl Transaction for Delete<'_> {
         }
         tx.delete(keys::provider_details(name));
         tx.delete(row);
+        tx.delete_children(keys::provider_links(&links::id(&present)));
         tx.add(keys::identity_provider_count(), -1, None, None);
         tx.bump_epoch();
         Ok(types::DeleteIdentityProviderResponse::default().into())

@@ -130,7 +130,7 @@ fn kind(provider_type: &str) -> Result<&'static Kind, ApiError> {
 }
 
 /// Whether a name is that of a social provider, so that no other type may have it.
-pub(super) fn is_social(name: &str) -> bool {
+pub(crate) fn is_social(name: &str) -> bool {
     KINDS.iter().any(|kind| kind.social && kind.name == name)
 }
 

@@ -20,9 +20,11 @@ pub use get_identity_provider_by_identifier::get_identity_provider_by_identifier
 pub use list_identity_providers::list_identity_providers;
 pub use update_identity_provider::update_identity_provider;
 
+pub(crate) use details::is_social;
+
 use conclave_api::ApiError;
 
 /// There is no such provider in the caller's pool.
-fn provider_not_found(name: &str) -> ApiError {
+pub(crate) fn provider_not_found(name: &str) -> ApiError {
     ApiError::resource_not_found(format!("Identity provider {name} does not exist."))
 }

@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::{
     Shown, describe,
-    directory_rows::{MAKE_MS_MAX, Reserve},
-    settings,
+    directory_rows::{Reserve, make_ms_max},
+    email, settings,
     signing_keys::{self, TokenKeys},
 };
 use crate::{
@@ -30,9 +30,11 @@ pub async fn create_user_pool(
     input: types::CreateUserPoolRequest,
 ) -> Result<types::CreateUserPoolResponse, ApiError> {
     let principal = principal(call)?;
+    email::check(input.email_configuration.as_ref(), &world.settings)?;
     let mut record = settings::new_pool(&input)?;
     let token_keys = signing_keys::generate(world).await?;
     let reserved = transact(world, &Reserve { principal, name: &record.name }).await?;
+    conclave_fault::point("create.after_directory");
     record.pool_id = reserved.pool_id;
     record.account_id = principal.account_id.clone();
     record.region = principal.region.clone();
@@ -59,7 +61,7 @@ impl Transaction for Make<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
         tx.begin_scope().await?;
-        if tx.now_ms() - self.record.created_ms > MAKE_MS_MAX {
+        if tx.now_ms() - self.record.created_ms > make_ms_max() {
             return Err(errors::unavailable().into());
         }
         tx.put_new(keys::ROOT.to_vec(), self.record.encode_to_vec().into(), None);

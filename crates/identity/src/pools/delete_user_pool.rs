@@ -37,6 +37,7 @@ pub async fn delete_user_pool(
         }
         Err(error) => return Err(error),
     };
+    conclave_fault::point("delete.after_pool");
     for client_ids in client_ids.chunks(ForgetClients::CLIENTS_MAX) {
         transact(world, &ForgetClients { client_ids }).await?;
     }

@@ -53,6 +53,9 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
             email_sending_account: Some(
                 pool.email_sending_account.clone().unwrap_or_else(|| "COGNITO_DEFAULT".to_owned()),
             ),
+            source_arn: pool.email_source_arn.clone(),
+            from: pool.email_from.clone(),
+            reply_to_email_address: pool.email_reply_to.clone(),
             ..Default::default()
         }),
         sms_configuration: pool.sms_configuration.as_ref().map(sms),

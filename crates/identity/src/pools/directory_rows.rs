@@ -20,7 +20,9 @@ use crate::{
 
 /// How long after its row in the directory a pool, a client or a domain may be made. What is not there
 /// after twice that time is a leftover; before, it can be in the making.
-pub(crate) const MAKE_MS_MAX: i64 = 60_000;
+pub(crate) fn make_ms_max() -> i64 {
+    conclave_fault::time_ms("make.within", 60_000).into()
+}
 
 /// Chooses an id for a new pool, and enters it.
 pub(super) struct Reserve<'a> {
@@ -114,7 +116,7 @@ impl Transaction for Forget<'_> {
             return Ok(true.into());
         };
         let age_ms = tx.now_ms() - listed.record.created_ms;
-        if !self.deleted && age_ms < 2 * MAKE_MS_MAX {
+        if !self.deleted && age_ms < 2 * make_ms_max() {
             return Ok(false.into());
         }
         tx.delete(location);

@@ -67,6 +67,9 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
             .email_configuration
             .as_ref()
             .and_then(|configuration| configuration.email_sending_account.clone()),
+        email_source_arn: email(request, |email| &email.source_arn),
+        email_from: email(request, |email| &email.from),
+        email_reply_to: email(request, |email| &email.reply_to_email_address),
         sms_configuration: request.sms_configuration.as_ref().map(sms_configuration),
         advanced_security_mode: request
             .user_pool_add_ons
@@ -181,6 +184,7 @@ fn password_policy(request: &types::CreateUserPoolRequest) -> Result<PasswordPol
             password_history_size: 0,
         });
     };
+    tier::check_password_history(request.user_pool_tier.as_deref(), given.password_history_size)?;
     let number = |given: Option<i32>, default| {
         given.and_then(|given| u32::try_from(given).ok()).unwrap_or(default)
     };
@@ -325,6 +329,13 @@ fn recovery_mechanisms(
         ));
     }
     Ok(given)
+}
+
+fn email(
+    request: &types::CreateUserPoolRequest,
+    member: impl Fn(&types::EmailConfigurationType) -> &Option<String>,
+) -> Option<String> {
+    request.email_configuration.as_ref().and_then(|email| member(email).clone())
 }
 
 pub(super) fn sms_configuration(given: &types::SmsConfigurationType) -> SmsConfiguration {

@@ -17,13 +17,37 @@ const MANAGED_LOGIN: u32 = 2;
 pub(crate) fn check(tier: &str, pool: &PoolRecord) -> Result<(), ApiError> {
     let has_managed_login =
         pool.domains.iter().any(|domain| domain.managed_login_version >= MANAGED_LOGIN);
-    if tier == LITE && has_managed_login {
-        return Err(ApiError::new(
-            ExceptionName::FeatureUnavailableInTierException,
-            format!(
-                "The following features need to be disabled for the {tier} pricing tier configured: Managed Login"
-            ),
-        ));
+    if has_managed_login { check_managed_login(tier) } else { Ok(()) }
+}
+
+/// Checks that pools of `tier` have managed login.
+///
+/// # Errors
+/// FeatureUnavailableInTierException.
+pub(crate) fn check_managed_login(tier: &str) -> Result<(), ApiError> {
+    if tier == LITE {
+        return Err(unavailable("Managed Login"));
     }
     Ok(())
+}
+
+/// Checks that a pool of `tier` can remember so many passwords. How the feature is called in the text is
+/// judgement.
+///
+/// # Errors
+/// FeatureUnavailableInTierException.
+pub(crate) fn check_password_history(
+    tier: Option<&str>,
+    size: Option<i32>,
+) -> Result<(), ApiError> {
+    if tier == Some(LITE) && size.is_some_and(|size| size > 0) {
+        return Err(unavailable("Password History"));
+    }
+    Ok(())
+}
+
+fn unavailable(feature: &str) -> ApiError {
+    ExceptionName::FeatureUnavailableInTierException.because(format!(
+        "The following features need to be disabled for the {LITE} pricing tier configured: {feature}"
+    ))
 }

@@ -2,7 +2,7 @@
 
 use conclave_api::{ApiError, types};
 
-use super::{change::change_pool_without_import, settings};
+use super::{change::change_pool_without_import, email, settings};
 use crate::{call::Call, world::World};
 
 /// Sets a pool's settings anew: what the request leaves out goes back to its default, except for the
@@ -18,6 +18,7 @@ pub async fn update_user_pool(
     input: types::UpdateUserPoolRequest,
 ) -> Result<types::UpdateUserPoolResponse, ApiError> {
     let pool_id = input.user_pool_id.clone().unwrap_or_default();
+    email::check(input.email_configuration.as_ref(), &world.settings)?;
     let update = |present: &_| settings::updated_pool(present, input.clone());
     change_pool_without_import(world, call, &pool_id, update).await?;
     Ok(types::UpdateUserPoolResponse::default())

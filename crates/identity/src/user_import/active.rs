@@ -15,7 +15,7 @@ use conclave_store::{
 use super::job;
 use crate::{
     call::CallPrincipal,
-    pools::MAKE_MS_MAX,
+    pools::make_ms_max,
     tx::{Decision, Query, Stored, Transaction, Tx, transact},
     world::World,
 };
@@ -78,7 +78,7 @@ pub(super) async fn may_be_taken_over(
         Err(error) if error.code == ExceptionName::ResourceNotFoundException => return Ok(true),
         Err(error) => return Err(error),
     };
-    let is_being_started = now_ms - active.since_ms <= 2 * MAKE_MS_MAX;
+    let is_being_started = now_ms - active.since_ms <= 2 * make_ms_max();
     Ok(!job::is_active(&record) && (job::has_ended(&record) || !is_being_started))
 }
 

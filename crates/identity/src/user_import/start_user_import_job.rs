@@ -12,7 +12,7 @@ use crate::{
     call::Call,
     errors,
     pool_access::{owned_pool, principal},
-    pools::MAKE_MS_MAX,
+    pools::make_ms_max,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -75,7 +75,7 @@ impl Transaction for Start<'_> {
         job.set_state(State::Pending);
         job.started_ms = tx.now_ms();
         if let Some(entered_ms) = self.entered_ms {
-            if tx.now_ms() - entered_ms > MAKE_MS_MAX {
+            if tx.now_ms() - entered_ms > make_ms_max() {
                 // its row in the directory may be cleared away by now
                 return Err(errors::unavailable().into());
             }

@@ -122,8 +122,7 @@ impl AdminCreateUser<'_> {
             created_ms: tx.now_ms(),
             modified_ms: tx.now_ms(),
             attributes: attributes::in_described_order(&values),
-            sessions_valid_from_ms: 0,
-            mfa: None,
+            ..Default::default()
         };
         if username::is_taken(tx, pool, &user) {
             let refusal =

@@ -6,6 +6,7 @@ use conclave_api::{ApiError, types};
 use super::{
     admin_user,
     attribute_changes::{self, Changes},
+    codes::Limited,
     index,
 };
 use crate::{
@@ -53,7 +54,7 @@ impl Transaction for AdminDeleteUserAttributes<'_> {
         tx.rely_on_config();
         let applied = attribute_changes::apply(&pool, &user, &self.changes, tx.now_ms())?;
         index::write_user(tx, Some(&user), &applied.user)?;
-        applied.send_codes(tx, &pool, &user)?;
+        applied.send_codes(tx, &pool, &user, Limited::AdminUpdateUserAttributes)?;
         Ok(types::AdminDeleteUserAttributesResponse::default().into())
     }
 }

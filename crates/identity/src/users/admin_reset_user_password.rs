@@ -5,7 +5,7 @@ use conclave_api::{ApiError, types};
 
 use super::{
     admin_user,
-    codes::{self, CodePurpose},
+    codes::{self, CodePurpose, Limited},
     delivery, forgot_password, index, status,
 };
 use crate::{
@@ -58,6 +58,7 @@ impl Transaction for AdminResetUserPassword<'_> {
         reset.modified_ms = tx.now_ms();
         reset.sessions_valid_from_ms = tx.now_ms() + 1;
         index::write_user(tx, Some(&user), &reset)?;
+        codes::count(tx, &user.sub, Limited::AdminResetUserPassword);
         let code = codes::issue(tx, &reset, CodePurpose::ResetPassword, &destination)?;
         tx.send(delivery::password_reset(&pool, &reset, &destination, &code));
         Ok(types::AdminResetUserPasswordResponse::default().into())
@@ -122,6 +123,22 @@ mod tests {
             reset(&pool, &signed_call(), "ada").await.unwrap();
             assert_eq!(pool.outbox.take().len(), 1);
         }
+    }
+
+    #[tokio::test]
+    async fn twenty_codes_an_hour_are_sent() {
+        let pool = verifying_pool().await;
+        pool.confirmed_user("ada", &EMAIL).await;
+        for _ in 0..20 {
+            reset(&pool, &signed_call(), "ada").await.unwrap();
+        }
+        assert_eq!(
+            refusal(reset(&pool, &signed_call(), "ada").await),
+            "LimitExceededException: Attempt limit exceeded, please try after some time."
+        );
+        assert_eq!(pool.outbox.take().len(), 20);
+        pool.clock.advance(std::time::Duration::from_secs(60 * 60));
+        reset(&pool, &signed_call(), "ada").await.unwrap();
     }
 
     #[tokio::test]

@@ -6,6 +6,8 @@ use conclave_crypto::secret::SecretString;
 
 use super::{
     admin_user, credentials, index,
+    lookup::With,
+    password_history,
     password_policy::{self, Wording},
     status,
 };
@@ -15,8 +17,8 @@ use crate::{
     world::World,
 };
 
-/// Sets a password, whatever state the user is in. Tokens stay valid, the lock-out stays, and no address
-/// becomes verified. One read and one commit.
+/// Sets a password, whatever state the user is in; one that the user has had lately is refused here as well.
+/// Tokens stay valid, the lock-out stays, and no address becomes verified. One read and one commit.
 ///
 /// # Errors
 /// Those of the API reference.
@@ -52,7 +54,8 @@ impl Transaction for AdminSetUserPassword<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let user = admin_user::load(tx, self.call, &self.username).await?;
+        let with = [With::Credentials, password_history::WITH];
+        let user = admin_user::load_with(tx, self.call, &self.username, &with).await?;
         let policy = password_policy::of(&*tx.pool()?);
         password_policy::check(&policy, self.password.expose(), Wording::NewPassword)?;
         let (status, temporary_until_ms) = if self.permanent {
@@ -61,6 +64,7 @@ impl Transaction for AdminSetUserPassword<'_> {
             let until_ms = password_policy::temporary_until_ms(&policy, tx.now_ms());
             (status::FORCE_CHANGE_PASSWORD, until_ms)
         };
+        password_history::replace(tx, &user, &self.password).await?;
         let mut changed = user.clone();
         status.clone_into(&mut changed.status);
         changed.modified_ms = tx.now_ms();

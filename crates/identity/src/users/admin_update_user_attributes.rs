@@ -6,6 +6,7 @@ use conclave_api::{ApiError, types};
 use super::{
     admin_user, aliases,
     attribute_changes::{self, Changes},
+    codes::Limited,
     index,
     lookup::{self, With},
 };
@@ -65,7 +66,7 @@ impl Transaction for AdminUpdateUserAttributes<'_> {
         let mut writes = vec![(Some(&user), &applied.user)];
         writes.extend(moved.iter().map(|(owner, without)| (Some(owner), without)));
         index::write_users(tx, &writes)?;
-        applied.send_codes(tx, &pool, &user)?;
+        applied.send_codes(tx, &pool, &user, Limited::AdminUpdateUserAttributes)?;
         Ok(types::AdminUpdateUserAttributesResponse::default().into())
     }
 }
@@ -152,6 +153,24 @@ mod tests {
         }
         update(&pool, "ada", &[("email", "")]).await.unwrap();
         assert!(pool.attributes_of("ada").await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn twenty_codes_an_hour_are_sent() {
+        let pool = pool(verifying(&["email"])).await;
+        pool.create("ada", &[]).await.unwrap();
+        pool.outbox.take();
+        for number in 0..20 {
+            update(&pool, "ada", &[("email", &format!("{number}@example.com"))]).await.unwrap();
+        }
+        assert_eq!(
+            refusal(update(&pool, "ada", &[("email", "21@example.com")]).await),
+            "TooManyRequestsException: Attempt limit exceeded, please try after some time."
+        );
+        assert_eq!(pool.outbox.take().len(), 20);
+        // what is vouched for sends no code
+        let pairs = [("email", "22@example.com"), ("email_verified", "true")];
+        update(&pool, "ada", &pairs).await.unwrap();
     }
 
     // the texts are those that other implementations have seen from the service

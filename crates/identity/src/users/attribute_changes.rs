@@ -11,7 +11,7 @@ use conclave_store::records::UserRecord;
 
 use super::{
     attributes::{self, VERIFIED_FLAGS, Values},
-    codes::{self, CodePurpose},
+    codes::{self, CodePurpose, Limited},
     delivery::{self, Destination},
     username,
 };
@@ -68,7 +68,7 @@ impl Applied {
 
     /// Sends codes to new addresses: to those that are pending, and to those that the pool verifies by
     /// itself and that are not verified. A code that was sent to an address that is the user's no more
-    /// is void.
+    /// is void. How often codes are sent in an hour is limited: the addresses can be anybody's.
     ///
     /// # Errors
     /// InternalErrorException when the pool's keys cannot be used.
@@ -77,6 +77,7 @@ impl Applied {
         tx: &mut Tx<'_>,
         config: &PoolConfig,
         old: &UserRecord,
+        limited: Limited,
     ) -> Result<Vec<Destination>, ApiError> {
         let new = &self.user;
         let mut sent = Vec::new();
@@ -101,6 +102,9 @@ impl Applied {
             };
             tx.send(delivery::verification(config, new, &destination, &code));
             sent.push(destination);
+        }
+        if !sent.is_empty() {
+            codes::count(tx, &new.sub, limited);
         }
         Ok(sent)
     }

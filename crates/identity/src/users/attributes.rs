@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use conclave_api::{ApiError, types::AttributeType};
 use conclave_store::records::{Attribute, PoolRecord, SchemaAttribute, UserRecord};
 
-use super::contact;
+use super::{contact, links};
 use crate::{
     config::ClientConfig,
     errors,
@@ -23,7 +23,7 @@ pub const VERIFIED_FLAGS: [(&str, &str); 2] =
 /// What nobody sets but the service itself.
 const SUB: &str = "sub";
 /// Links to identity providers: set by the operations that make such links.
-const IDENTITIES: &str = "identities";
+pub const IDENTITIES: &str = "identities";
 
 /// Names of standard attributes in texts about the schema, where they differ.
 const SCHEMA_NAMES: [(&str, &str); 9] = [
@@ -363,6 +363,9 @@ fn described_where(user: &UserRecord, shown: impl Fn(&str) -> bool) -> Vec<Attri
     let attributes = user.attributes.iter().filter(|attribute| shown(&attribute.name));
     let mut described: Vec<_> =
         attributes.map(|attribute| pair(&attribute.name, &attribute.value)).collect();
+    if let Some(identities) = links::described(user).filter(|_| shown(IDENTITIES)) {
+        described.push(pair(IDENTITIES, &identities));
+    }
     described.push(pair(SUB, &user.sub));
     described
 }

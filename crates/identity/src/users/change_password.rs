@@ -7,7 +7,7 @@ use conclave_store::{keys::UserChild, records::CredentialsRecord};
 
 use super::{
     codes::{self, Limited},
-    credentials, index, lookup,
+    credentials, index, lookup, password_history,
     password_policy::{self, Wording},
     status,
 };
@@ -52,7 +52,8 @@ impl Transaction for ChangePassword<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let query = Query::new().get(credentials::key(self.token.sub()));
+        let sub = self.token.sub();
+        let query = Query::new().get(credentials::key(sub)).get(password_history::key(sub));
         self.token.load_with(tx, query).await?;
         let user = self.token.check(tx)?.record;
         status::check_acts(&user.status)?;
@@ -71,6 +72,9 @@ impl Transaction for ChangePassword<'_> {
         if !memo.verify_password(world, &self.previous, hash.as_deref()).await? {
             return Err(Failure::RefusedAfterCommit(errors::incorrect_username_or_password()));
         }
+        password_history::replace(tx, &user, &self.proposed)
+            .await
+            .map_err(Failure::RefusedAfterCommit)?;
         let mut changed = user.clone();
         changed.modified_ms = tx.now_ms();
         credentials::set_password(tx, &changed, &self.proposed, 0).await?;

@@ -77,6 +77,12 @@ pub enum Limited {
     VerifyUserAttribute,
     /// Codes that are sent at sign-in.
     SignInCode,
+    /// UpdateUserAttributes that sends a code.
+    UpdateUserAttributes,
+    /// AdminUpdateUserAttributes that sends a code.
+    AdminUpdateUserAttributes,
+    /// AdminResetUserPassword.
+    AdminResetUserPassword,
 }
 
 impl Limited {
@@ -91,17 +97,24 @@ impl Limited {
             Self::GetUserAttributeVerificationCode => 6,
             Self::VerifyUserAttribute => 7,
             Self::SignInCode => 80,
+            Self::UpdateUserAttributes => 8,
+            Self::AdminUpdateUserAttributes => 9,
+            Self::AdminResetUserPassword => 10,
         }
     }
 
-    /// Times in an hour. For password resets the service says 5 to 20, by risk.
+    /// Times in an hour. For password resets the service says 5 to 20, by risk. For the last three it says
+    /// nothing, and they are judgement: a user can have mail sent anywhere, as often as by asking for a code;
+    /// an administrator is let do more.
     const fn max(self) -> i64 {
         match self {
             Self::ConfirmSignUp | Self::ConfirmForgotPassword | Self::VerifyUserAttribute => 15,
             Self::ResendConfirmationCode
             | Self::ForgotPassword
             | Self::ChangePassword
-            | Self::GetUserAttributeVerificationCode => 5,
+            | Self::GetUserAttributeVerificationCode
+            | Self::UpdateUserAttributes => 5,
+            Self::AdminUpdateUserAttributes | Self::AdminResetUserPassword => 20,
             // ours: so many that nobody who signs in meets it, and few for who wants to flood a phone
             Self::SignInCode => 30,
         }
@@ -111,6 +124,10 @@ impl Limited {
     fn refusal(self) -> ApiError {
         match self {
             Self::SignInCode => errors::too_many_requests(),
+            Self::UpdateUserAttributes | Self::AdminUpdateUserAttributes => {
+                ExceptionName::TooManyRequestsException
+                    .because("Attempt limit exceeded, please try after some time.")
+            }
             _ => errors::attempt_limit_exceeded(),
         }
     }
@@ -226,8 +243,8 @@ fn mac_fields<'a>(
     ]
 }
 
-/// Counts an attempt of a user. Beyond the limit the commit fails with LimitExceededException, whatever
-/// else it holds: so the right code is refused as well.
+/// Counts an attempt of a user. Beyond the limit the commit fails with LimitExceededException, or what the
+/// operation has in its place, whatever else it holds: so the right code is refused as well.
 pub fn count(tx: &mut Tx<'_>, sub: &str, what: Limited) {
     tx.rely_on_root(keys::user(sub));
     let hour = tx.now_ms().div_euclid(HOUR_MS);

@@ -9,18 +9,19 @@ use conclave_store::{
 };
 
 use super::{
+    app_request::AppRequest,
     attributes,
     codes::{self, CodePurpose, Limited},
     confirm_sign_up::combination_not_found,
     credentials, index,
     lookup::{self, With},
+    password_history,
     password_policy::{self, Wording},
-    secret_hash, status,
+    status,
 };
 use crate::{
     auth::attempts,
     call::Call,
-    client_pool::{self, Loaded, client_pool},
     config::PoolConfig,
     tx::{Decision, Failure, Query, Stored, Transaction, Tx, transact},
     world::World,
@@ -37,12 +38,10 @@ pub async fn confirm_forgot_password(
     _call: &Call,
     input: types::ConfirmForgotPasswordRequest,
 ) -> Result<types::ConfirmForgotPasswordResponse, ApiError> {
-    let client_id = input.client_id.unwrap_or_default();
+    let request =
+        AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let confirm = ConfirmForgotPassword {
-        pool_id: client_pool(world, &client_id).await?,
-        client_id,
-        secret_hash: input.secret_hash,
-        username: input.username.unwrap_or_default(),
+        request,
         code: SecretString::new(input.confirmation_code.unwrap_or_default()),
         password: SecretString::new(input.password.unwrap_or_default()),
     };
@@ -50,10 +49,7 @@ pub async fn confirm_forgot_password(
 }
 
 struct ConfirmForgotPassword {
-    pool_id: String,
-    client_id: String,
-    secret_hash: Option<String>,
-    username: String,
+    request: AppRequest,
     code: SecretString,
     password: SecretString,
 }
@@ -63,24 +59,24 @@ impl Transaction for ConfirmForgotPassword {
     type Output = types::ConfirmForgotPasswordResponse;
 
     fn scope(&self) -> &str {
-        &self.pool_id
+        &self.request.pool_id
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let query = self.query(tx);
-        let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
-        secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
+        let (pool, client) = self.request.load(tx, query).await?;
+        let username = &self.request.username;
         // before the user is looked at, so that it does not tell who exists
         let policy = password_policy::of(&pool);
         password_policy::check(&policy, self.password.expose(), Wording::NewPassword)?;
 
         let hides_users = client.hides_users();
-        let found = lookup::find(tx, &pool, &self.username)?;
+        let found = lookup::find(tx, &pool, username)?;
         let Some(found) = found.filter(|found| found.user.record.enabled || !hides_users) else {
             if !hides_users {
                 return Err(combination_not_found().into());
             }
-            codes::count_unknown(tx, &pool, &self.username, Limited::ConfirmForgotPassword);
+            codes::count_unknown(tx, &pool, username, Limited::ConfirmForgotPassword);
             return Err(self.without_code(tx, &pool));
         };
         let user = found.user.record;
@@ -103,10 +99,11 @@ impl Transaction for ConfirmForgotPassword {
         }
         codes::check(&pool, &user, purpose, &sent, self.code.expose())
             .map_err(Failure::RefusedAfterCommit)?;
-        if user.status == status::FORCE_CHANGE_PASSWORD {
-            return Err(Failure::RefusedAfterCommit(status::cannot_be_reset()));
-        }
+        status::check_can_be_reset(&user.status).map_err(Failure::RefusedAfterCommit)?;
 
+        password_history::replace(tx, &user, &self.password)
+            .await
+            .map_err(Failure::RefusedAfterCommit)?;
         let changed = reset(&user, tx.now_ms());
         credentials::set_password(tx, &changed, &self.password, 0).await?;
         index::write_user(tx, Some(&user), &changed)?;
@@ -119,17 +116,19 @@ impl Transaction for ConfirmForgotPassword {
 impl ConfirmForgotPassword {
     fn query(&self, tx: &Tx<'_>) -> Query {
         let mut query = Query::new();
-        for form in lookup::forms(&self.username) {
-            query = query.get(codes::simulated_reset_key(tx.world(), &self.pool_id, &form));
+        let AppRequest { username, pool_id, .. } = &self.request;
+        for form in lookup::forms(username) {
+            query = query.get(codes::simulated_reset_key(tx.world(), pool_id, &form));
         }
         let code = With::Child(UserChild::Code, CodePurpose::ResetPassword.row());
-        lookup::query(query, &self.username, &[With::Credentials, code])
+        let with = [With::Credentials, password_history::WITH, code];
+        lookup::query(query, username, &with)
     }
 
     /// What is said where no code was sent: the code is wrong when one was asked for, and has expired
     /// otherwise. Source: developer guide, "Managing user existence error responses".
     fn without_code(&self, tx: &Tx<'_>, pool: &PoolConfig) -> Failure {
-        let folded = lookup::folded(pool, &self.username);
+        let folded = lookup::folded(pool, &self.request.username);
         let asked = codes::simulated_reset_key(tx.world(), pool.id(), &folded);
         Failure::RefusedAfterCommit(match tx.get_bytes(&asked) {
             Some(_) => codes::mismatch(),

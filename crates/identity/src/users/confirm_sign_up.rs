@@ -10,16 +10,16 @@ use conclave_store::{
 
 use super::{
     aliases,
+    app_request::AppRequest,
     attributes::{self, Values},
     codes::{self, CodePurpose, Limited},
-    index,
+    delivery, index,
     lookup::{self, FoundUser, With},
-    secret_hash, status,
+    status,
 };
 use crate::{
     auth::{challenge_session, sign_up_session},
     call::Call,
-    client_pool::{self, Loaded, client_pool},
     config::ClientConfig,
     tx::{Decision, Failure, Query, Stored, Transaction, Tx, transact},
     world::World,
@@ -35,12 +35,31 @@ pub async fn confirm_sign_up(
     _call: &Call,
     input: types::ConfirmSignUpRequest,
 ) -> Result<types::ConfirmSignUpResponse, ApiError> {
-    let client_id = input.client_id.unwrap_or_default();
+    confirm(world, input, false).await
+}
+
+/// [`confirm_sign_up`] by the link that was sent in the place of a code. Who follows it has no secret of the
+/// app: as in Cognito, the code in it is proof enough. There are links where the pool has a domain.
+///
+/// # Errors
+/// As [`confirm_sign_up`]; InvalidParameterException in a pool without a domain.
+pub async fn confirm_sign_up_by_link(
+    world: &World,
+    input: types::ConfirmSignUpRequest,
+) -> Result<(), ApiError> {
+    confirm(world, input, true).await.map(|_| ())
+}
+
+async fn confirm(
+    world: &World,
+    input: types::ConfirmSignUpRequest,
+    by_link: bool,
+) -> Result<types::ConfirmSignUpResponse, ApiError> {
+    let request =
+        AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let confirm = ConfirmSignUp {
-        pool_id: client_pool(world, &client_id).await?,
-        client_id,
-        secret_hash: input.secret_hash,
-        username: input.username.unwrap_or_default(),
+        request,
+        by_link,
         code: SecretString::new(input.confirmation_code.unwrap_or_default()),
         force_alias_creation: input.force_alias_creation.unwrap_or(false),
         is_session_given: input.session.is_some(),
@@ -50,10 +69,8 @@ pub async fn confirm_sign_up(
 }
 
 struct ConfirmSignUp {
-    pool_id: String,
-    client_id: String,
-    secret_hash: Option<String>,
-    username: String,
+    request: AppRequest,
+    by_link: bool,
     code: SecretString,
     force_alias_creation: bool,
     is_session_given: bool,
@@ -66,24 +83,30 @@ impl Transaction for ConfirmSignUp {
     type Output = types::ConfirmSignUpResponse;
 
     fn scope(&self) -> &str {
-        &self.pool_id
+        &self.request.pool_id
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let code = With::Child(UserChild::Code, CodePurpose::SignUp.row());
-        let mut query = lookup::query(Query::new(), &self.username, &[code]);
+        let username = &self.request.username;
+        let mut query = lookup::query(Query::new(), username, &[code]);
         if let Some(sealed) = &self.session {
             query = query.get(challenge_session::used_key(sealed));
         }
-        let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
-        secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
+        let (pool, client) = if self.by_link {
+            let loaded = self.request.load_unproved(tx, query).await?;
+            delivery::check_domain(&loaded.0)?;
+            loaded
+        } else {
+            self.request.load(tx, query).await?
+        };
         let Some(FoundUser { user: Stored { record: user, .. }, .. }) =
-            lookup::find(tx, &pool, &self.username)?
+            lookup::find(tx, &pool, username)?
         else {
             if !client.hides_users() {
                 return Err(combination_not_found().into());
             }
-            codes::count_unknown(tx, &pool, &self.username, Limited::ConfirmSignUp);
+            codes::count_unknown(tx, &pool, username, Limited::ConfirmSignUp);
             return Err(Failure::RefusedAfterCommit(codes::expired()));
         };
         status::check_enabled(user.enabled)?;
@@ -227,7 +250,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_code_ends_after_a_day() {
+    async fn s11_a_code_ends_after_a_day() {
         let (pool, code) = signed_up().await;
         pool.clock.advance(24 * HOUR);
         assert_eq!(refusal(pool.confirm("ada", &code).await), EXPIRED);
@@ -237,7 +260,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn after_fifteen_guesses_the_right_code_is_refused_until_the_hour_is_over() {
+    async fn s09_after_fifteen_guesses_the_right_code_is_refused_until_the_hour_is_over() {
         let (pool, code) = signed_up().await;
         for _ in 0..15 {
             assert_eq!(refusal(pool.confirm("ada", other(&code)).await), MISMATCH);

@@ -6,6 +6,7 @@ use conclave_api::{ApiError, types};
 use super::{
     attribute_changes::{self, Changes},
     attributes::{self, Writer},
+    codes::Limited,
     index, token_user,
 };
 use crate::{
@@ -52,7 +53,7 @@ impl Transaction for DeleteUserAttributes<'_> {
         attributes::check_permission(Writer::Client(&client), self.changes.keys())?;
         let applied = attribute_changes::apply(&pool, &user, &self.changes, tx.now_ms())?;
         index::write_user(tx, Some(&user), &applied.user)?;
-        applied.send_codes(tx, &pool, &user)?;
+        applied.send_codes(tx, &pool, &user, Limited::UpdateUserAttributes)?;
         Ok(types::DeleteUserAttributesResponse::default().into())
     }
 }

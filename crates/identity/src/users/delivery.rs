@@ -2,16 +2,26 @@
 //! Sources: developer guide, "Configuring verification and invitation messages", and "Verifying contact
 //! information at sign-up"; the texts are Cognito's defaults.
 
-use conclave_api::types::CodeDeliveryDetailsType;
+use conclave_api::{ApiError, types::CodeDeliveryDetailsType};
 use conclave_crypto::secret::SecretString;
-use conclave_outbound::{Channel, Message};
+use conclave_outbound::{Channel, Message, Sender};
 use conclave_store::records::{PoolRecord, UserRecord};
 
 use super::{attributes, contact};
-use crate::{auth::factors, config::PoolConfig};
+use crate::{
+    auth::factors,
+    config::{ClientConfig, PoolConfig},
+    pools::email,
+    tx::Tx,
+    world::World,
+};
 
 const CODE_PLACE: &str = "{####}";
 const USERNAME_PLACE: &str = "{username}";
+/// Around the text of a link: `{##Verify Email##}`.
+const LINK_START: &str = "{##";
+const LINK_END: &str = "##}";
+const CONFIRM_WITH_LINK: &str = "CONFIRM_WITH_LINK";
 
 /// Where a message goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -147,6 +157,103 @@ fn details(attribute: &str, channel: Channel, masked: String) -> CodeDeliveryDet
     }
 }
 
+/// Hands a message to a user over: where the client hides users, without waiting for it.
+pub fn hand_over(tx: &mut Tx<'_>, client: &ClientConfig, message: Message) {
+    if client.hides_users() { tx.post(message) } else { tx.send(message) }
+}
+
+/// Whether e-mail that confirms a sign-up carries a link in the place of a code. Other codes are never links.
+/// Source: developer guide, "Customizing email verification messages".
+fn sends_links(config: &PoolConfig) -> bool {
+    let template = config.record.verification_template.as_ref();
+    template.and_then(|template| template.default_email_option.as_deref())
+        == Some(CONFIRM_WITH_LINK)
+}
+
+/// Checks that a pool that sends links has somewhere for them to lead.
+///
+/// # Errors
+/// As [`check_domain`].
+pub fn check_links(config: &PoolConfig) -> Result<(), ApiError> {
+    if sends_links(config) { check_domain(config) } else { Ok(()) }
+}
+
+/// Links lead to the pool's domain. The text is the service's, from reports of its answer.
+///
+/// # Errors
+/// InvalidParameterException when there is none.
+pub fn check_domain(config: &PoolConfig) -> Result<(), ApiError> {
+    if config.record.domains.is_empty() {
+        return Err(ApiError::invalid_parameter(
+            "Cannot perform specific action because there does not exist a valid use pool domain \
+             associated with the user pool",
+        ));
+    }
+    Ok(())
+}
+
+/// The link that confirms a sign-up, at the gateways' own URL: they know the pool by its client.
+pub fn confirmation_link(
+    world: &World,
+    client: &ClientConfig,
+    user: &UserRecord,
+    code: &SecretString,
+) -> SecretString {
+    SecretString::new(format!(
+        "{}/confirmUser?client_id={}&user_name={}&confirmation_code={}",
+        world.settings.public_url,
+        url_encoded(&client.record.client_id),
+        url_encoded(&user.username),
+        url_encoded(code.expose()),
+    ))
+}
+
+/// RFC 3986, section 2.1: everything but unreserved characters is encoded.
+fn url_encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // writing to a text cannot fail
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+/// The message that confirms a sign-up: with a link, where the pool wants it so and it is an e-mail, or with
+/// a code.
+pub fn confirmation(
+    config: &PoolConfig,
+    user: &UserRecord,
+    destination: &Destination,
+    code: &SecretString,
+    link: &SecretString,
+) -> Message {
+    const TEXT: &str =
+        "Please click the link below to verify your email address. {##Verify Email##}";
+    const SUBJECT: &str = "Your verification link";
+    if destination.channel != Channel::Email || !sends_links(config) {
+        return verification(config, user, destination, code);
+    }
+    let template = config.record.verification_template.as_ref();
+    let text = template.and_then(|template| template.email_message_by_link.as_deref());
+    let subject = template.and_then(|template| template.email_subject_by_link.as_deref());
+    let (text, subject) = (text.unwrap_or(TEXT), subject.unwrap_or(SUBJECT));
+    let username = called(&config.record, user);
+    Message {
+        to: destination.address.clone(),
+        channel: destination.channel,
+        subject: Some(fill(subject, username, code.expose(), None)),
+        body: fill(text, &escape(username), code.expose(), Some(&escape(link.expose()))),
+        is_html: true,
+        code: Some(code.expose().clone()),
+        sender: sender(&config.record),
+    }
+}
+
 /// The message with the code that verifies an address.
 pub fn verification(
     config: &PoolConfig,
@@ -268,18 +375,27 @@ fn message(
     // a template that is HTML must not be taken over by a user name
     let is_html = destination.channel == Channel::Email && text.contains('<');
     let body = if is_html {
-        fill(text, &escape(username), &escape(code))
+        fill(text, &escape(username), &escape(code), None)
     } else {
-        fill(text, username, code)
+        fill(text, username, code, None)
     };
     Message {
         to: destination.address.clone(),
         channel: destination.channel,
-        subject: subject.map(|subject| fill(subject, username, code)),
+        subject: subject.map(|subject| fill(subject, username, code, None)),
         body,
         is_html,
         code: Some(code.clone()),
+        sender: sender(record),
     }
+}
+
+/// Whom an e-mail of the pool is from, where it is not from the operator: `From`, or the address that
+/// `SourceArn` names.
+fn sender(record: &PoolRecord) -> Sender {
+    let named = record.email_source_arn.as_deref().and_then(email::identity);
+    let address = named.filter(|identity| identity.contains('@')).map(str::to_owned);
+    Sender { from: record.email_from.clone().or(address), reply_to: record.email_reply_to.clone() }
 }
 
 /// A text as HTML shows it.
@@ -312,9 +428,9 @@ fn called<'a>(record: &PoolRecord, user: &'a UserRecord) -> &'a str {
     names.find_map(|name| attributes::value(user, name)).unwrap_or(&user.username)
 }
 
-/// Fills a template in. What is filled in is not looked at again: a user name cannot smuggle in the
-/// place of the code.
-fn fill(template: &str, username: &str, code: &str) -> String {
+/// Fills a template in; with a link, also what stands for that, as HTML. What is filled in is not looked at
+/// again: a user name cannot smuggle in the place of the code.
+fn fill(template: &str, username: &str, code: &str, link: Option<&str>) -> String {
     let mut filled = String::with_capacity(template.len() + username.len() + code.len());
     let mut rest = template;
     while let Some(start) = rest.find('{') {
@@ -326,6 +442,9 @@ fn fill(template: &str, username: &str, code: &str) -> String {
         } else if let Some(after) = from.strip_prefix(USERNAME_PLACE) {
             filled.push_str(username);
             rest = after;
+        } else if let Some((link, (text, after))) = link.zip(link_text(from)) {
+            filled.push_str(&format!("<a href=\"{link}\">{text}</a>"));
+            rest = after;
         } else {
             filled.push('{');
             rest = from.strip_prefix('{').unwrap_or_default();
@@ -335,15 +454,37 @@ fn fill(template: &str, username: &str, code: &str) -> String {
     filled
 }
 
+/// The text of a link that a template begins with, and what follows the link.
+fn link_text(template: &str) -> Option<(&str, &str)> {
+    let (text, after) = template.strip_prefix(LINK_START)?.split_once(LINK_END)?;
+    (!text.is_empty()).then_some((text, after))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn templates_are_filled_in_once() {
-        assert_eq!(fill("Hi {username}: {####}!", "ada", "123456"), "Hi ada: 123456!");
-        assert_eq!(fill("{{####}} {###} {####", "ada", "1"), "{1} {###} {####");
-        assert_eq!(fill("{username}", "{####}", "123456"), "{####}");
+        assert_eq!(fill("Hi {username}: {####}!", "ada", "123456", None), "Hi ada: 123456!");
+        assert_eq!(fill("{{####}} {###} {####", "ada", "1", None), "{1} {###} {####");
+        assert_eq!(fill("{username}", "{####}", "123456", None), "{####}");
+    }
+
+    #[test]
+    fn links_are_filled_in_where_there_are_links() {
+        let fill = |template| fill(template, "{##x##}", "1", Some("u"));
+        assert_eq!(
+            fill("{##Verify##} {username} {##Again"),
+            "<a href=\"u\">Verify</a> {##x##} {##Again"
+        );
+        assert_eq!(fill("{####} {##a##}{##b##}"), "1 <a href=\"u\">a</a><a href=\"u\">b</a>");
+        assert_eq!(super::fill("{##Verify##}", "ada", "1", None), "{##Verify##}");
+    }
+
+    #[test]
+    fn a_name_in_a_link_is_encoded() {
+        assert_eq!(url_encoded("a+b@c.de&x=\u{e9} "), "a%2Bb%40c.de%26x%3D%C3%A9%20");
     }
 
     /// S45: a name that is filled into HTML is a text there.

@@ -5,15 +5,15 @@ use conclave_api::{ApiError, types};
 use conclave_store::records::UserRecord;
 
 use super::{
+    app_request::AppRequest,
     codes::{self, CodePurpose, Limited},
     confirm_sign_up::combination_not_found,
     delivery::{self, Destination},
     lookup::{self, With},
-    secret_hash, status,
+    status,
 };
 use crate::{
     call::Call,
-    client_pool::{self, Loaded, client_pool},
     config::PoolConfig,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
@@ -29,21 +29,13 @@ pub async fn forgot_password(
     _call: &Call,
     input: types::ForgotPasswordRequest,
 ) -> Result<types::ForgotPasswordResponse, ApiError> {
-    let client_id = input.client_id.unwrap_or_default();
-    let forgot = ForgotPassword {
-        pool_id: client_pool(world, &client_id).await?,
-        client_id,
-        secret_hash: input.secret_hash,
-        username: input.username.unwrap_or_default(),
-    };
-    transact(world, &forgot).await
+    let request =
+        AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
+    transact(world, &ForgotPassword { request }).await
 }
 
 struct ForgotPassword {
-    pool_id: String,
-    client_id: String,
-    secret_hash: Option<String>,
-    username: String,
+    request: AppRequest,
 }
 
 #[async_trait]
@@ -51,18 +43,18 @@ impl Transaction for ForgotPassword {
     type Output = types::ForgotPasswordResponse;
 
     fn scope(&self) -> &str {
-        &self.pool_id
+        &self.request.pool_id
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let query = lookup::query(Query::new(), &self.username, &[With::Nothing]);
-        let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
-        secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
+        let username = &self.request.username;
+        let query = lookup::query(Query::new(), username, &[With::Nothing]);
+        let (pool, client) = self.request.load(tx, query).await?;
         // before the user is looked at, so that it does not tell who exists
         if delivery::recovery_channels(&pool).is_empty() {
             return Err(ApiError::not_authorized("Contact administrator to reset password.").into());
         }
-        let found = lookup::find(tx, &pool, &self.username)?;
+        let found = lookup::find(tx, &pool, username)?;
         let recoverable = match &found {
             None => Err(combination_not_found()),
             Some(found) => destination(&pool, &found.user.record),
@@ -73,18 +65,14 @@ impl Transaction for ForgotPassword {
                 codes::count(tx, &user.sub, Limited::ForgotPassword);
                 let code = codes::issue(tx, &user, CodePurpose::ResetPassword, &destination)?;
                 let message = delivery::password_reset(&pool, &user, &destination, &code);
-                if client.hides_users() {
-                    tx.post(message)
-                } else {
-                    tx.send(message)
-                }
+                delivery::hand_over(tx, &client, message);
                 destination.details()
             }
             (Err(refusal), _) if !client.hides_users() => return Err(refusal.into()),
             _ => {
-                codes::count_unknown(tx, &pool, &self.username, Limited::ForgotPassword);
-                codes::remember_simulated_reset(tx, &pool, &self.username);
-                let details = delivery::simulated_recovery(&pool, &self.username);
+                codes::count_unknown(tx, &pool, username, Limited::ForgotPassword);
+                codes::remember_simulated_reset(tx, &pool, username);
+                let details = delivery::simulated_recovery(&pool, username);
                 tx.pretend(delivery::channel_of(&details));
                 details
             }
@@ -96,12 +84,10 @@ impl Transaction for ForgotPassword {
 /// Where the code for this user goes.
 ///
 /// # Errors
-/// NotAuthorizedException for users who are disabled or have yet to replace a temporary password;
+/// NotAuthorizedException for users who are disabled, or whose password is not their own;
 /// InvalidParameterException for those without a verified address.
 pub(super) fn destination(pool: &PoolConfig, user: &UserRecord) -> Result<Destination, ApiError> {
     status::check_enabled(user.enabled)?;
-    if user.status == status::FORCE_CHANGE_PASSWORD {
-        return Err(status::cannot_be_reset());
-    }
+    status::check_can_be_reset(&user.status)?;
     delivery::of_recovery(pool, user).ok_or_else(status::no_recovery_address)
 }

@@ -12,7 +12,7 @@ use conclave_store::{
 };
 use prost::Message;
 
-use super::{aliases, attributes, lookup};
+use super::{aliases, attributes, links, lookup};
 use crate::{config::PoolConfig, errors, groups::membership, tx::Tx};
 
 /// The attributes that ListUsers finds users by.
@@ -142,6 +142,9 @@ fn rows(config: &PoolConfig, user: &UserRecord) -> BTreeMap<Vec<u8>, Row> {
     rows.insert(username, Row::Unique(sub.clone()));
     for alias in aliases::held(config, user) {
         rows.insert(alias.key(), Row::Unique(sub.clone()));
+    }
+    for link in &user.links {
+        rows.insert(links::row(link), Row::Unique(sub.clone()));
     }
     for (indexed, attribute) in ATTRIBUTES {
         if let Some(value) = attributes::value(user, attribute) {

@@ -139,7 +139,10 @@ impl ListUsers<'_> {
 
     fn check_attributes_exist(&self, pool: &PoolConfig) -> Result<(), ApiError> {
         let mut names = self.attributes_to_get.iter().flatten();
-        if names.all(|name| schema::find(&pool.record, name).is_some()) {
+        let known = |name: &String| {
+            name == attributes::IDENTITIES || schema::find(&pool.record, name).is_some()
+        };
+        if names.all(known) {
             return Ok(());
         }
         Err(no_such_attributes())

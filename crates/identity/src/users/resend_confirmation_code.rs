@@ -4,15 +4,15 @@ use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
 use super::{
+    app_request::AppRequest,
     codes::{self, CodePurpose, Limited},
     confirm_sign_up::combination_not_found,
     delivery,
     lookup::{self, With},
-    secret_hash, status,
+    status,
 };
 use crate::{
     call::Call,
-    client_pool::{self, Loaded, client_pool},
     config::PoolConfig,
     errors,
     tx::{Decision, Query, Transaction, Tx, transact},
@@ -29,21 +29,13 @@ pub async fn resend_confirmation_code(
     _call: &Call,
     input: types::ResendConfirmationCodeRequest,
 ) -> Result<types::ResendConfirmationCodeResponse, ApiError> {
-    let client_id = input.client_id.unwrap_or_default();
-    let resend = ResendConfirmationCode {
-        pool_id: client_pool(world, &client_id).await?,
-        client_id,
-        secret_hash: input.secret_hash,
-        username: input.username.unwrap_or_default(),
-    };
-    transact(world, &resend).await
+    let request =
+        AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
+    transact(world, &ResendConfirmationCode { request }).await
 }
 
 struct ResendConfirmationCode {
-    pool_id: String,
-    client_id: String,
-    secret_hash: Option<String>,
-    username: String,
+    request: AppRequest,
 }
 
 #[async_trait]
@@ -51,18 +43,19 @@ impl Transaction for ResendConfirmationCode {
     type Output = types::ResendConfirmationCodeResponse;
 
     fn scope(&self) -> &str {
-        &self.pool_id
+        &self.request.pool_id
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let query = lookup::query(Query::new(), &self.username, &[With::Nothing]);
-        let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
-        secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
+        let username = &self.request.username;
+        let query = lookup::query(Query::new(), username, &[With::Nothing]);
+        let (pool, client) = self.request.load(tx, query).await?;
         // before the user is looked at, so that it does not tell who exists
         if pool.record.auto_verified_attributes.is_empty() {
             return Err(verification_is_off().into());
         }
-        let found = lookup::find(tx, &pool, &self.username)?;
+        delivery::check_links(&pool)?;
+        let found = lookup::find(tx, &pool, username)?;
         let hides_users = client.hides_users();
         let Some(found) = found.filter(|found| found.user.record.enabled || !hides_users) else {
             if hides_users {
@@ -83,12 +76,9 @@ impl Transaction for ResendConfirmationCode {
         };
         codes::count(tx, &user.sub, Limited::ResendConfirmationCode);
         let code = codes::issue(tx, &user, CodePurpose::SignUp, &destination)?;
-        let message = delivery::verification(&pool, &user, &destination, &code);
-        if hides_users {
-            tx.post(message)
-        } else {
-            tx.send(message)
-        }
+        let link = delivery::confirmation_link(tx.world(), &client, &user, &code);
+        let message = delivery::confirmation(&pool, &user, &destination, &code, &link);
+        delivery::hand_over(tx, &client, message);
         let details = Some(destination.details());
         Ok(types::ResendConfirmationCodeResponse { code_delivery_details: details }.into())
     }
@@ -101,8 +91,8 @@ impl ResendConfirmationCode {
         tx: &mut Tx<'_>,
         pool: &PoolConfig,
     ) -> Decision<types::ResendConfirmationCodeResponse> {
-        codes::count_unknown(tx, pool, &self.username, Limited::ResendConfirmationCode);
-        let details = delivery::simulated(pool, &self.username);
+        codes::count_unknown(tx, pool, &self.request.username, Limited::ResendConfirmationCode);
+        let details = delivery::simulated(pool, &self.request.username);
         tx.pretend(delivery::channel_of(&details));
         let code_delivery_details = Some(details);
         Ok(types::ResendConfirmationCodeResponse { code_delivery_details }.into())
@@ -205,7 +195,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_unknown_user_looks_like_a_real_one_where_the_client_hides_them() {
+    async fn s06_an_unknown_user_looks_like_a_real_one_where_the_client_hides_them() {
         let pool = verifying_pool().await;
         let hiding = pool.hiding_client().await;
         pool.sign_up("mute", &[]).await.unwrap();

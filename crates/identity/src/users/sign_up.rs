@@ -3,21 +3,22 @@
 use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName, types};
 use conclave_crypto::secret::SecretString;
+use conclave_outbound::Channel;
 use conclave_store::{keys, records::UserRecord};
 
 use super::{
     aliases,
+    app_request::AppRequest,
     attributes::{self, Values, Writer},
     codes::{self, CodePurpose},
     credentials, delivery, index,
     lookup::{self, With},
     password_policy::{self, Wording},
-    secret_hash, status, username,
+    status, username,
 };
 use crate::{
     auth::sign_up_session,
     call::Call,
-    client_pool::{self, Loaded, client_pool},
     config::PoolConfig,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
@@ -33,12 +34,10 @@ pub async fn sign_up(
     _call: &Call,
     input: types::SignUpRequest,
 ) -> Result<types::SignUpResponse, ApiError> {
-    let client_id = input.client_id.unwrap_or_default();
+    let request =
+        AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let sign_up = SignUp {
-        pool_id: client_pool(world, &client_id).await?,
-        client_id,
-        secret_hash: input.secret_hash,
-        username: input.username.unwrap_or_default(),
+        request,
         password: SecretString::new(input.password.unwrap_or_default()),
         values: attributes::collect(&input.user_attributes)?,
     };
@@ -46,10 +45,7 @@ pub async fn sign_up(
 }
 
 struct SignUp {
-    pool_id: String,
-    client_id: String,
-    secret_hash: Option<String>,
-    username: String,
+    request: AppRequest,
     password: SecretString,
     values: Values,
 }
@@ -59,21 +55,20 @@ impl Transaction for SignUp {
     type Output = types::SignUpResponse;
 
     fn scope(&self) -> &str {
-        &self.pool_id
+        &self.request.pool_id
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let query = lookup::query(Query::new(), &self.username, &[With::Nothing]);
+        let query = lookup::query(Query::new(), &self.request.username, &[With::Nothing]);
         let query = aliases::query(query, &self.values);
-        let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
+        let (pool, client) = self.request.load(tx, query).await?;
         tx.rely_on_config();
-        secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
         check_sign_up_allowed(&pool)?;
 
         let mut values = self.values.clone();
         attributes::check_permission(Writer::Client(&client), values.keys())?;
         let sub = tx.memo().sub(tx.world()).to_owned();
-        let username = username::of_new_user(&pool, &self.username, &sub, &mut values)?;
+        let username = username::of_new_user(&pool, &self.request.username, &sub, &mut values)?;
         let policy = password_policy::of(&pool);
         password_policy::check(&policy, self.password.expose(), Wording::SignUp)?;
         attributes::check_schema(&pool.record, &mut values, true)?;
@@ -88,8 +83,7 @@ impl Transaction for SignUp {
             created_ms: tx.now_ms(),
             modified_ms: tx.now_ms(),
             attributes: attributes::in_described_order(&values),
-            sessions_valid_from_ms: 0,
-            mfa: None,
+            ..Default::default()
         };
         if username::is_taken(tx, &pool, &user) {
             return Err(ExceptionName::UsernameExistsException
@@ -110,8 +104,12 @@ impl Transaction for SignUp {
             ..Default::default()
         };
         if let Some(destination) = delivery::of_sign_up(&pool, &user) {
+            if destination.channel == Channel::Email {
+                delivery::check_links(&pool)?;
+            }
             let code = codes::issue(tx, &user, CodePurpose::SignUp, &destination)?;
-            tx.send(delivery::verification(&pool, &user, &destination, &code));
+            let link = delivery::confirmation_link(tx.world(), &client, &user, &code);
+            tx.send(delivery::confirmation(&pool, &user, &destination, &code, &link));
             response.code_delivery_details = Some(destination.details());
         }
         Ok(response.into())
@@ -135,7 +133,6 @@ mod tests {
     use std::time::Duration;
 
     use conclave_crypto::mac;
-    use conclave_outbound::Channel;
 
     use super::*;
     use crate::users::fixtures::{
@@ -220,6 +217,118 @@ mod tests {
         assert_eq!(message.body, format!("{} is for you, {{####}}", message.code.unwrap()));
     }
 
+    fn by_link(message: Option<&str>) -> types::CreateUserPoolRequest {
+        types::CreateUserPoolRequest {
+            verification_message_template: Some(types::VerificationMessageTemplateType {
+                default_email_option: Some("CONFIRM_WITH_LINK".to_owned()),
+                email_message_by_link: message.map(str::to_owned),
+                email_subject_by_link: message.map(|_| "For {username}".to_owned()),
+                ..Default::default()
+            }),
+            ..verifying(&["email", "phone_number"])
+        }
+    }
+
+    async fn with_domain(pool: &TestPool) {
+        let request = types::CreateUserPoolDomainRequest {
+            user_pool_id: Some(pool.id.clone()),
+            domain: Some("acme".to_owned()),
+            ..Default::default()
+        };
+        let call = crate::testing::signed_call();
+        crate::domains::create_user_pool_domain(pool, &call, request).await.expect("is made");
+    }
+
+    async fn follow(
+        pool: &TestPool,
+        client_id: &str,
+        name: &str,
+        code: &str,
+    ) -> Result<(), ApiError> {
+        let request = types::ConfirmSignUpRequest {
+            client_id: Some(client_id.to_owned()),
+            ..pool.confirm_request(name, code)
+        };
+        crate::users::confirm_sign_up_by_link(pool, request).await
+    }
+
+    #[tokio::test]
+    async fn a_link_confirms_where_the_pool_sends_links() {
+        let pool = pool(by_link(Some("<b>Hi {username}</b> {##Click & go##}"))).await;
+        with_domain(&pool).await;
+        pool.sign_up("a<b", &[("email", "ada@example.com")]).await.unwrap();
+        let message = pool.outbox.take().pop().unwrap();
+        let code = message.code.unwrap();
+        assert!(message.is_html);
+        assert_eq!(message.subject.as_deref(), Some("For a<b"));
+        let link = format!(
+            "https://id.example.com/confirmUser?client_id={}&amp;user_name=a%3Cb&amp;confirmation_code={code}",
+            pool.client_id
+        );
+        assert_eq!(message.body, format!("<b>Hi a&lt;b</b> <a href=\"{link}\">Click & go</a>"));
+        let wrong = if code == "000000" { "000001" } else { "000000" };
+        assert!(
+            refusal(follow(&pool, &pool.client_id, "a<b", wrong).await)
+                .starts_with("CodeMismatchException")
+        );
+        follow(&pool, &pool.client_id, "a<b", &code).await.unwrap();
+        assert_eq!(pool.status_of("a<b").await, "CONFIRMED");
+        assert_eq!(
+            refusal(follow(&pool, &pool.client_id, "a<b", &code).await),
+            "NotAuthorizedException: User cannot be confirmed. Current status is CONFIRMED"
+        );
+        // a text message has no link
+        pool.sign_up("bob", &[("phone_number", "+12065550100")]).await.unwrap();
+        assert!(pool.outbox.take().pop().unwrap().body.starts_with("Your verification code is"));
+    }
+
+    #[tokio::test]
+    async fn who_follows_a_link_needs_no_secret_of_the_app() {
+        let pool = pool(by_link(None)).await;
+        with_domain(&pool).await;
+        let request = types::CreateUserPoolClientRequest {
+            generate_secret: Some(true),
+            ..Default::default()
+        };
+        let client = pool.new_client(request).await;
+        let (client_id, secret) = (client.client_id.unwrap(), client.client_secret.unwrap());
+        let request = types::SignUpRequest {
+            client_id: Some(client_id.clone()),
+            secret_hash: Some(mac::secret_hash(&secret, "ada", &client_id)),
+            ..pool.sign_up_request("ada", &[("email", "ada@example.com")])
+        };
+        pool.send_sign_up(request).await.unwrap();
+        let message = pool.outbox.take().pop().unwrap();
+        assert_eq!(message.subject.as_deref(), Some("Your verification link"));
+        assert!(message.body.contains(">Verify Email</a>"), "{}", message.body);
+        follow(&pool, &client_id, "ada", &message.code.unwrap()).await.unwrap();
+        assert_eq!(pool.status_of("ada").await, "CONFIRMED");
+    }
+
+    // the text is the service's, from reports of its answer
+    #[tokio::test]
+    async fn a_link_leads_to_a_domain() {
+        let pool = pool(by_link(None)).await;
+        let missing = "InvalidParameterException: Cannot perform specific action because there does not \
+                       exist a valid use pool domain associated with the user pool";
+        let email = [("email", "ada@example.com")];
+        assert_eq!(refusal(pool.sign_up("ada", &email).await), missing);
+        assert!(pool.user("ada").await.is_err());
+        pool.sign_up("bob", &[("phone_number", "+12065550100")]).await.unwrap();
+        let code = pool.code();
+        assert_eq!(refusal(follow(&pool, &pool.client_id, "bob", &code).await), missing);
+        for name in ["bob", "nobody"] {
+            let request = types::ResendConfirmationCodeRequest {
+                client_id: Some(pool.client_id.clone()),
+                username: Some(name.to_owned()),
+                ..Default::default()
+            };
+            let call = crate::testing::unsigned_call();
+            let resent = crate::users::resend_confirmation_code(&pool, &call, request).await;
+            assert_eq!(refusal(resent), missing, "{name}");
+        }
+    }
+
     #[tokio::test]
     async fn an_unknown_client_is_refused_before_anything_else() {
         let pool = plain_pool().await;
@@ -282,7 +391,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn users_do_not_set_what_the_service_sets() {
+    async fn s21_users_do_not_set_what_the_service_sets() {
         let pool = plain_pool().await;
         for name in ["email_verified", "phone_number_verified", "sub"] {
             assert_eq!(

@@ -11,6 +11,9 @@ pub const FORCE_CHANGE_PASSWORD: &str = "FORCE_CHANGE_PASSWORD";
 /// Must reset the password before signing in.
 pub const RESET_REQUIRED: &str = "RESET_REQUIRED";
 
+/// Has no password, and signs in by a provider.
+pub const EXTERNAL_PROVIDER: &str = "EXTERNAL_PROVIDER";
+
 /// Only who has signed up can be confirmed.
 ///
 /// # Errors
@@ -44,6 +47,17 @@ pub fn password_reset_required() -> ApiError {
 /// The password of such a user cannot be reset: it was never the user's own.
 pub fn cannot_be_reset() -> ApiError {
     ApiError::not_authorized("User password cannot be reset in the current state.")
+}
+
+/// Checks that the password of a user in this state can be reset: it must be the user's own.
+///
+/// # Errors
+/// NotAuthorizedException.
+pub fn check_can_be_reset(status: &str) -> Result<(), ApiError> {
+    match status {
+        FORCE_CHANGE_PASSWORD | EXTERNAL_PROVIDER => Err(cannot_be_reset()),
+        _ => Ok(()),
+    }
 }
 
 /// There is no address by which the account can be recovered.

@@ -7,6 +7,7 @@ use super::{
     aliases,
     attribute_changes::{self, Changes},
     attributes::{self, Writer},
+    codes::Limited,
     delivery::Destination,
     index, token_user,
 };
@@ -58,7 +59,7 @@ impl Transaction for UpdateUserAttributes<'_> {
         let expected = applied.expected();
         aliases::take(tx, &pool, (&user, &expected), &values, false).await?;
         index::write_user(tx, Some(&user), &applied.user)?;
-        let sent = applied.send_codes(tx, &pool, &user)?;
+        let sent = applied.send_codes(tx, &pool, &user, Limited::UpdateUserAttributes)?;
         let code_delivery_details_list = sent.iter().map(Destination::details).collect();
         Ok(types::UpdateUserAttributesResponse { code_delivery_details_list }.into())
     }
@@ -143,6 +144,32 @@ mod tests {
             assert_eq!(update(&pool, &token, quiet).await.unwrap(), []);
         }
         assert!(pool.outbox.take().is_empty());
+    }
+
+    /// Whoever is signed in has mail sent to anybody only so often, and what sends none is not counted.
+    #[tokio::test]
+    async fn five_codes_an_hour_are_sent() {
+        let pool = verifying_pool().await;
+        let token = signed_in(&pool).await;
+        pool.outbox.take();
+        for number in 0..5 {
+            update(&pool, &token, &[("email", &format!("{number}@example.com"))]).await.unwrap();
+            update(&pool, &token, &[("name", &format!("{number}"))]).await.unwrap();
+        }
+        assert_eq!(
+            refusal(update(&pool, &token, &[("email", "6@example.com"), ("name", "6")]).await),
+            "TooManyRequestsException: Attempt limit exceeded, please try after some time."
+        );
+        assert_eq!(pool.outbox.take().len(), 5);
+        assert_eq!(
+            pool.attributes_of("ada").await,
+            ["email=4@example.com", "email_verified=false", "name=4"]
+        );
+        update(&pool, &token, &[("name", "7")]).await.unwrap();
+        pool.clock.advance(std::time::Duration::from_secs(60 * 60 - 1));
+        let token = pool.token("ada").await;
+        pool.clock.advance(std::time::Duration::from_secs(1));
+        update(&pool, &token, &[("email", "8@example.com")]).await.unwrap();
     }
 
     /// S24: where the pool wants it, a new address is the user's only once it is verified.

@@ -145,6 +145,10 @@ pub async fn measure(options: &CatchUpOptions) -> Result<(Value, bool)> {
     let leader = cluster.leader(GROUP, &ids).await?;
     let lost = ids.iter().copied().find(|id| *id != leader).context("one node only")?;
     cluster.gateways.write().remove(&lost);
+    // what it was asked has been answered when everybody has asked somebody else twice
+    let answered = sign_ins.latencies.lock().len() + 2 * clients as usize;
+    let nobody_waits = async || sign_ins.latencies.lock().len() >= answered;
+    until("nobody waits for it", Duration::from_secs(60), nobody_waits).await?;
     cluster.node_mut(lost)?.kill();
     let memory = Memory::watch(&cluster);
     sign_ins.take();

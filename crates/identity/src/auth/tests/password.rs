@@ -155,7 +155,7 @@ async fn who_must_reset_the_password_is_told_so_after_showing_the_old_one() {
 }
 
 #[tokio::test]
-async fn a_temporary_password_stops_working_in_its_time() {
+async fn s48_a_temporary_password_stops_working_in_its_time() {
     let pool = Fixture::new().await;
     let sub = pool.temporary_user("ada", &[]).await;
     pool.advance(7 * 24 * 3_600 - 1);

@@ -112,6 +112,10 @@ async fn kill_a_leader_in_the_middle(lab: &mut Lab) -> Result<String> {
     let began = Instant::now();
     let mut changing = None;
     until("the members of a group are being changed", CHANGE_WITHIN, async || {
+        // a new node that cannot reach the directory yet ends, and its supervisor starts it again
+        if lab.cluster.restart_ended().is_err() {
+            return false;
+        }
         let readings = lab.cluster.readings().await;
         let of_node = |(id, reading): (&u32, &Reading)| {
             let group = reading.groups.iter().find(|(_, of_group)| !of_group.votes);
