@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(not netns.possible(), reason="needs CONCLAVE_BIN, root, network namespaces"),
     pytest.mark.timeout(300),
 ]
-VALUES = changed(example("small"), clusterId="prod", poolGroups=3, email={}, publicTls={})
+VALUES = changed(example("small"), clusterId="prod", poolGroups=3, email={}, sms={}, publicTls={})
 
 
 @pytest.fixture
