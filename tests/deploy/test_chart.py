@@ -1,9 +1,14 @@
 """What the chart renders, looked at as Kubernetes and Conclave would."""
 
+import json
+import re
+
 import pytest
 from chart import (
+    CHART,
     EXAMPLES,
     HELM,
+    ROOT,
     Refused,
     all_of,
     changed,
@@ -363,6 +368,28 @@ def test_settings_of_messages_limits_and_snapshots_reach_who_needs_them():
     for node in configs(manifests, nodes(manifests)).values():
         assert node["snapshots"] == {"entries": 200_000, "mebibytes": 512, "keep_entries": 20_000, "keep_seconds": 120}
         assert not {"email", "sms", "limits", "kek", "public_tls"} & set(node)
+
+
+def test_what_the_program_can_be_told_of_messages_limits_and_snapshots_the_chart_can_say():
+    """A new setting of the program is a new value of the chart."""
+    source = (ROOT / "crates" / "conclave" / "src" / "config.rs").read_text()
+
+    def settings(struct):
+        body = re.search(rf"^pub struct {struct} \{{\n(.*?)^\}}", source, re.MULTILINE | re.DOTALL)[1]
+        return set(re.findall(r"^    pub (\w+):", body, re.MULTILINE)) - {"password_env", "token_env"}
+
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    for struct, table in (("Limits", "limits"), ("Snapshots", "snapshots")):
+        named = {re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name) for name in schema[table]["properties"]}
+        assert named == settings(struct), named ^ settings(struct)
+    said = {"email": set(), "sms": set()}
+    for values in (FULL, SMALL):
+        manifests = render(values)
+        for workload in workloads(manifests):
+            for config in configs(manifests, workload).values():
+                for table, names in said.items():
+                    names |= set(config.get(table, {}))
+    assert said == {"email": settings("Email"), "sms": settings("SmsGateway")}
 
 
 def test_a_command_of_administration_has_the_administrators_certificate_and_no_other_key():

@@ -15,7 +15,7 @@ pytestmark = [
     pytest.mark.skipif(not netns.possible(), reason="needs CONCLAVE_BIN, root, network namespaces"),
     pytest.mark.timeout(300),
 ]
-VALUES = changed(example("small"), clusterId="prod", poolGroups=3, email={}, publicTls={})
+VALUES = changed(example("small"), clusterId="prod", poolGroups=3, email={}, sms={}, publicTls={})
 
 
 @pytest.fixture
@@ -85,13 +85,12 @@ def test_a_single_node_grows_to_three_and_none_makes_the_cluster_again(directory
             cluster.upgrade(changed(values, replicaCount=3))
             for node in cluster.nodes:
                 node.wait_ready()
-            status = ["status", "--json"]
-            until(
-                lambda: [len(group["voters"]) for group in json.loads(cluster.admin(*status))["groups"]] == [3] * 4,
-                90,
-                "every group has three voters",
-            )
-            until(lambda: json.loads(cluster.admin(*status))["healthy"], 30, "all is well")
+
+            def voters():
+                return [len(group["voters"]) for group in json.loads(cluster.admin("groups", "--json"))["groups"]]
+
+            until(lambda: voters() == [3] * 4, 90, "every group has three voters")
+            until(lambda: cluster.test()["conclave-test-status"][0] == 0, 30, "all is well")
             cluster.upgrade(changed(values, replicaCount=3, bootstrap=False))
         check(load, capsys, "1 -> 3 nodes, and restarted")
         assert all(node.ready for node in cluster.nodes)

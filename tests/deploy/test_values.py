@@ -59,6 +59,10 @@ REFUSED = {
         "not sent without encryption",
     ),
     "messages to nowhere": ({"sms": {"gateway": "webhook"}}, "sms.url is needed"),
+    "sns without a region": (
+        {"sms": {"gateway": "sns", "url": "https://sns.example.com", "existingSecret": "a", "account": "b"}},
+        "sms.region is needed",
+    ),
     "twilio without an account": (
         {"sms": {"gateway": "twilio", "url": "https://api.twilio.com", "existingSecret": "a", "from": "+1"}},
         "sms.account is needed",

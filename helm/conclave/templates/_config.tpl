@@ -63,6 +63,9 @@ from = {{ .from | toRawJson }}
 {{- with .replyTo }}
 reply_to = {{ . | toRawJson }}
 {{- end }}
+{{- with .senderDomains }}
+sender_domains = {{ toJson . }}
+{{- end }}
 timeout_seconds = {{ int .timeoutSeconds }}
 connections = {{ int .connections }}
 {{- end }}
@@ -78,6 +81,9 @@ account = {{ . | toJson }}
 {{- end }}
 {{- with .from }}
 from = {{ . | toJson }}
+{{- end }}
+{{- with .region }}
+region = {{ . | toJson }}
 {{- end }}
 {{- if .existingSecret }}
 token_file = "/etc/conclave/sms/token"

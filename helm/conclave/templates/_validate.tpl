@@ -65,6 +65,9 @@
 {{- if eq .gateway "twilio" -}}
 {{- $_ := required "sms.account is needed for twilio" .account -}}
 {{- $_ := required "sms.from is needed for twilio" .from -}}
+{{- else if eq .gateway "sns" -}}
+{{- $_ := required "sms.account is needed for sns: the id of an access key" .account -}}
+{{- $_ := required "sms.region is needed for sns" .region -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
