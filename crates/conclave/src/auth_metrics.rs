@@ -43,6 +43,19 @@ pub async fn respond_to_auth_challenge(
     answer
 }
 
+/// [`auth::get_tokens_from_refresh_token`], counted by its name.
+pub async fn get_tokens_from_refresh_token(
+    metrics: &Metrics,
+    world: &World,
+    call: &Call,
+    input: types::GetTokensFromRefreshTokenRequest,
+) -> Result<types::GetTokensFromRefreshTokenResponse, ApiError> {
+    let answer = auth::get_tokens_from_refresh_token(world, call, input).await;
+    let tokens = answer.as_ref().map(|answer| answer.authentication_result.as_ref());
+    count(metrics, "GetTokensFromRefreshToken", tokens);
+    answer
+}
+
 fn flow(name: Option<&str>) -> &'static str {
     FLOWS.into_iter().find(|known| name == Some(known)).unwrap_or("other")
 }

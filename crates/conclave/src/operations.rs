@@ -8,8 +8,9 @@ use conclave_gateway::{
     metrics::Metrics,
 };
 use conclave_identity::{
+    auth,
     call::{Call, CallPrincipal},
-    clients, domains, groups, identity_providers, pools, resource_servers, users,
+    clients, devices, domains, groups, identity_providers, pools, resource_servers, users,
     world::World,
 };
 
@@ -100,6 +101,18 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminRemoveUserFromGroup => groups::admin_remove_user_from_group,
         AdminListGroupsForUser => groups::admin_list_groups_for_user,
         ListUsersInGroup => groups::list_users_in_group,
+        ConfirmDevice => devices::confirm_device,
+        GetDevice => devices::get_device,
+        ListDevices => devices::list_devices,
+        ForgetDevice => devices::forget_device,
+        UpdateDeviceStatus => devices::update_device_status,
+        AdminGetDevice => devices::admin_get_device,
+        AdminListDevices => devices::admin_list_devices,
+        AdminForgetDevice => devices::admin_forget_device,
+        AdminUpdateDeviceStatus => devices::admin_update_device_status,
+        GlobalSignOut => users::global_sign_out,
+        AdminUserGlobalSignOut => users::admin_user_global_sign_out,
+        RevokeToken => auth::revoke_token,
         GetUser => users::get_user,
         UpdateUserAttributes => users::update_user_attributes,
         DeleteUserAttributes => users::delete_user_attributes,
@@ -110,6 +123,7 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,
         RespondToAuthChallenge => auth_metrics::respond_to_auth_challenge,
+        GetTokensFromRefreshToken => auth_metrics::get_tokens_from_refresh_token,
     }
     dispatcher
 }

@@ -176,6 +176,10 @@ pub enum UserChild {
     Rate = 5,
     /// The groups that the user is in: `MembershipsRecord`.
     Groups = 6,
+    /// Devices by device key: `DeviceRecord`.
+    Device = 14,
+    /// Sealed sessions of DEVICE_SRP_AUTH, by the public value of the SRP before; with an expiry.
+    DeviceChallenge = 15,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -557,6 +561,7 @@ mod tests {
         assert_eq!(account_pool("1", "r", "p"), [0x32, b'1', b'r', 0, 1, b'p']);
         assert_eq!(client("c"), [0x12, b'c']);
         assert_eq!(user_child("s", UserChild::Groups, &[]), [0x21, b's', 6]);
+        assert_eq!(user_child("s", UserChild::Device, b"d"), [0x21, b's', 14, b'd']);
         assert_eq!(group("g"), [0x27, b'g']);
         assert_eq!(group_name("n"), [0x28, b'n']);
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);

@@ -33,11 +33,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ("CreateUserPool", r#""MfaConfiguration":"OPTIONAL""#, "MfaConfiguration = OPTIONAL"),
         (
             "CreateUserPool",
-            r#""DeviceConfiguration":{"ChallengeRequiredOnNewDevice":false}"#,
-            "DeviceConfiguration",
-        ),
-        (
-            "CreateUserPool",
             r#""Policies":{"SignInPolicy":{"AllowedFirstAuthFactors":["PASSWORD","WEB_AUTHN"]}}"#,
             "Policies.SignInPolicy.AllowedFirstAuthFactors = WEB_AUTHN",
         ),
@@ -56,11 +51,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
             "CreateUserPoolClient",
             r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_USER_AUTH"]"#,
             "ExplicitAuthFlows = ALLOW_USER_AUTH",
-        ),
-        (
-            "CreateUserPoolClient",
-            r#""UserPoolId":"p_1","ClientName":"c","RefreshTokenRotation":{"Feature":"ENABLED"}"#,
-            "RefreshTokenRotation.Feature = ENABLED",
         ),
         ("InitiateAuth", r#""ClientId":"c","AuthFlow":"USER_AUTH""#, "AuthFlow = USER_AUTH"),
     ] {

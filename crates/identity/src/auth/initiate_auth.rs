@@ -6,7 +6,7 @@ use conclave_api::{ApiError, enums::AuthFlowType, types};
 use conclave_crypto::secret::SecretString;
 
 use super::{
-    attempts, flows, password, refresh, srp,
+    attempts, device_auth, flows, password, refresh, srp,
     step::{Step, required},
     tokens,
 };
@@ -91,14 +91,16 @@ impl InitiateAuth<'_> {
                 }
                 let query = lookup::query(query, name, &[lookup::With::Credentials]);
                 match self.flow {
-                    AuthFlowType::UserPasswordAuth => tokens::query(query, tx),
+                    AuthFlowType::UserPasswordAuth => {
+                        device_auth::query(tokens::query(query, tx), parameters)
+                    }
                     _ => query,
                 }
             }
             AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
                 let token = parameters.get("REFRESH_TOKEN").map_or("", String::as_str);
                 match refresh::parse(token, &self.pool_id) {
-                    Ok(token) => refresh::query(query, &token),
+                    Ok(token) => refresh::query(query, &token, device_auth::named(parameters)),
                     Err(_) => query,
                 }
             }
@@ -121,7 +123,8 @@ impl InitiateAuth<'_> {
         let password = SecretString::new(required(parameters, "PASSWORD")?.to_owned());
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
-        password::sign_in(tx, client, username, &password, found, &self.call.request_id).await
+        let (device_key, event_id) = (device_auth::named(parameters), &self.call.request_id);
+        password::sign_in(tx, client, username, &password, found, device_key, event_id).await
     }
 
     async fn by_srp(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
@@ -143,7 +146,8 @@ impl InitiateAuth<'_> {
         let secret_hash = parameters.get("SECRET_HASH").map(String::as_str);
         secret_hash::check_presence(client, secret_hash)?;
         let token = refresh::parse(token, &self.pool_id)?;
-        refresh::refresh(tx, client, &token, secret_hash).await
+        let device_key = device_auth::named(parameters);
+        refresh::refresh(tx, client, &token, device_key, secret_hash).await
     }
 
     fn check_secret(&self, client: &ClientConfig, username: &str) -> Result<(), ApiError> {

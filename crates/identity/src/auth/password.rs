@@ -3,7 +3,7 @@
 use conclave_crypto::secret::SecretString;
 
 use super::{
-    attempts,
+    attempts, device_auth,
     step::{self, Step},
 };
 use crate::{
@@ -27,8 +27,10 @@ pub async fn sign_in(
     username: &str,
     password: &SecretString,
     found: Option<FoundUser>,
+    device_key: Option<&str>,
     event_id: &str,
 ) -> Result<Step, Failure> {
+    let named = device_auth::check_named(tx, &*tx.pool()?, found.as_ref(), device_key, None)?;
     let Some(found) = found else {
         return Err(unknown_user(tx, client, username, password).await);
     };
@@ -46,7 +48,7 @@ pub async fn sign_in(
         return Err(attempts::failed(tx, counter));
     }
     rely_on_credentials(tx, &found);
-    step::after_password(tx, client, &found, event_id).await
+    step::after_password(tx, client, &found, &named, event_id).await
 }
 
 /// A password that is changed while it is checked must not sign in.

@@ -13,7 +13,7 @@ use conclave_crypto::encoding;
 use conclave_store::records::ChallengeSession;
 
 use super::{
-    attempts, challenge_session, flows,
+    attempts, challenge_session, device_auth, flows,
     initiate_auth::within_limits,
     new_password, srp,
     step::{Step, required},
@@ -43,7 +43,7 @@ pub async fn respond_to_auth_challenge(
     let challenge = ChallengeNameType::from(input.challenge_name.as_deref().unwrap_or_default());
     let sealed = match challenge {
         // Cognito's SRP clients carry the session in the secret block, and send no other
-        ChallengeNameType::PasswordVerifier => {
+        ChallengeNameType::PasswordVerifier | ChallengeNameType::DevicePasswordVerifier => {
             let block = input.challenge_responses.get("PASSWORD_CLAIM_SECRET_BLOCK");
             block.and_then(|block| encoding::base64_decode(block))
         }
@@ -81,6 +81,10 @@ impl Transaction for RespondToAuthChallenge<'_> {
         let step = match self.challenge {
             ChallengeNameType::PasswordVerifier => self.password_verifier(tx, &client).await?,
             ChallengeNameType::NewPasswordRequired => self.new_password(tx, &client).await?,
+            ChallengeNameType::DeviceSrpAuth => self.device_srp_auth(tx, &client).await?,
+            ChallengeNameType::DevicePasswordVerifier => {
+                self.device_password_verifier(tx, &client).await?
+            }
             // nothing of this version opens such a challenge, so no session can be one of it
             _ => return Err(challenge_session::invalid().into()),
         };
@@ -122,8 +126,9 @@ impl RespondToAuthChallenge<'_> {
         let name = self.input.challenge_responses.get("USERNAME").map_or("", String::as_str);
         if within_limits(name) {
             query = lookup::query(query, name, &[lookup::With::Credentials]);
-            query = tokens::query(query, tx);
+            query = device_auth::query(tokens::query(query, tx), &self.input.challenge_responses);
         }
+        query = device_auth::query_first(query, session);
         match self.challenge {
             ChallengeNameType::NewPasswordRequired => {
                 new_password::query(query, &self.input.challenge_responses)
@@ -157,7 +162,9 @@ impl RespondToAuthChallenge<'_> {
         let (Some(secret_block), Some(session)) = (&self.sealed, session) else {
             return Err(errors::incorrect_username_or_password().into());
         };
-        let claim = srp::Claim { session: &session, secret_block, signature, timestamp };
+        let device_key = device_auth::named(responses);
+        let claim =
+            srp::Claim { session: &session, secret_block, signature, timestamp, device_key };
         srp::verify(tx, client, username, &claim, found).await
     }
 
@@ -169,6 +176,38 @@ impl RespondToAuthChallenge<'_> {
         self.check_secret_of(&*tx.pool()?, client, username, found.as_ref())?;
         let sealed = self.sealed.as_deref().ok_or_else(challenge_session::invalid)?;
         new_password::answer(tx, client, sealed, responses, found).await
+    }
+
+    async fn device_srp_auth(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+    ) -> Result<Step, Failure> {
+        let (found, sealed) = (self.device_user(tx, client)?, self.sealed.as_deref());
+        let responses = &self.input.challenge_responses;
+        device_auth::answer_srp_auth(tx, client, sealed, responses, found).await
+    }
+
+    async fn device_password_verifier(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+    ) -> Result<Step, Failure> {
+        let (found, sealed) = (self.device_user(tx, client)?, self.sealed.as_deref());
+        let responses = &self.input.challenge_responses;
+        device_auth::answer_password_verifier(tx, client, sealed, responses, found).await
+    }
+
+    /// Whose device answers, once the client has proved its secret.
+    fn device_user(
+        &self,
+        tx: &Tx<'_>,
+        client: &ClientConfig,
+    ) -> Result<Option<lookup::FoundUser>, ApiError> {
+        let username = required(&self.input.challenge_responses, "USERNAME")?;
+        let found = self.find(tx, username)?;
+        self.check_secret_of(&*tx.pool()?, client, username, found.as_ref())?;
+        Ok(found)
     }
 
     /// From the second step on, SECRET_HASH is over the canonical user name.

@@ -12,7 +12,7 @@ use conclave_crypto::{
 use conclave_store::records::ChallengeSession;
 
 use super::{
-    attempts, challenge_session,
+    attempts, challenge_session, device_auth,
     step::{self, Step},
     unknown,
 };
@@ -128,6 +128,8 @@ pub struct Claim<'a> {
     pub signature: &'a str,
     /// `TIMESTAMP`
     pub timestamp: &'a str,
+    /// `DEVICE_KEY`
+    pub device_key: Option<&'a str>,
 }
 
 /// Checks the answer to PASSWORD_VERIFIER. The rows of the name's lookup, of its unknown attempts and
@@ -161,6 +163,8 @@ pub async fn verify(
     if found.is_none() && !session.sub.is_empty() {
         return Err(refused().into());
     }
+    let public = Some(&session.srp_client_public[..]);
+    let named = device_auth::check_named(tx, &config, found.as_ref(), claim.device_key, public)?;
     let counter = match &found {
         Some(found) => {
             step::may_try(client, &found.user.record)?;
@@ -185,7 +189,7 @@ pub async fn verify(
     match found {
         Some(found) if proved => {
             tx.rely_on(&credentials::key(found.sub()));
-            step::after_password(tx, client, &found, &session.event_id).await
+            step::after_password(tx, client, &found, &named, &session.event_id).await
         }
         _ => Err(attempts::failed(tx, counter)),
     }

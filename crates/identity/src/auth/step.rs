@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::{
     attempts, challenge_session,
-    tokens::{self, UnsignedTokens},
+    device_auth::{self, Named},
+    tokens::UnsignedTokens,
 };
 use crate::{
     config::ClientConfig,
@@ -125,6 +126,7 @@ pub async fn after_password(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     found: &FoundUser,
+    named: &Named,
     event_id: &str,
 ) -> Result<Step, Failure> {
     let user = &found.user.record;
@@ -145,7 +147,10 @@ pub async fn after_password(
             let version = credentials.map_or(0, |stored| stored.version);
             Ok(new_password_required(tx, client, user, version, event_id)?)
         }
-        _ => Ok(Step::Tokens(tokens::begin_session(tx, client, user, event_id).await?)),
+        _ => {
+            let version = credentials.map_or(0, |stored| stored.version);
+            device_auth::finish(tx, client, user, version, named, event_id).await
+        }
     }
 }
 
