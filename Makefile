@@ -40,9 +40,9 @@ test-rust: deps-build ## the Rust tests only
 test-e2e: deps build ## the end-to-end tests only; PYTEST= for options, for example PYTEST='-k refresh'
 	cd tests/e2e && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python -m pytest $(PYTEST)
 
-.PHONY: test-helm
-test-helm: deps build ## the Helm chart, where helm is installed; the tests are skipped where it is not
-	CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave .venv/bin/python -m pytest helm
+.PHONY: test-deploy
+test-deploy: deps build ## the chart, the unit, alerts, dashboards and runbooks only; PYTEST= for options
+	cd tests/deploy && CONCLAVE_BIN=$(abspath $(TARGET_DIR))/debug/conclave ../../.venv/bin/python -m pytest $(PYTEST)
 
 .PHONY: test-rust-sdk
 test-rust-sdk: deps build ## the AWS SDK for Rust against the binary; not part of `make test`, it builds hundreds of crates
@@ -55,6 +55,12 @@ bench: deps-build ## measure an optimised build beside the machine's limits; BEN
 	cargo build $(CARGO_FLAGS) --release
 	$(TARGET_DIR)/release/conclave-bench --conclave $(TARGET_DIR)/release/conclave \
 	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench.json $(BENCH)
+
+.PHONY: bench-import
+bench-import: deps-build ## measure a pool of a million users, made by import, beside a small one; BENCH='--users 20000' for fewer
+	cargo build $(CARGO_FLAGS) --release
+	$(TARGET_DIR)/release/conclave-bench import --conclave $(TARGET_DIR)/release/conclave \
+	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench-import.json $(BENCH)
 
 .PHONY: bench-smoke
 bench-smoke: build ## the same in two minutes with the unoptimised build: shows that it works, not how fast
@@ -74,6 +80,14 @@ chaos: build ## hurt a cluster at random and judge what its clients saw; SEED= M
 chaos-smoke: build ## the same in at most five minutes; part of `make test`
 	$(TARGET_DIR)/debug/conclave-chaos smoke --seed $(SEED) \
 	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-smoke.json $(CHAOS)
+
+# Users of the group that a new follower catches up with.
+USERS ?= 20000
+
+.PHONY: catch-up
+catch-up: build ## how a new follower of a group with USERS= users catches up while sign-ins go on
+	$(TARGET_DIR)/debug/conclave-chaos catch-up --users $(USERS) --seed $(SEED) \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/catch-up.json $(CHAOS)
 
 .PHONY: chaos-long
 chaos-long: build ## the same until a million operations are done, at most 20 minutes

@@ -3,6 +3,7 @@
 //! ratios. `docs/performance.md` says how to read them.
 
 mod floor;
+mod import;
 mod limits;
 mod load;
 mod proc;
@@ -81,6 +82,8 @@ enum Part {
     /// The HTTP floor; started by the load generator itself.
     #[command(name = floor::COMMAND, hide = true)]
     Floor,
+    /// A pool of a million users, made by import, beside a small one.
+    Import(import::ImportArgs),
 }
 
 #[tokio::main]
@@ -96,8 +99,18 @@ async fn main() -> ExitCode {
 }
 
 async fn start(mut cli: Cli) -> Result<()> {
-    if matches!(cli.command, Some(Part::Floor)) {
-        return floor::serve().await;
+    let mut terminate = signal(SignalKind::terminate())?;
+    match &cli.command {
+        Some(Part::Floor) => return floor::serve().await,
+        Some(Part::Import(args)) => {
+            // the servers end with it
+            return tokio::select! {
+                done = import::run(args) => done,
+                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+                _ = terminate.recv() => bail!("terminated"),
+            };
+        }
+        None => {}
     }
     if cli.quick {
         cli.seconds = 2.0;
@@ -112,7 +125,6 @@ async fn start(mut cli: Cli) -> Result<()> {
     let steps = cli.nodes.len() * STEPS * cli.repeat;
     let limit = OVERHEAD * (cli.nodes.len() as u32 + 1)
         + Duration::from_secs_f64(cli.seconds * 2.0 * steps as f64);
-    let mut terminate = signal(SignalKind::terminate())?;
     // whichever ends first, the servers end with it
     tokio::select! {
         done = time::timeout(limit, run(&cli)) => done.context("it took too long")?,

@@ -317,7 +317,7 @@ impl Caller {
 }
 
 /// Sends a request and reads the JSON of a good answer; any other is an error.
-async fn call(connection: &mut Connection, request: &[u8]) -> Result<Value> {
+pub async fn call(connection: &mut Connection, request: &[u8]) -> Result<Value> {
     let answer = connection.send(request).await?;
     if answer.status != 200 {
         let text = String::from_utf8_lossy(&answer.body);

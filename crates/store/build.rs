@@ -7,7 +7,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed={proto_dir}/conclave/store");
     println!("cargo:rerun-if-changed={proto_dir}/conclave/records");
     let files = protox::compile(
-        ["conclave/store/v1/store.proto", "conclave/records/v1/records.proto"],
+        [
+            "conclave/store/v1/store.proto",
+            "conclave/records/v1/records.proto",
+            "conclave/records/v1/user_import.proto",
+        ],
         [proto_dir],
     )?;
     let mut config = prost_build::Config::new();

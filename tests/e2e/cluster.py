@@ -1,4 +1,5 @@
-"""Three `conclave serve` processes on loopback, with mutual TLS between them, and clients that never pause.
+"""Three `conclave serve` processes on loopback, with mutual TLS between them, and clients that never pause. Every test of
+several nodes uses these; `harness.cluster` has a plainer form of them.
 
     with Cluster(directory) as cluster:
         cluster.node(2).kill()
@@ -11,6 +12,7 @@ import collections
 import concurrent.futures
 import itertools
 import json
+import os
 import pathlib
 import random
 import re
@@ -25,6 +27,7 @@ import time
 import boto3
 import botocore.config
 import botocore.exceptions
+import requests
 
 from harness.cognito import ALL_FLOWS, PASSWORD, unique
 from harness.server import READY_SECONDS_MAX, Server, binary, until
@@ -100,12 +103,27 @@ class Node(Server):
     """One node: its configuration, its data, its process."""
 
     def __init__(
-        self, directory, number, ports, members, tls, kek, cluster_id=CLUSTER_ID, settings="", join=False, roles=None
+        self,
+        directory,
+        number,
+        ports,
+        members,
+        tls,
+        kek,
+        cluster_id=CLUSTER_ID,
+        settings="",
+        join=False,
+        roles=None,
+        pool_groups=POOL_GROUPS,
+        tables="",
     ):
-        """`settings` are lines of TOML, beside the others that belong to no table; with `join`, the node is added to
-        the cluster of `members`. `roles` are both where they are not given."""
+        """`settings` are lines of TOML, beside the others that belong to no table, and `tables` those that come after
+        them; with `join`, the node is added to the cluster of `members`. `roles` are both where they are not given.
+        Without `tls` there are no certificates, as is allowed on loopback."""
         super().__init__(directory)
         self.settings = settings
+        self.tables = tables
+        self.pool_groups = pool_groups
         self.join = join
         self.roles = roles
         self.number = number
@@ -139,7 +157,7 @@ class Node(Server):
             data, members = "", members.partition("\n")[2]
         self.config_path.write_text(
             f"""cluster_id = {quoted(self.cluster_id)}
-{roles}{data}pool_groups = {POOL_GROUPS}
+{roles}{data}pool_groups = {self.pool_groups}
 public_url = "http://login.test"
 {members}
 {self.settings}
@@ -151,13 +169,15 @@ management = {quoted(self.management.removeprefix("http://"))}
 
 [kek]
 file = {quoted(self.kek)}
-
-[internal_tls]
-ca = {quoted(self.tls["ca"])}
-certificate = {quoted(self.tls["certificate"])}
-key = {quoted(self.tls["key"])}
+{self._certificates()}
+{self.tables}
 """
         )
+
+    def _certificates(self):
+        if self.tls is None:
+            return ""
+        return "\n[internal_tls]\n" + "".join(f"{name} = {json.dumps(str(path))}\n" for name, path in self.tls.items())
 
     @property
     def is_gateway(self):
@@ -181,7 +201,12 @@ key = {quoted(self.tls["key"])}
             command = ["setpriv", "--pdeathsig", "KILL", "--", *command]
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                env={**os.environ, **self.environment},
             )
         return self
 
@@ -213,19 +238,57 @@ key = {quoted(self.tls["key"])}
         pattern = rf'^conclave_{name}\{{group="(\d+)"\}} (\d+)'
         return {int(group): int(value) for group, value in re.findall(pattern, self.metrics(), re.MULTILINE)}
 
+    def gauge(self, name, group):
+        """A number of one of this node's groups; None when the node does not say."""
+        try:
+            return self.readings(name).get(group)
+        except requests.RequestException:
+            return None
+
+    def leads(self, group):
+        return self.gauge("raft_is_leader", group) == 1
+
+    def term(self, group):
+        return self.gauge("raft_term", group)
+
+    def history(self, group):
+        """How far a group's state has come, and the checksum over all that was applied; None when not told."""
+        try:
+            text = self.metrics()
+        except requests.RequestException:
+            return None
+        names = ("raft_last_applied_index", "raft_history")
+        found = [re.search(rf'^conclave_{n}\{{group="{group}"\}} (\d+)', text, re.MULTILINE) for n in names]
+        return tuple(int(f[1]) for f in found) if all(found) else None
+
 
 class Cluster:
     """Nodes of one cluster, an account in it, and boto3 clients of each gateway."""
 
-    def __init__(self, directory, settings="", public_authority=None, numbers=NODES):
-        """`settings` go into every node's file; with `public_authority`, they put TLS on the public ports."""
+    def __init__(
+        self,
+        directory,
+        settings="",
+        public_authority=None,
+        numbers=NODES,
+        pool_groups=POOL_GROUPS,
+        tables="",
+        secure=True,
+    ):
+        """`settings` and `tables` go into every node's file; with `public_authority`, they put TLS on the public ports.
+        A cluster that is not `secure` has no certificates between its nodes."""
         self.directory = pathlib.Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.public_authority = public_authority
+        self.secure = secure
         self.pki = self.directory / "pki"
-        make_authority(self.pki)
+        if secure:
+            make_authority(self.pki)
         self.kek = self.directory / "kek"
         self.kek.write_text(secrets.token_hex(32))
         self.settings = settings
+        self.tables = tables
+        self.pool_groups = pool_groups
         ports = fixed_ports(3 * len(numbers))
         internal = dict(zip(numbers, ports[1::3], strict=True))
         self.nodes = [
@@ -234,9 +297,11 @@ class Cluster:
                 n,
                 ports[3 * i : 3 * i + 3],
                 internal,
-                issue(self.pki, n, f"node-{n}"),
+                self._issue(n, n),
                 self.kek,
                 settings=settings,
+                pool_groups=pool_groups,
+                tables=tables,
             )
             for i, n in enumerate(numbers)
         ]
@@ -244,6 +309,9 @@ class Cluster:
             for node in self.nodes:
                 node.endpoint = f"https://{node.authority}"
         self._clients = {}
+
+    def _issue(self, number, node_id):
+        return issue(self.pki, node_id, f"node-{number}") if self.secure else None
 
     def __enter__(self):
         try:
@@ -257,6 +325,10 @@ class Cluster:
         return self
 
     def __exit__(self, *_):
+        self.kill()
+
+    def kill(self):
+        """Ends every process, one after the other."""
         for node in self.nodes:
             node.kill()
 
@@ -268,7 +340,7 @@ class Cluster:
         number = len(self.nodes) + 1
         members = {node.number: node.internal[1] for node in seeds or self.nodes}
         certificate = 0 if roles == ["gateway"] else number
-        directory, tls = self.directory / f"node-{number}", issue(self.pki, certificate, f"node-{number}")
+        directory, tls = self.directory / f"node-{number}", self._issue(number, certificate)
         node = Node(
             directory,
             number,
@@ -279,6 +351,8 @@ class Cluster:
             settings=self.settings,
             join=True,
             roles=roles,
+            pool_groups=self.pool_groups,
+            tables=self.tables,
         )
         self.nodes.append(node)
         return node.start()
@@ -319,6 +393,10 @@ class Cluster:
         lines = dict(line.split("=", 1) for line in printed.splitlines())
         return lines["AWS_ACCESS_KEY_ID"], lines["AWS_SECRET_ACCESS_KEY"]
 
+    def make_credentials(self):
+        """An account of its own, and an access key in it."""
+        return self.create_credentials(self.create_account(unique("account")), "test")
+
     def client(self, number, credentials=None):
         """boto3 against the gateway of a node; nothing is tried a second time. Shared by threads."""
         credentials = credentials or self.credentials
@@ -347,18 +425,34 @@ class Cluster:
 
     # groups
 
-    def leaders(self, group):
+    def leaders(self, group, among=None):
         """The nodes that say that they lead a group."""
-        return [n for n in self.nodes if n.running and n.readings("raft_is_leader").get(group) == 1]
+        return [n for n in (self.nodes if among is None else among) if n.running and n.leads(group)]
 
-    def leader(self, group, seconds=10):
+    def leader(self, group=1, among=None, seconds=20):
         """The node that leads a group, once exactly one says so."""
 
         def only_one():
-            leaders = self.leaders(group)
+            leaders = self.leaders(group, among)
             return leaders[0] if len(leaders) == 1 else None
 
         return until(only_one, seconds, f"group {group} has one leader")
+
+    def others(self, *nodes):
+        return [n for n in self.nodes if n not in nodes]
+
+    def check_histories(self, seconds=20):
+        """All nodes come to the same applied entries of every group, and these had the same effect."""
+
+        def same(group):
+            seen = [node.history(group) for node in self.nodes]
+            if None in seen or len({index for index, _ in seen}) > 1:
+                return None
+            assert len(set(seen)) == 1, f"the replicas of group {group} differ: {seen}"
+            return seen[0]
+
+        for group in range(self.pool_groups + 1):
+            until(lambda group=group: same(group), seconds, f"group {group} is at one index on all nodes")
 
     def _commits(self):
         total = collections.Counter()

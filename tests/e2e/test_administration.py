@@ -223,6 +223,37 @@ def lost_directory(cluster):
     return status if any("the directory does not answer" in problem for problem in status["problems"]) else None
 
 
+def test_a_lost_node_is_replaced_by_a_new_one_under_load_and_its_number_is_gone(tmp_path):
+    with Administered(tmp_path / "cluster", "dead_after_seconds = 600") as cluster:
+        pool = ClusterPool(cluster)
+        new = cluster.add_node()
+        until(lambda: state(cluster, new.number) == "active", 20, "the new node takes groups")
+        lost = cluster.leader(pool.group)
+        left = [node.number for node in cluster.others(lost)]
+        with Load(pool, threads=2, through=left) as load:
+            until(lambda: load.acks_since(load.started) > 10, 20, "requests are answered")
+            lost.kill()
+            done = cluster.administer(
+                "replace", lost.number, "--with", new.number, "--timeout", "60", via=left[0]
+            )
+            assert done.returncode == DONE, done.stderr + done.stdout + cluster.logs({})
+            assert done.stdout.startswith(f"Node {lost.number} is replaced and removed."), done.stdout
+            assert re.search(rf"replacing node {lost.number}: \d of \d groups moved", done.stderr), done.stderr
+        load.check()
+        assert not load.failures, load.failures
+        nodes = {node["node_id"]: node for node in cluster.json("nodes", via=left[0])["nodes"]}
+        assert (nodes[lost.number]["state"], nodes[lost.number]["replaced_by"]) == ("removed", new.number)
+        groups = cluster.json("groups", via=left[0])["groups"]
+        assert {tuple(group["voters"]) for group in groups} == {tuple(left)}
+        # it is back, with all that it had, and is not let in
+        size = lost.log_path.stat().st_size
+        lost.spawn()
+        assert lost.wait_end(30) not in (0, None)
+        assert "has been removed from the cluster" in lost.log_tail(size)
+        done = cluster.administer("replace", lost.number, via=left[0])
+        assert (done.returncode, "does not come back" in done.stderr) == (FAILED, True), done.stderr
+
+
 def test_a_node_is_drained_under_load_and_removed(cluster):
     new = cluster.add_node()
     until(lambda: state(cluster, new.number) == "active", 20, "the new node takes groups")

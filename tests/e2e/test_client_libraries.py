@@ -10,6 +10,7 @@ import pycognito
 import pytest
 
 from harness.cognito import NEW_PASSWORD, PASSWORD, refused, unique
+from harness.second_factors import asking, user_with_app
 
 NODE = pathlib.Path(__file__).with_name("node")
 NODE_MAJOR_MIN = 20
@@ -54,6 +55,15 @@ class TestPycognito:
         again = pycognito_user(pool, app, username)
         again.authenticate(password=NEW_PASSWORD)
         assert again.access_token
+
+    def test_signs_in_with_srp_and_an_app(self, server, cognito, secret):
+        pool = asking(server, cognito)
+        username, totp = user_with_app(pool, pool.app_client())
+        user = pycognito_user(pool, pool.app_client(secret=secret), username)
+        with pytest.raises(pycognito.exceptions.SoftwareTokenMFAChallengeException):
+            user.authenticate(password=PASSWORD)
+        user.respond_to_software_token_mfa_challenge(totp.code())
+        assert user.access_token and user.get_user().username == username
 
     def test_refreshes(self, pool, secret):
         app = pool.app_client(secret=secret)

@@ -1,6 +1,9 @@
 """Devices: the keys that sign-ins give them, how they prove themselves, and what their users do with them. The
 arithmetic is pycognito's; in node/ it is that of amazon-cognito-identity-js."""
 
+import time
+
+import pyotp
 import pytest
 from pycognito.aws_srp import AWSSRP, generate_hash_device
 
@@ -219,6 +222,38 @@ def test_s50_a_device_key_alone_is_nothing(pool, app, username, cognito):
     device.password = "something else"
     with refused("NotAuthorizedException", "Incorrect username or password."):
         device.prove(app.initiate("USER_PASSWORD_AUTH", **start))
+
+
+@pytest.mark.parametrize("stands_for_it", [True, False])
+def test_s50_a_second_factor_and_a_device(make_pool, cognito, stands_for_it):
+    pool = make_pool(DeviceConfiguration={**ALWAYS, "ChallengeRequiredOnNewDevice": stands_for_it})
+    app, username = pool.app_client(), pool.user()
+    cognito.set_user_pool_mfa_config(
+        UserPoolId=pool.id, MfaConfiguration="OPTIONAL", SoftwareTokenMfaConfiguration={"Enabled": True}
+    )
+    device = Device(app, username)
+    token = device.tokens["AccessToken"]
+    totp = pyotp.TOTP(cognito.associate_software_token(AccessToken=token)["SecretCode"])
+    cognito.verify_software_token(AccessToken=token, UserCode=totp.now())
+    settings = {"Enabled": True, "PreferredMfa": True}
+    cognito.set_user_mfa_preference(AccessToken=token, SoftwareTokenMfaSettings=settings)
+    assert app.password_sign_in(username)["ChallengeName"] == "SOFTWARE_TOKEN_MFA"
+    parameters = app.parameters(username, PASSWORD=PASSWORD, DEVICE_KEY=device.key)
+    begun = app.initiate("USER_PASSWORD_AUTH", **parameters)
+    if not stands_for_it:
+        assert begun["ChallengeName"] == "SOFTWARE_TOKEN_MFA"
+        # the code of the present step is used
+        code = totp.at(time.time() + 30)
+        begun = app.respond("SOFTWARE_TOKEN_MFA", begun["Session"], USERNAME=username, SOFTWARE_TOKEN_MFA_CODE=code)
+    assert "AuthenticationResult" not in begun
+    tokens = device.prove(begun)
+    cognito.get_user(AccessToken=tokens["AccessToken"])
+    if stands_for_it:
+        device.srp().authenticate_user()
+        cognito.update_device_status(
+            AccessToken=tokens["AccessToken"], DeviceKey=device.key, DeviceRememberedStatus="not_remembered"
+        )
+        assert app.initiate("USER_PASSWORD_AUTH", **parameters)["ChallengeName"] == "SOFTWARE_TOKEN_MFA"
 
 
 def test_a_device_that_is_forgotten_is_a_new_one(app, username, cognito):

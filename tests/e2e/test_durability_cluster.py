@@ -32,7 +32,7 @@ def cluster(tmp_path, request):
     cluster.kill()
     if request.session.testsfailed > failed_before:
         for node in cluster.nodes:
-            print(f"log of node {node.node_id}:", node.log_tail())
+            print(f"log of node {node.number}:", node.log_tail())
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def cluster_disks(tmp_path, cluster):
     disks = []
     try:
         for node in cluster.nodes:
-            disks.append(faults.Disk(tmp_path / f"images-{node.node_id}", node.data))
+            disks.append(faults.Disk(tmp_path / f"images-{node.number}", node.data))
         yield disks
     finally:
         cluster.kill()
@@ -69,7 +69,7 @@ def test_a_power_cut_of_all_nodes_loses_nothing(cluster, cluster_disks):
         cluster.start()
         for node, then in zip(cluster.nodes, terms, strict=True):
             now = [node.term(group) for group in (0, 1)]
-            assert all(n >= t for n, t in zip(now, then, strict=True)), f"node {node.node_id} went from {then} to {now}"
+            assert all(n >= t for n, t in zip(now, then, strict=True)), f"node {node.number} went from {then} to {now}"
         ledger.check(rng, sign_ins=6)
     show("rounds", rounds)
     show("acknowledged writes", len(ledger.acknowledged))

@@ -90,11 +90,11 @@ class World:
 
     def launch(self, node, points):
         node.environment = {"CONCLAVE_FAILPOINTS": points}
-        node.launch()
+        node.spawn()
 
     def crashed(self, node, point):
         """Waits until the node has ended at the point, and takes it for dead."""
-        until(lambda: node.process.poll() is not None, CRASH_SECONDS_MAX, f"node {node.node_id} ends at {point}")
+        until(lambda: node.process.poll() is not None, CRASH_SECONDS_MAX, f"node {node.number} ends at {point}")
         assert node.process.returncode == -signal.SIGABRT, node.log_tail()
         assert re.search(rf"^fault point {re.escape(point)}: abort", node.log(), re.MULTILINE), node.log_tail()
         node.kill()
@@ -138,7 +138,7 @@ def logs(request):
     if request.session.testsfailed > failed_before and "world" in request.fixturenames:
         request.getfixturevalue("world").end_load()
         for node in request.getfixturevalue("world").cluster.nodes:
-            print(f"log of node {node.node_id}:", node.log_tail())
+            print(f"log of node {node.number}:", node.log_tail())
 
 
 def test_every_point_is_crashed_at():
@@ -198,7 +198,7 @@ def lead(world, node):
         if leader is node:
             return
         world.restart(leader)
-    raise AssertionError(f"node {node.node_id} does not come to lead")
+    raise AssertionError(f"node {node.number} does not come to lead")
 
 
 @pytest.mark.parametrize("point", IN_AN_ELECTION)

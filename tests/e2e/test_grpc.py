@@ -90,7 +90,13 @@ ERRORS = [
         "NOT_FOUND",
         "ResourceNotFoundException",
     ),
-    ("GetCSVHeader", {"user_pool_id": "us-east-1_0000Gone0"}, True, "UNIMPLEMENTED", "NotImplemented"),
+    (
+        "AdminListUserAuthEvents",
+        {"user_pool_id": "us-east-1_0000Gone0", "username": "a"},
+        True,
+        "UNIMPLEMENTED",
+        "NotImplemented",
+    ),
 ]
 
 

@@ -211,9 +211,8 @@ def test_two_pools_may_have_one_name(make_pool):
     assert make_pool(PoolName=name).id != make_pool(PoolName=name).id
 
 
-# What has an effect that is not built must not be taken silently: a pool with MFA on would sign users in without it.
+# What has an effect that is not built must not be taken silently.
 NOT_BUILT = {
-    "MfaConfiguration": "ON",
     "LambdaConfig": {"PreSignUp": "arn:aws:lambda:us-east-1:000000000000:function:gate"},
     "UserPoolAddOns": {"AdvancedSecurityMode": "ENFORCED"},
 }

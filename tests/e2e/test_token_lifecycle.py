@@ -208,6 +208,7 @@ def test_s32_a_sign_out_ends_every_session(server, pool, app, username, cognito,
 
 # What operations that take an access token need besides. Whoever builds one more adds it here.
 NEEDS = {
+    "AssociateSoftwareToken": {},
     "ChangePassword": {"PreviousPassword": PASSWORD, "ProposedPassword": NEW_PASSWORD},
     "ConfirmDevice": {"DeviceKey": "us-east-1_0"},
     "DeleteUser": {},
@@ -215,11 +216,15 @@ NEEDS = {
     "ForgetDevice": {"DeviceKey": "us-east-1_0"},
     "GetDevice": {"DeviceKey": "us-east-1_0"},
     "GetUser": {},
+    "GetUserAuthFactors": {},
     "GetUserAttributeVerificationCode": {"AttributeName": "email"},
     "GlobalSignOut": {},
     "ListDevices": {},
+    "SetUserMFAPreference": {},
+    "SetUserSettings": {"MFAOptions": [{"DeliveryMedium": "SMS", "AttributeName": "phone_number"}]},
     "UpdateDeviceStatus": {"DeviceKey": "us-east-1_0", "DeviceRememberedStatus": "remembered"},
     "UpdateUserAttributes": {"UserAttributes": [{"Name": "name", "Value": "A"}]},
+    "VerifySoftwareToken": {"UserCode": "123456"},
     "VerifyUserAttribute": {"AttributeName": "email", "Code": "123456"},
 }
 

@@ -46,8 +46,10 @@ pub struct RoutingLimits {
     pub backoff_min: Duration,
     /// up to this.
     pub backoff_max: Duration,
-    /// How long a node that has not answered is asked last.
+    /// How long a node that has not answered is asked last. Doubled each time that it was asked again in vain,
     pub suspicion: Duration,
+    /// up to this: some of the first nodes of a cluster are gone for good.
+    pub suspicion_max: Duration,
 }
 
 impl Default for RoutingLimits {
@@ -60,6 +62,7 @@ impl Default for RoutingLimits {
             backoff_min: Duration::from_millis(5),
             backoff_max: Duration::from_millis(80),
             suspicion: Duration::from_millis(500),
+            suspicion_max: Duration::from_secs(15),
         }
     }
 }
@@ -89,6 +92,21 @@ enum Node {
     At(String),
 }
 
+/// A node has not answered.
+#[derive(Debug, Clone, Copy)]
+struct Suspicion {
+    /// When that was, the last time.
+    failed: Instant,
+    /// How long it is asked last from there.
+    length: Duration,
+}
+
+impl Suspicion {
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.failed + self.length
+    }
+}
+
 /// What one attempt has come to.
 enum Attempt<T> {
     Done(T),
@@ -98,6 +116,8 @@ enum Attempt<T> {
     Busy {
         retry_after_ms: u32,
     },
+    /// Nothing was done: the leader's disk is full. It answers everything else.
+    Full(String),
     /// Nothing was done.
     Failed(String),
     /// Nothing was done: the node has no such group.
@@ -120,8 +140,8 @@ pub struct RoutingStore {
     locations: Locations,
     /// The leader of each group, as far as is known.
     leaders: Mutex<HashMap<u32, Node>>,
-    /// Nodes that have not answered, and when they may be asked first again.
-    suspects: Mutex<HashMap<Node, Instant>>,
+    /// Nodes that have not answered.
+    suspects: Mutex<HashMap<Node, Suspicion>>,
     /// Nodes that do not hold a group, and when they may be asked for it again.
     elsewhere: Mutex<HashMap<(u32, Node), Instant>>,
     /// Nodes that answers have named, beside the seeds.
@@ -130,6 +150,8 @@ pub struct RoutingStore {
     local_id: OnceCell<u64>,
 }
 
+/// How long a commit waits for a leader whose disk has room: longer than a transfer of leadership takes.
+const FULL_FOR: Duration = Duration::from_secs(1);
 /// Addresses that answers may add to the seeds.
 const NAMED_MAX: usize = 64;
 
@@ -297,10 +319,12 @@ impl RoutingStore {
         // says more of what is wrong than that other nodes cannot be reached
         let mut misrouted = None;
         let mut hints_followed = 0;
+        let mut full_since = None;
         loop {
             let node = self.pick(group);
             let failure = match attempt(node.clone()).await {
                 Attempt::Done(value) => {
+                    self.suspects.lock().remove(&node);
                     self.leaders.lock().insert(group, node);
                     return Ok(value);
                 }
@@ -324,6 +348,15 @@ impl RoutingStore {
                     if self.is_elsewhere(group, node) {
                         continue;
                     }
+                    detail
+                }
+                Attempt::Full(detail) => {
+                    let since = *full_since.get_or_insert_with(Instant::now);
+                    // another one may lead in a moment, whose disk has room
+                    if unknown.is_none() && since.elapsed() >= FULL_FOR {
+                        return Err(StoreError::Unavailable { detail });
+                    }
+                    self.leaders.lock().insert(group, node);
                     detail
                 }
                 Attempt::Failed(detail) => {
@@ -368,7 +401,7 @@ impl RoutingStore {
         let now = Instant::now();
         let suspects = self.suspects.lock();
         let elsewhere = self.elsewhere.lock();
-        let suspected = |node: &Node| suspects.get(node).is_some_and(|until| *until > now);
+        let suspected = |node: &Node| suspects.get(node).is_some_and(|of| !of.is_over(now));
         let holds_it =
             |node: &Node| elsewhere.get(&(group, node.clone())).is_none_or(|until| *until <= now);
         let best = nodes.iter().min_by_key(|node| (!holds_it(node), suspected(node)));
@@ -404,8 +437,9 @@ impl RoutingStore {
             self.name(&leader.address);
             Node::At(leader.address)
         };
-        let suspected =
-            self.suspects.lock().get(&named).is_some_and(|until| *until > Instant::now());
+        // who leads has been heard by others: one failure ago is long ago
+        let lately = |of: &Suspicion| of.failed.elapsed() < self.options.limits.suspicion;
+        let suspected = self.suspects.lock().get(&named).is_some_and(lately);
         if named == *from || suspected {
             self.leaders.lock().remove(&group);
             return false;
@@ -442,10 +476,17 @@ impl RoutingStore {
             leaders.remove(&group);
         }
         drop(leaders);
-        let now = Instant::now();
+        let (now, limits) = (Instant::now(), self.options.limits);
         let mut suspects = self.suspects.lock();
-        suspects.retain(|_, until| *until > now);
-        suspects.insert(node, now + self.options.limits.suspicion);
+        // who has not failed for long begins anew
+        suspects.retain(|_, of| now < of.failed + of.length + limits.suspicion_max);
+        let length = match suspects.get(&node) {
+            // what was under way at the same time says nothing new
+            Some(before) if !before.is_over(now) => before.length,
+            Some(before) => (before.length * 2).min(limits.suspicion_max),
+            None => limits.suspicion,
+        };
+        suspects.insert(node, Suspicion { failed: now, length });
     }
 }
 
@@ -458,6 +499,7 @@ fn from_refused<T>(refused: proto::Refused) -> Attempt<T> {
     match refused.reason() {
         Reason::Overloaded => Attempt::Busy { retry_after_ms: refused.retry_after_ms },
         Reason::Invalid => Attempt::Invalid(refused.detail),
+        Reason::Full => Attempt::Full(refused.detail),
         Reason::Unknown => Attempt::Unknown(refused.detail),
         Reason::Misrouted => Attempt::Misrouted(refused.detail),
         Reason::NotHere => Attempt::NotHere { detail: refused.detail, others: refused.others },

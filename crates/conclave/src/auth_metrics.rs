@@ -6,15 +6,29 @@ use conclave_identity::{auth, call::Call, world::World};
 
 /// What the label `flow` can be, besides `other`: flows, and the challenges that are answered. A label
 /// never has a value that a client has made up.
-const FLOWS: [&str; 8] = [
+const FLOWS: [&str; 22] = [
     "USER_SRP_AUTH",
     "USER_PASSWORD_AUTH",
     "REFRESH_TOKEN_AUTH",
     "REFRESH_TOKEN",
     "CUSTOM_AUTH",
     "USER_AUTH",
+    "ADMIN_USER_PASSWORD_AUTH",
+    "ADMIN_NO_SRP_AUTH",
     "PASSWORD_VERIFIER",
     "NEW_PASSWORD_REQUIRED",
+    "SMS_MFA",
+    "EMAIL_OTP",
+    "SOFTWARE_TOKEN_MFA",
+    "SELECT_MFA_TYPE",
+    "MFA_SETUP",
+    "SELECT_CHALLENGE",
+    "PASSWORD",
+    "PASSWORD_SRP",
+    "SMS_OTP",
+    "WEB_AUTHN",
+    "DEVICE_SRP_AUTH",
+    "DEVICE_PASSWORD_VERIFIER",
 ];
 
 /// [`auth::initiate_auth`], counted by its flow.
@@ -53,6 +67,32 @@ pub async fn get_tokens_from_refresh_token(
     let answer = auth::get_tokens_from_refresh_token(world, call, input).await;
     let tokens = answer.as_ref().map(|answer| answer.authentication_result.as_ref());
     count(metrics, "GetTokensFromRefreshToken", tokens);
+    answer
+}
+
+/// [`auth::admin_initiate_auth`], counted by its flow.
+pub async fn admin_initiate_auth(
+    metrics: &Metrics,
+    world: &World,
+    call: &Call,
+    input: types::AdminInitiateAuthRequest,
+) -> Result<types::AdminInitiateAuthResponse, ApiError> {
+    let flow = flow(input.auth_flow.as_deref());
+    let answer = auth::admin_initiate_auth(world, call, input).await;
+    count(metrics, flow, answer.as_ref().map(|answer| answer.authentication_result.as_ref()));
+    answer
+}
+
+/// [`auth::admin_respond_to_auth_challenge`], counted by its challenge.
+pub async fn admin_respond_to_auth_challenge(
+    metrics: &Metrics,
+    world: &World,
+    call: &Call,
+    input: types::AdminRespondToAuthChallengeRequest,
+) -> Result<types::AdminRespondToAuthChallengeResponse, ApiError> {
+    let flow = flow(input.challenge_name.as_deref());
+    let answer = auth::admin_respond_to_auth_challenge(world, call, input).await;
+    count(metrics, flow, answer.as_ref().map(|answer| answer.authentication_result.as_ref()));
     answer
 }
 

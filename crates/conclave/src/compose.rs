@@ -19,7 +19,7 @@ use conclave_gateway::{
     metrics::Metrics,
     oidc,
     principal::{Authenticator, CachedPrincipals, Mode},
-    sigv4,
+    sigv4, user_import,
 };
 use conclave_identity::{
     config_cache::ConfigCache,
@@ -36,6 +36,7 @@ use crate::{
     config::Limits,
     operations,
     placement::HintPlacement,
+    user_imports::Links,
 };
 
 /// How long others may keep a JWKS.
@@ -133,6 +134,7 @@ pub fn gateway(
         clock,
     };
     let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
+    pages = pages.merge(user_import::router(Arc::new(Links(Arc::clone(world)))));
     if let Some(inbox) = inbox {
         pages = pages.merge(inbox::router(inbox));
     }

@@ -26,6 +26,7 @@ mod process;
 mod reconcile;
 mod serve;
 mod telemetry;
+mod user_imports;
 
 use anyhow::Result;
 use clap::{CommandFactory as _, Parser};

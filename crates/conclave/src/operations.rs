@@ -10,7 +10,8 @@ use conclave_gateway::{
 use conclave_identity::{
     auth,
     call::{Call, CallPrincipal},
-    clients, devices, domains, groups, identity_providers, pools, resource_servers, users,
+    clients, devices, domains, groups, identity_providers, pools, resource_servers, user_import,
+    users,
     world::World,
 };
 
@@ -113,17 +114,32 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         GlobalSignOut => users::global_sign_out,
         AdminUserGlobalSignOut => users::admin_user_global_sign_out,
         RevokeToken => auth::revoke_token,
+        AssociateSoftwareToken => auth::associate_software_token,
+        VerifySoftwareToken => auth::verify_software_token,
+        SetUserMfaPreference => users::set_user_mfa_preference,
+        AdminSetUserMfaPreference => users::admin_set_user_mfa_preference,
+        SetUserSettings => users::set_user_settings,
+        AdminSetUserSettings => users::admin_set_user_settings,
+        GetUserAuthFactors => users::get_user_auth_factors,
         GetUser => users::get_user,
         UpdateUserAttributes => users::update_user_attributes,
         DeleteUserAttributes => users::delete_user_attributes,
         GetUserAttributeVerificationCode => users::get_user_attribute_verification_code,
         VerifyUserAttribute => users::verify_user_attribute,
         DeleteUser => users::delete_user,
+        GetCsvHeader => user_import::get_csv_header,
+        CreateUserImportJob => user_import::create_user_import_job,
+        DescribeUserImportJob => user_import::describe_user_import_job,
+        ListUserImportJobs => user_import::list_user_import_jobs,
+        StartUserImportJob => user_import::start_user_import_job,
+        StopUserImportJob => user_import::stop_user_import_job,
     }
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,
         RespondToAuthChallenge => auth_metrics::respond_to_auth_challenge,
         GetTokensFromRefreshToken => auth_metrics::get_tokens_from_refresh_token,
+        AdminInitiateAuth => auth_metrics::admin_initiate_auth,
+        AdminRespondToAuthChallenge => auth_metrics::admin_respond_to_auth_challenge,
     }
     dispatcher
 }

@@ -16,7 +16,7 @@ use crate::{
     compose::{self, Parts},
     metrics,
     node::{self, Signals, Stop},
-    output, reconcile,
+    output, reconcile, user_imports,
 };
 
 /// The ports of a process, open already, so that a port in use is found before anything is touched.
@@ -82,6 +82,7 @@ impl Process {
         if let (Some((world, ready)), Some(public)) = (opened, public) {
             let (readiness, metrics) = (running.readiness.clone(), running.metrics.clone());
             let reconciling = reconcile::start(Arc::clone(&world), running.stop.subscribe());
+            let importing = user_imports::start(Arc::clone(&world), running.stop.subscribe());
             let gateway = compose::gateway(&world, &clock, &metrics, readiness, inbox)?;
             let stopping = running.stop.subscribe();
             let serving = node::serve_public(public, certificate, gateway, metrics, stopping);
@@ -94,6 +95,7 @@ impl Process {
             running.stop.send_replace(true);
             serving.await?;
             reconciling.await?;
+            importing.await?;
         }
         running.stop.send_replace(true);
         running.management.await?;

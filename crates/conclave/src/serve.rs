@@ -16,8 +16,8 @@ use conclave_outbound::{
     smtp::Smtp,
 };
 use conclave_shard::{
-    Admin, AdminOptions, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions, Member, NewId,
-    Retention, Timing,
+    Admin, AdminOptions, DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions,
+    Member, NewId, Retention, Timing,
 };
 use conclave_store::Store;
 use conclave_tls::Mutual;
@@ -36,6 +36,8 @@ use crate::{
 
 /// A cluster that is started for the first time waits for its nodes.
 const READY_WITHIN: Duration = Duration::from_secs(300);
+/// Room that a node keeps on its disk for what is under way when others have filled it.
+const RESERVE_BYTES: u64 = 64 << 20;
 
 /// How often a gateway looks which nodes there are.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
@@ -185,7 +187,11 @@ fn host_options(
         tls: internal.cloned(),
         services: administration.routes(&config.cluster_id, internal.is_some()),
         incarnation: entropy::bytes(&SystemEntropy),
-        limits: Limits { retention: retention(config.snapshots), ..Limits::default() },
+        limits: Limits {
+            retention: retention(config.snapshots),
+            disk: DiskLimits { reserve_bytes: RESERVE_BYTES, ..DiskLimits::default() },
+            ..Limits::default()
+        },
         timing: Timing::default(),
     })
 }

@@ -13,6 +13,7 @@
 //! | [`mac`] | SHA-256, HMAC, HKDF, constant-time comparison, `SECRET_HASH` |
 //! | [`encoding`] | base64 as it is used on the wire |
 //! | [`password`] | Argon2id with reused memory |
+//! | [`imported`] | hashes of passwords that were made elsewhere |
 //! | [`bignum`] | arithmetic modulo the 3072-bit group |
 //! | [`srp`] | Cognito's SRP-6a, both sides |
 //! | [`fake`] | answers for users that do not exist |
@@ -27,6 +28,7 @@ pub mod encoding;
 pub mod entropy;
 pub mod fake;
 pub mod ids;
+pub mod imported;
 pub mod mac;
 pub mod password;
 pub mod refresh;

@@ -18,7 +18,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::mac;
+use crate::{
+    imported::{Bounds, ImportedHash},
+    mac,
+};
 
 /// Length of a salt, in bytes.
 pub const SALT_LEN: usize = 16;
@@ -135,9 +138,12 @@ impl PasswordHasher {
 
     /// Whether `encoded` is a hash of `password`, at the cost that `encoded` names; the comparison
     /// is constant-time. A value that is not a hash, or asks for more than [`Params::MAX`], matches
-    /// nothing.
+    /// nothing. Hashes that were made elsewhere ([`crate::imported`]) are verified as well: whoever
+    /// stored one has checked what it costs.
     pub fn verify(&self, password: &[u8], encoded: &str) -> bool {
-        let Some(stored) = Stored::parse(encoded) else { return false };
+        let Some(stored) = Stored::parse(encoded) else {
+            return self.verify_imported(password, encoded);
+        };
         let hash = if stored.params == self.params {
             self.run(&self.argon, &self.params, password, &stored.salt)
         } else {
@@ -147,6 +153,16 @@ impl PasswordHasher {
                 .and_then(|argon| self.run(&argon, &stored.params, password, &stored.salt))
         };
         hash.is_ok_and(|hash| mac::ct_eq(hash.as_slice(), &stored.hash))
+    }
+
+    fn verify_imported(&self, password: &[u8], encoded: &str) -> bool {
+        if password.len() > PASSWORD_LEN_MAX {
+            return false;
+        }
+        let Ok(imported) = ImportedHash::parse(encoded) else { return false };
+        // a permit, and no buffer: as many run at once as hashes of our own
+        let _lease = self.lease(0);
+        imported.check(&Bounds::WIDE).is_ok() && imported.verify(password)
     }
 
     /// Does the work of [`Self::verify`] at today's cost, for a user that does not exist or has no
@@ -390,6 +406,18 @@ mod tests {
         assert!(!hasher.verify(b"password", &format!("{encoded}$")));
         assert!(!hasher.verify(b"password", &format!("{encoded}A")));
         assert!(!hasher.verify(b"", ""));
+    }
+
+    #[test]
+    fn hashes_that_were_made_elsewhere_are_verified_and_have_to_be_made_again() {
+        let hasher = cheap();
+        let bcrypt = "$2b$04$......................ZO0zc2eThVrmi74aYrAfbVNRl5rUhJW";
+        assert!(hasher.verify("correct horse – battery".as_bytes(), bcrypt));
+        assert!(!hasher.verify(b"another", bcrypt));
+        assert!(!hasher.verify(&[b'x'; PASSWORD_LEN_MAX + 1], bcrypt));
+        assert!(hasher.needs_rehash(bcrypt));
+        // a permit was taken, and given back
+        assert_eq!(hasher.pool.lock().unwrap().permits, 2);
     }
 
     #[test]

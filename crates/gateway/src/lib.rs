@@ -20,3 +20,4 @@ pub mod policy;
 pub mod principal;
 pub mod server;
 pub mod sigv4;
+pub mod user_import;

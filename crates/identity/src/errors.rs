@@ -57,6 +57,15 @@ pub fn code_delivery(error: &SendError) -> ApiError {
     ApiError::new(ExceptionName::CodeDeliveryFailureException, "Unable to deliver message to user")
 }
 
+/// The code that a sign-in asks for could not be sent. Signing in declares no exception for that.
+pub fn sign_in_delivery(error: &SendError) -> ApiError {
+    tracing::warn!(%error, "message not sent");
+    if error.is_retryable() {
+        return unavailable();
+    }
+    ApiError::invalid_parameter("Unable to deliver message to user")
+}
+
 /// There is no such pool, or it belongs to another account: the two look alike.
 pub fn user_pool_not_found(pool_id: &str) -> ApiError {
     ApiError::resource_not_found(format!("User pool {pool_id} does not exist."))

@@ -31,6 +31,7 @@ pub mod reconciler;
 pub mod resource_servers;
 pub mod sealed;
 pub mod tx;
+pub mod user_import;
 pub mod users;
 pub mod world;
 

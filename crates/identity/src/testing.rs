@@ -185,6 +185,16 @@ impl TestStore {
     pub fn take_trips(&self) -> Trips {
         self.memory.take_trips()
     }
+
+    /// Rows that reads have looked at since the last call.
+    pub fn take_rows_read(&self) -> u64 {
+        self.memory.take_rows_read()
+    }
+
+    /// Every key of the store.
+    pub fn physical_keys(&self) -> Vec<Vec<u8>> {
+        self.memory.physical_keys()
+    }
 }
 
 #[async_trait]

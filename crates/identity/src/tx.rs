@@ -217,6 +217,7 @@ pub struct Tx<'w> {
     relies_on_epoch: bool,
     relies_on_unloaded: bool,
     messages: Vec<Outgoing>,
+    delivery_refusal: fn(&SendError) -> ApiError,
 }
 
 /// What happens to a message after the commit.
@@ -257,6 +258,7 @@ impl<'w> Tx<'w> {
             relies_on_epoch: false,
             relies_on_unloaded: false,
             messages: Vec::new(),
+            delivery_refusal: errors::code_delivery,
         }
     }
 
@@ -535,6 +537,12 @@ impl<'w> Tx<'w> {
         self.messages.push(Outgoing::Pretend(channel));
     }
 
+    /// What the caller is told when a message of this decision is not taken, instead of
+    /// CodeDeliveryFailureException.
+    pub fn refuse_delivery_as(&mut self, refusal: fn(&SendError) -> ApiError) {
+        self.delivery_refusal = refusal;
+    }
+
     fn rely_on_loaded(&mut self, key: &Bytes) {
         if conclave_fault::bug("read-then-write") {
             return;
@@ -623,7 +631,7 @@ async fn run<T: Transaction>(
         }
         let reply = answer?;
         for message in std::mem::take(&mut tx.messages) {
-            message.go(world).await.map_err(|error| errors::code_delivery(&error))?;
+            message.go(world).await.map_err(|error| (tx.delivery_refusal)(&error))?;
         }
         return match reply {
             Reply::Ready(answer) => Ok(answer),

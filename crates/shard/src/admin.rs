@@ -261,23 +261,48 @@ impl Admin {
     /// There is no such node, or `with` does not take groups, or the dead one answers.
     pub async fn replace(&self, dead: u64, with: Option<u64>) -> Result<(), AdminError> {
         let nodes = self.registry.nodes().await?;
-        let node = nodes.get(dead).ok_or(RegistryError::NoSuchNode(dead))?;
-        if node.state != NodeState::Dead && self.ask(node).await.is_some() {
-            return Err(RegistryError::Refused(format!(
+        let answers = || {
+            RegistryError::Refused(format!(
                 "node {dead} answers: drain it instead, or stop it first"
-            )));
-        }
+            ))
+        };
+        // one that a group was made with may have died before it registered
+        let buried_at = match nodes.get(dead) {
+            Some(node) if node.state != NodeState::Dead && self.ask(node).await.is_some() => {
+                return Err(answers());
+            }
+            Some(_) => None,
+            None => {
+                let address = self.member(dead).await?.ok_or(RegistryError::NoSuchNode(dead))?;
+                if self.control.status(dead, &address, 0).await.is_ok() {
+                    return Err(answers());
+                }
+                Some(address)
+            }
+        };
         if let Some(with) = with {
             let new = nodes.get(with).ok_or(RegistryError::NoSuchNode(with))?;
             if with == dead || !matches!(new.state, NodeState::Active | NodeState::Joining) {
                 return Err(RegistryError::Refused(format!("node {with} does not take groups")));
             }
         }
+        if let Some(address) = buried_at {
+            return self.registry.bury(dead, address, with).await;
+        }
         let decide = |node: &RegisteredNode, _: &crate::registry::Nodes| match node.state {
             NodeState::Removed => Err(gone(node)),
             _ => Ok(Some(NodeState::Dead)),
         };
         self.registry.change(dead, decide, with).await
+    }
+
+    /// Where a member of a group is, as the group knows; `None` when no group has it.
+    async fn member(&self, node_id: u64) -> Result<Option<String>, AdminError> {
+        let (_, answers) = self.ask_all().await?;
+        let replicas = answers.values().flat_map(|answer| &answer.status.replicas);
+        let memberships = replicas.filter_map(|r| r.membership.as_ref()?.membership.as_ref());
+        let mut nodes = memberships.flat_map(|membership| &membership.nodes);
+        Ok(nodes.find(|node| node.node_id == node_id).map(|node| node.address.clone()))
     }
 
     /// Ends the membership of a drained node for good. Again: nothing.

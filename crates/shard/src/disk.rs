@@ -5,13 +5,19 @@
 //! takes on nothing but deletions, and gives leadership away; below a second one a follower takes no more
 //! entries, as if it could not be reached. Votes, heartbeats and everything that frees space go on. When
 //! there is room again, all of it comes back by itself.
+//!
+//! A disk can fill up from one moment to the next, by what others write. So a node keeps a file that holds nothing but
+//! room: below the first mark it is given up, and what is under way, elections and deletions have its bytes. It counts as
+//! used until it is there again.
 
 use std::{
-    fmt, io,
+    fmt,
+    fs::{self, File},
+    io,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicU8, Ordering},
+        atomic::{AtomicU8, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -22,6 +28,10 @@ use conclave_store::proto::{Commit, write::Action};
 const HANGS_AFTER: Duration = Duration::from_secs(3);
 /// How much room above a mark there must be before it counts as passed again, in percent of the disk.
 const HYSTERESIS: u64 = 1;
+/// The file that holds room.
+const RESERVE: &str = "RESERVE";
+/// The reserve takes no more of a small disk, in percent.
+const RESERVE_PERCENT_MAX: u64 = 10;
 
 /// Whether the disk hangs, by how long a sync has been under way.
 pub(crate) fn hangs(syncing_for: Option<Duration>) -> bool {
@@ -46,6 +56,8 @@ pub struct DiskLimits {
     pub commits_percent: u64,
     /// Below this, a follower takes no entries.
     pub entries_percent: u64,
+    /// Bytes of a file that is given up when the disk is nearly full; 0: there is none.
+    pub reserve_bytes: u64,
     /// How often the disk is looked at.
     pub interval: Duration,
     /// Looks at the disk that a directory is on.
@@ -57,6 +69,7 @@ impl fmt::Debug for DiskLimits {
         f.debug_struct("DiskLimits")
             .field("commits_percent", &self.commits_percent)
             .field("entries_percent", &self.entries_percent)
+            .field("reserve_bytes", &self.reserve_bytes)
             .field("interval", &self.interval)
             .finish_non_exhaustive()
     }
@@ -67,7 +80,9 @@ impl Default for DiskLimits {
         Self {
             commits_percent: 5,
             entries_percent: 2,
-            interval: Duration::from_secs(1),
+            reserve_bytes: 0,
+            // what others write can fill a disk in a moment
+            interval: Duration::from_millis(100),
             probe: Arc::new(|path| {
                 let found = rustix::fs::statvfs(path)?;
                 let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
@@ -86,16 +101,24 @@ pub(crate) struct DiskWatch {
     dir: PathBuf,
     limits: DiskLimits,
     level: AtomicU8,
+    /// Bytes of the reserve that are there.
+    reserved: AtomicU64,
 }
 
 impl DiskWatch {
-    /// Looks at the disk of `dir`, which is made if it is not there.
+    /// Looks at the disk of `dir`, which is made if it is not there, before anything is written to it.
     ///
     /// # Errors
     /// From the disk.
     pub(crate) fn new(dir: &Path, limits: DiskLimits) -> io::Result<Self> {
-        std::fs::create_dir_all(dir)?;
-        let watch = Self { dir: dir.to_owned(), limits, level: AtomicU8::new(ROOM) };
+        fs::create_dir_all(dir)?;
+        let reserved = fs::metadata(dir.join(RESERVE)).map_or(0, |reserve| reserve.len());
+        let watch = Self {
+            dir: dir.to_owned(),
+            limits,
+            level: AtomicU8::new(ROOM),
+            reserved: AtomicU64::new(reserved),
+        };
         watch.look();
         Ok(watch)
     }
@@ -117,24 +140,63 @@ impl DiskWatch {
         let before = self.level.load(Ordering::Acquire);
         let level = self.level_of(space, before);
         self.level.store(level, Ordering::Release);
+        self.keep_reserve(space, level);
         if before != level && level == ROOM {
             tracing::info!("the disk has room again");
         }
         before == ROOM && level != ROOM
     }
 
-    /// A mark that has been passed downwards is passed upwards a little higher: no flapping.
+    /// How large the reserve is to be.
+    fn reserve_of(&self, space: Space) -> u64 {
+        self.limits.reserve_bytes.min(space.total / 100 * RESERVE_PERCENT_MAX)
+    }
+
+    /// A mark that has been passed downwards is passed upwards a little higher: no flapping. The first mark is of what is
+    /// free when the reserve is whole, the second of what can be written.
     fn level_of(&self, space: Space, before: u8) -> u8 {
-        let is_below = |percent: u64, was_below: bool| {
+        let reserved = self.reserved.load(Ordering::Acquire);
+        let missing = self.reserve_of(space).saturating_sub(reserved);
+        let is_below = |free: u64, percent: u64, was_below: bool| {
             let percent = if was_below { percent + HYSTERESIS } else { percent };
-            u128::from(space.free) * 100 < u128::from(space.total) * u128::from(percent)
+            u128::from(free) * 100 < u128::from(space.total) * u128::from(percent)
         };
-        if is_below(self.limits.entries_percent, before >= NO_ENTRIES) {
+        let (writable, spare) =
+            (space.free.saturating_add(reserved), space.free.saturating_sub(missing));
+        if is_below(writable, self.limits.entries_percent, before >= NO_ENTRIES) {
             NO_ENTRIES
-        } else if is_below(self.limits.commits_percent, before >= NO_COMMITS) {
+        } else if is_below(spare, self.limits.commits_percent, before >= NO_COMMITS) {
             NO_COMMITS
         } else {
             ROOM
+        }
+    }
+
+    /// Gives the reserve up while there is little room, and makes it again afterwards.
+    fn keep_reserve(&self, space: Space, level: u8) {
+        let reserved = self.reserved.load(Ordering::Acquire);
+        let path = self.dir.join(RESERVE);
+        if level != ROOM && reserved > 0 {
+            match fs::remove_file(&path) {
+                Ok(()) => tracing::warn!(bytes = reserved, "the reserve on the disk is given up"),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => {
+                    tracing::error!(%error, "the reserve on the disk cannot be given up");
+                    return;
+                }
+            }
+            self.reserved.store(0, Ordering::Release);
+        }
+        let wanted = self.reserve_of(space);
+        if level == ROOM && reserved < wanted {
+            match make_reserve(&path, wanted) {
+                Ok(()) => self.reserved.store(wanted, Ordering::Release),
+                Err(error) => {
+                    // some file systems cannot keep room: then there is none to give up
+                    let _ = fs::remove_file(&path);
+                    tracing::debug!(%error, "there is no reserve on the disk");
+                }
+            }
         }
     }
 
@@ -158,6 +220,13 @@ impl DiskWatch {
     }
 }
 
+/// A file of so many bytes that are there but have never been written.
+fn make_reserve(path: &Path, bytes: u64) -> io::Result<()> {
+    let file = File::create(path)?;
+    rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes)?;
+    file.sync_all()
+}
+
 /// Deletions, and the counters that go with them.
 fn frees_space(commit: &Commit) -> bool {
     let deletes = |action: &Option<Action>| {
@@ -172,8 +241,6 @@ fn frees_space(commit: &Commit) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicU64;
-
     use conclave_store::proto::{Add, Delete, Put, Write};
 
     use super::*;
@@ -231,6 +298,50 @@ mod tests {
         for actions in [&[put.clone()][..], &[delete, put], &[add], &[]] {
             assert!(watch.check(&commit(actions)).is_err(), "{actions:?}");
         }
+    }
+
+    #[test]
+    fn the_reserve_is_given_up_when_there_is_little_room_and_comes_back_with_it() {
+        const TOTAL: u64 = 1 << 20;
+        const RESERVE_BYTES: u64 = 100_000;
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join(RESERVE);
+        // of what is free, the reserve has taken its part
+        let free = Arc::new(AtomicU64::new(300_000));
+        let (probed, there) = (free.clone(), path.clone());
+        let probe: Arc<Probe> = Arc::new(move |_| {
+            let reserved = fs::metadata(&there).map_or(0, |reserve| reserve.len());
+            let free = probed.load(Ordering::Relaxed).saturating_sub(reserved);
+            Ok(Space { total: TOTAL, free })
+        });
+        let limits = DiskLimits { probe, reserve_bytes: RESERVE_BYTES, ..DiskLimits::default() };
+        let watch = DiskWatch::new(dir.path(), limits.clone()).expect("looks");
+        assert!(!watch.is_full());
+        assert_eq!(fs::metadata(&path).expect("is there").len(), RESERVE_BYTES);
+
+        // others have written all that was left
+        free.store(RESERVE_BYTES, Ordering::Relaxed);
+        assert!(watch.look());
+        assert!(!path.exists(), "its bytes can be used");
+        for _ in 0..2 {
+            assert!(!watch.look());
+            assert!(
+                watch.is_full() && watch.takes_entries(),
+                "there is room for what is under way"
+            );
+        }
+        // one that starts then finds the same
+        let started = DiskWatch::new(dir.path(), limits).expect("looks");
+        assert!(started.is_full() && started.takes_entries() && !path.exists());
+        // and those bytes have been used too
+        free.store(10_000, Ordering::Relaxed);
+        watch.look();
+        assert!(!watch.takes_entries());
+
+        free.store(300_000, Ordering::Relaxed);
+        watch.look();
+        assert!(!watch.is_full() && watch.takes_entries());
+        assert_eq!(fs::metadata(&path).expect("is there").len(), RESERVE_BYTES);
     }
 
     #[test]

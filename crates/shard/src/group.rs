@@ -53,6 +53,8 @@ pub(crate) enum GroupError {
     Overloaded { retry_after_ms: u32 },
     /// No quorum in time, or the replica does not run. Nothing was done.
     Unavailable(String),
+    /// The disk has no room for it. Nothing was done.
+    Full(String),
     /// It was proposed, and its fate is not known.
     Unknown(String),
     /// It breaks a limit. Nothing was done.
@@ -420,7 +422,10 @@ impl Group {
 
     async fn commit_now(&self, commit: store::Commit) -> Result<store::Outcome, GroupError> {
         limits::check_commit(&commit).map_err(GroupError::Invalid)?;
-        self.shared.disk.check(&commit).map_err(GroupError::Unavailable)?;
+        // who does not lead says who does
+        if self.leads() {
+            self.shared.disk.check(&commit).map_err(GroupError::Full)?;
+        }
         let Ok(_permit) = self.commits.try_acquire() else {
             Counters::count(&self.counters.commits_overloaded);
             return Err(overloaded());

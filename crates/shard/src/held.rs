@@ -18,7 +18,7 @@ use prost::Message;
 
 use crate::{
     proto::{self, held_group::State},
-    state_db::write_file_atomically,
+    state_db::{read_small_file, write_file_atomically},
     types::{LogId, corrupt, log_id_in, log_id_out},
 };
 
@@ -47,7 +47,7 @@ impl Held {
     /// # Errors
     /// From the disk.
     pub(crate) fn open(dir: &Path, first: &[u32]) -> io::Result<Self> {
-        match fs::read(dir.join(FILE)) {
+        match read_small_file(&dir.join(FILE)) {
             Ok(bytes) => {
                 let stored = proto::HeldGroups::decode(&bytes[..]).map_err(corrupt)?;
                 let groups = stored.groups.into_iter().map(|group| {

@@ -15,7 +15,11 @@ use conclave_fault as fault;
 use parking_lot::RwLock;
 use prost::Message;
 
-use crate::{proto, state_db::write_file_atomically, types::corrupt};
+use crate::{
+    proto,
+    state_db::{read_small_file, write_file_atomically},
+    types::corrupt,
+};
 
 const IDENTITY_FILE: &str = "IDENTITY";
 const PEERS_FILE: &str = "PEERS";
@@ -41,7 +45,7 @@ pub(crate) fn open(
         groups,
         incarnation: Bytes::copy_from_slice(&incarnation),
     };
-    match fs::read(&path) {
+    match read_small_file(&path) {
         Ok(bytes) => {
             let found = proto::NodeIdentity::decode(&bytes[..]).map_err(corrupt)?;
             let same = proto::NodeIdentity { incarnation: found.incarnation.clone(), ..wanted };
@@ -78,7 +82,7 @@ impl Incarnations {
     /// # Errors
     /// From the disk.
     pub(crate) fn open(dir: &Path, own: Bytes) -> io::Result<Self> {
-        let stored = match fs::read(dir.join(PEERS_FILE)) {
+        let stored = match read_small_file(&dir.join(PEERS_FILE)) {
             Ok(bytes) => proto::PeerIncarnations::decode(&bytes[..]).map_err(corrupt)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => Default::default(),
             Err(error) => return Err(error),

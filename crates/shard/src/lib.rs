@@ -7,7 +7,7 @@
 //!
 //! - `log_store`, `log_writer`, `high_water`: logs and votes, and what is known to be on disk
 //! - `state_machine`, `state_db`, `snapshot`: applied state
-//! - `group`, `read_index`, `sweeper`, `retention`: one group at work
+//! - `group`, `read_index`, `sweeper`, `reclaim`, `retention`: one group at work
 //! - `replicas`, `held`, `membership`: groups that open, change and close while the node runs
 //! - `placement`: what is moved next, and the controller that moves it; `manage`: a node's own part
 //! - `registry`: the nodes of the cluster; `admin`: what operators see and ask for
@@ -31,6 +31,7 @@ mod membership;
 mod placement;
 mod proposals;
 mod read_index;
+mod reclaim;
 mod registry;
 mod replicas;
 mod retention;

@@ -98,7 +98,9 @@ fn store_error(error: GroupError) -> StoreError {
             StoreError::Unavailable { detail: "this node does not lead the group".to_owned() }
         }
         GroupError::Overloaded { retry_after_ms } => StoreError::Overloaded { retry_after_ms },
-        GroupError::Unavailable(detail) => StoreError::Unavailable { detail },
+        GroupError::Unavailable(detail) | GroupError::Full(detail) => {
+            StoreError::Unavailable { detail }
+        }
         GroupError::Unknown(detail) => StoreError::Unknown { detail },
         GroupError::Invalid(detail) => StoreError::Invalid { detail },
     }

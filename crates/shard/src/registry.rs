@@ -95,6 +95,24 @@ pub struct RegisteredNode {
     version: u64,
 }
 
+impl RegisteredNode {
+    /// To test with.
+    #[cfg(test)]
+    pub(crate) fn example(node_id: u64) -> Self {
+        Self {
+            node_id,
+            address: String::new(),
+            gateway: false,
+            state: NodeState::Active,
+            incarnation: Bytes::new(),
+            registered_ms: 0,
+            changed_ms: 0,
+            replaced_by: None,
+            version: 0,
+        }
+    }
+}
+
 /// All nodes, at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Nodes {
@@ -306,6 +324,35 @@ impl Registry {
             }
         }
         Err(RegistryError::Contended)
+    }
+
+    /// Declares that a member does not come back that has never registered. Who comes with its number is refused from here
+    /// on.
+    ///
+    /// # Errors
+    /// No answer; or it has registered meanwhile.
+    pub async fn bury(
+        &self,
+        node_id: u64,
+        address: String,
+        replaced_by: Option<u64>,
+    ) -> Result<(), RegistryError> {
+        let now_ms = self.nodes().await?.now_ms;
+        let node = RegisteredNode {
+            node_id,
+            address,
+            gateway: false,
+            state: NodeState::Dead,
+            incarnation: Bytes::new(),
+            registered_ms: now_ms,
+            changed_ms: now_ms,
+            replaced_by,
+            version: 0,
+        };
+        match self.write(&node, now_ms).await? {
+            Some(_) => Ok(()),
+            None => Err(RegistryError::Refused(format!("node {node_id} has just registered"))),
+        }
     }
 
     /// Writes a node on the version that it was read with; `None` when there is another by now.

@@ -22,7 +22,7 @@ use crate::{
     host::Member,
     log_store::LogStore,
     proto::{self, held_group::State},
-    retention,
+    reclaim, retention,
     state_db::sync_dir,
     status::HostStatus,
     sweeper,
@@ -179,10 +179,12 @@ impl HostInner {
         sync_dir(&dir)?;
         sync_dir(&self.data_dir)?;
         let (sweeping, keeping, ending) = (group.clone(), group.clone(), group.clone());
+        let freeing = group.clone();
         self.shared.runtime.spawn(async move {
             tokio::select! {
                 () = sweeper::run(sweeping) => {}
                 () = retention::run(keeping) => {}
+                () = reclaim::run(freeing) => {}
                 () = ending.ended() => {}
             }
         });

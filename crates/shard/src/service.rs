@@ -128,6 +128,7 @@ fn refused(error: GroupError) -> store::Refused {
         }
         GroupError::NotLeader(_) => (Reason::Unavailable, "not the leader".to_owned(), 0),
         GroupError::Unavailable(detail) => (Reason::Unavailable, detail, 0),
+        GroupError::Full(detail) => (Reason::Full, detail, 0),
         GroupError::Unknown(detail) => (Reason::Unknown, detail, 0),
         GroupError::Invalid(detail) => (Reason::Invalid, detail, 0),
     };

@@ -20,7 +20,9 @@ use prost::Message;
 
 use crate::{
     proto::{self, snapshot_chunk::Part},
-    state_db::{InUse, StateDb, applied_of_files, sync_dir, write_file_atomically},
+    state_db::{
+        InUse, StateDb, applied_of_files, read_small_file, sync_dir, write_file_atomically,
+    },
     types::{SnapshotMeta, corrupt, snapshot_meta_in, snapshot_meta_out},
 };
 
@@ -224,7 +226,7 @@ impl Drop for RemoveOnDrop {
 }
 
 fn read_meta(path: &Path, cluster_id: &str, group: u32) -> io::Result<Option<SnapshotMeta>> {
-    let bytes = match fs::read(path.join(META_FILE)) {
+    let bytes = match read_small_file(&path.join(META_FILE)) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),

@@ -18,11 +18,12 @@ use std::{
 };
 
 use conclave_fault as fault;
-use conclave_store::{Batch, Kv};
+use conclave_store::{Batch, Kv, keys};
+use parking_lot::Mutex;
 use prost::Message;
 use rocksdb::{
-    BlockBasedOptions, Cache, DB, DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options,
-    ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedOptions, Cache, CompactOptions, DB, DBRecoveryMode, Direction, FlushOptions,
+    IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use crate::{
@@ -92,6 +93,12 @@ impl InUse {
     }
 }
 
+/// The first key, and the first one behind the others.
+pub(crate) type KeyRange = (Vec<u8>, Vec<u8>);
+
+/// Ranges that are remembered for [`StateDb::take_freed`], at most.
+const FREED_MAX: usize = 1_024;
+
 /// One opened generation. Closed when the last reader is gone; its files go then too when it has been
 /// replaced.
 pub(crate) struct StateDb {
@@ -100,6 +107,8 @@ pub(crate) struct StateDb {
     files: Files,
     /// See [`StateDb::history`].
     history: AtomicU32,
+    /// See [`StateDb::take_freed`].
+    freed: Mutex<Vec<KeyRange>>,
     // after all that touches files
     in_use: InUse,
 }
@@ -126,8 +135,8 @@ impl StateDb {
     /// From the disk or RocksDB.
     pub(crate) fn open(dir: &Path, memory: &SharedMemory) -> io::Result<Arc<Self>> {
         fs::create_dir_all(dir)?;
-        let active = match fs::read_to_string(dir.join("ACTIVE")) {
-            Ok(name) => name,
+        let active = match read_small_file(&dir.join("ACTIVE")) {
+            Ok(name) => String::from_utf8(name).map_err(corrupt)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let name = generation_name(1);
                 set_active(dir, &name)?;
@@ -159,7 +168,8 @@ impl StateDb {
             None => 0,
         };
         let files = Files { path, replaced: AtomicBool::new(false) };
-        Ok(Arc::new(Self { db, files, history: AtomicU32::new(history), in_use }))
+        let (history, freed) = (AtomicU32::new(history), Mutex::default());
+        Ok(Arc::new(Self { db, files, history, freed, in_use }))
     }
 
     /// Makes the files in `received` the next generation, and opens it.
@@ -218,7 +228,28 @@ impl StateDb {
         batch.0.put(HISTORY, history.to_be_bytes());
         self.write(batch.0)?;
         self.history.store(history, Ordering::Release);
+        if !batch.1.is_empty() {
+            let mut freed = self.freed.lock();
+            let room = FREED_MAX.saturating_sub(freed.len());
+            freed.extend(batch.1.into_iter().take(room));
+        }
         Ok(())
+    }
+
+    /// The large ranges that were deleted since the last call.
+    pub(crate) fn take_freed(&self) -> Vec<KeyRange> {
+        std::mem::take(&mut *self.freed.lock())
+    }
+
+    /// Rewrites the files that hold keys of these ranges, without what has been deleted. Takes as long as
+    /// reading those files.
+    pub(crate) fn compact(&self, ranges: &[KeyRange]) {
+        let mut options = CompactOptions::default();
+        // others go on meanwhile
+        options.set_exclusive_manual_compaction(false);
+        for (from, to) in ranges {
+            self.db.compact_range_opt(Some(from), Some(to), &options);
+        }
     }
 
     fn next_history(&self, batch: &StateBatch) -> u32 {
@@ -309,13 +340,33 @@ fn set_active(dir: &Path, name: &str) -> io::Result<()> {
     write_file_atomically(dir, "ACTIVE", name.as_bytes())
 }
 
-/// Writes a small file so that after a crash it is there wholly or not at all.
+/// Begins the end of a small file, before its checksum. No message goes on like this: there is no field 0, and no wire
+/// type 7.
+const CHECKED: &[u8; 4] = b"\x07CRC";
+
+/// Writes a small file, with a checksum, so that after a crash it is there wholly or not at all.
 pub(crate) fn write_file_atomically(dir: &Path, name: &str, content: &[u8]) -> io::Result<()> {
     let temporary = dir.join(format!("{name}.tmp"));
-    fs::write(&temporary, content)?;
+    let checksum = crc32fast::hash(content).to_be_bytes();
+    fs::write(&temporary, [content, CHECKED, &checksum].concat())?;
     fs::File::open(&temporary)?.sync_all()?;
     fs::rename(&temporary, dir.join(name))?;
     sync_dir(dir)
+}
+
+/// Reads what [`write_file_atomically`] has written, or an earlier version, which added no checksum.
+///
+/// # Errors
+/// From the disk, or that the file is not what was written.
+pub(crate) fn read_small_file(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = fs::read(path)?;
+    let Some(end) = bytes.len().checked_sub(CHECKED.len() + 4) else { return Ok(bytes) };
+    let Some(checksum) = bytes[end..].strip_prefix(CHECKED) else { return Ok(bytes) };
+    if crc32fast::hash(&bytes[..end]).to_be_bytes() != *checksum {
+        return Err(corrupt(format!("{} is damaged: its checksum is wrong", path.display())));
+    }
+    bytes.truncate(end);
+    Ok(bytes)
 }
 
 /// Makes the names in a directory durable.
@@ -323,9 +374,9 @@ pub(crate) fn sync_dir(dir: &Path) -> io::Result<()> {
     fs::File::open(dir)?.sync_all()
 }
 
-/// What one entry changes.
+/// What one entry changes, and the large ranges among what it deletes.
 #[derive(Default)]
-pub(crate) struct StateBatch(pub(crate) WriteBatch);
+pub(crate) struct StateBatch(pub(crate) WriteBatch, Vec<KeyRange>);
 
 impl StateBatch {
     pub(crate) fn set_applied(&mut self, log_id: &LogId) {
@@ -351,6 +402,9 @@ impl Batch for StateBatch {
         // RocksDB refuses a range that ends before it begins, and with it the whole batch
         if from < to {
             self.0.delete_range(from, to);
+            if keys::is_large_range(from) {
+                self.1.push((from.to_vec(), to.to_vec()));
+            }
         }
     }
 }
@@ -509,6 +563,36 @@ mod tests {
     }
 
     #[test]
+    fn the_space_of_a_deleted_scope_is_freed() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let db = StateDb::open(dir.path(), &memory).expect("opens");
+        let row = |scope: &str, number: u64| keys::row(scope, &number.to_be_bytes());
+        for number in 0..2_000_u64 {
+            let mut batch = StateBatch::default();
+            // what cannot be compressed
+            let words = (0..64).map(|i| (64 * number + i).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let value: Vec<u8> = words.flat_map(u64::to_be_bytes).collect();
+            batch.put(&row("gone", number), &value);
+            batch.put(&row("kept", number), b"kept");
+            db.apply(batch, &log_id(1, 1, number + 1)).expect("applies");
+        }
+        db.flush().expect("flushes");
+        let before = db.bytes();
+        let mut batch = StateBatch::default();
+        batch.delete_prefix(&keys::row("gone", &[]));
+        batch.delete_prefix(&row("kept", 7));
+        db.apply(batch, &log_id(1, 1, 2_001)).expect("applies");
+        let freed = db.take_freed();
+        assert_eq!(freed.len(), 1, "the deletion of one row is none");
+        assert!(db.take_freed().is_empty());
+        db.compact(&freed);
+        assert!(db.bytes() < before / 4, "{} of {before} bytes are left", db.bytes());
+        assert_eq!(scan(&*db, &keys::row("gone", &[]), None, 9), Vec::<Vec<u8>>::new());
+        assert_eq!(scan(&*db, &keys::row("kept", &[]), None, 5_000).len(), 1_999);
+    }
+
+    #[test]
     fn a_history_depends_on_every_entry_and_survives_a_restart() {
         let dir = tempfile::tempdir().expect("a directory");
         let memory = SharedMemory::new(8 << 20, 4 << 20);
@@ -549,5 +633,28 @@ mod tests {
         assert!(!dir.path().join("state-1").exists());
         let again = StateDb::open(dir.path(), &memory).expect("opens");
         assert_eq!(again.get(&[0x20]).expect("reads"), Some(b"old".to_vec()));
+    }
+
+    #[test]
+    fn a_small_file_in_which_a_bit_has_flipped_is_refused() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let message =
+            proto::HeldGroups { groups: vec![proto::HeldGroup { group: 7, ..Default::default() }] };
+        let content = message.encode_to_vec();
+        write_file_atomically(dir.path(), "FILE", &content).expect("writes");
+        let path = dir.path().join("FILE");
+        assert_eq!(read_small_file(&path).expect("reads"), content);
+        let good = fs::read(&path).expect("reads");
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &bad).expect("writes");
+            let read = read_small_file(&path);
+            let decoded = read.map(|bytes| proto::HeldGroups::decode(&bytes[..]).is_ok());
+            assert!(!decoded.unwrap_or(false), "bit {bit}");
+        }
+        // of an earlier version
+        fs::write(&path, &content).expect("writes");
+        assert_eq!(read_small_file(&path).expect("reads"), content);
     }
 }

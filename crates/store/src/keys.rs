@@ -67,6 +67,14 @@ fn push_scope(key: &mut Vec<u8>, scope: &str) {
     key.extend_from_slice(&scope.as_bytes()[..usize::from(length)]);
 }
 
+/// Whether all that begins with the physical key `prefix` can be large: a whole scope, or an uploaded file.
+pub fn is_large_range(prefix: &[u8]) -> bool {
+    let Some((&ROW, rest)) = prefix.split_first() else { return false };
+    let Some((length, rest)) = rest.split_first() else { return false };
+    let relative = rest.get(usize::from(*length)..);
+    relative.is_some_and(|key| key.is_empty() || key.first() == Some(&(Tag::UserImportChunk as u8)))
+}
+
 /// The first key after all that begin with `prefix`; `None` when there is none.
 pub fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     let mut end = prefix.to_vec();
@@ -158,6 +166,17 @@ pub enum Tag {
     ProviderIdentifier = 0x44,
     /// How many identity providers the pool has: a counter.
     IdentityProviderCount = 0x45,
+    /// Which import runs: in a pool `UserImportsRecord`, in the directory `ActiveImportRecord` by account
+    /// and region.
+    UserImports = 0x50,
+    /// Import jobs of a pool by id: `UserImportJobRecord`.
+    UserImportJob = 0x51,
+    /// Uploaded files by id: `UserImportUploadRecord`, the root of what is in [`Tag::UserImportChunk`].
+    UserImportUpload = 0x52,
+    /// The parts of an uploaded file, by its id and their number: sealed bytes.
+    UserImportChunk = 0x53,
+    /// What became of the rows of an import, by job and line: `UserImportReportRecord`.
+    UserImportReport = 0x54,
 }
 
 /// What lives under a user.
@@ -176,6 +195,10 @@ pub enum UserChild {
     Rate = 5,
     /// The groups that the user is in: `MembershipsRecord`.
     Groups = 6,
+    /// The authenticator app: `SoftwareTokenRecord`.
+    SoftwareToken = 10,
+    /// Wrong codes of second factors: `AttemptsRecord`.
+    MfaAttempts = 11,
     /// Devices by device key: `DeviceRecord`.
     Device = 14,
     /// Sealed sessions of DEVICE_SRP_AUTH, by the public value of the SRP before; with an expiry.
@@ -508,6 +531,58 @@ pub fn identity_provider_count() -> Vec<u8> {
     vec![Tag::IdentityProviderCount as u8]
 }
 
+/// `UserImportsRecord` of the pool.
+pub fn user_imports() -> Vec<u8> {
+    vec![Tag::UserImports as u8]
+}
+
+/// `ActiveImportRecord` of an account and region. An account id has 12 digits.
+pub fn active_import(account_id: &str, region: &str) -> Vec<u8> {
+    tagged(Tag::UserImports, &[account_id.as_bytes(), region.as_bytes()])
+}
+
+/// The prefix of every [`active_import`].
+pub fn active_imports() -> Vec<u8> {
+    vec![Tag::UserImports as u8]
+}
+
+/// `UserImportJobRecord` of a job.
+pub fn user_import_job(job_id: &str) -> Vec<u8> {
+    tagged(Tag::UserImportJob, &[job_id.as_bytes()])
+}
+
+/// The prefix of every [`user_import_job`].
+pub fn user_import_jobs() -> Vec<u8> {
+    vec![Tag::UserImportJob as u8]
+}
+
+/// `UserImportUploadRecord` of an uploaded file. An id has 16 bytes.
+pub fn user_import_upload(upload_id: &[u8]) -> Vec<u8> {
+    tagged(Tag::UserImportUpload, &[upload_id])
+}
+
+/// The part of an uploaded file with a number, from 0.
+pub fn user_import_chunk(upload_id: &[u8], number: u32) -> Vec<u8> {
+    tagged(Tag::UserImportChunk, &[upload_id, &number.to_be_bytes()])
+}
+
+/// The prefix of every [`user_import_chunk`] of a file.
+pub fn user_import_chunks(upload_id: &[u8]) -> Vec<u8> {
+    tagged(Tag::UserImportChunk, &[upload_id])
+}
+
+/// `UserImportReportRecord` of the rows from `line` on.
+pub fn user_import_report(job_id: &str, line: u64) -> Vec<u8> {
+    let mut key = user_import_reports(job_id);
+    key.extend_from_slice(&line.to_be_bytes());
+    key
+}
+
+/// The prefix of every [`user_import_report`] of a job.
+pub fn user_import_reports(job_id: &str) -> Vec<u8> {
+    tagged(Tag::UserImportReport, &[job_id.as_bytes(), &TERMINATOR])
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -526,6 +601,17 @@ mod tests {
         assert_eq!(prefix_end(&[1, 2]), Some(vec![1, 3]));
         assert_eq!(prefix_end(&[1, 0xff, 0xff]), Some(vec![2]));
         assert_eq!(prefix_end(&[0xff]), None);
+    }
+
+    #[test]
+    fn whole_scopes_and_files_are_large_and_what_belongs_to_a_user_is_not() {
+        assert!(is_large_range(&row("us-east-1_abc", &[])));
+        assert!(is_large_range(&row("p", &user_import_chunks(&[7; 16]))));
+        assert!(!is_large_range(&row("p", &user_children("sub"))));
+        assert!(!is_large_range(&row("p", &group_members("group"))));
+        for other in [&[][..], &[ROW], &[ROW, 3, b'p'], EXPIRY, &committed_id(1, &[])] {
+            assert!(!is_large_range(other));
+        }
     }
 
     #[test]
@@ -561,11 +647,17 @@ mod tests {
         assert_eq!(account_pool("1", "r", "p"), [0x32, b'1', b'r', 0, 1, b'p']);
         assert_eq!(client("c"), [0x12, b'c']);
         assert_eq!(user_child("s", UserChild::Groups, &[]), [0x21, b's', 6]);
+        assert_eq!(user_child("s", UserChild::SoftwareToken, &[]), [0x21, b's', 10]);
+        assert_eq!(user_child("s", UserChild::MfaAttempts, &[]), [0x21, b's', 11]);
         assert_eq!(user_child("s", UserChild::Device, b"d"), [0x21, b's', 14, b'd']);
         assert_eq!(group("g"), [0x27, b'g']);
         assert_eq!(group_name("n"), [0x28, b'n']);
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);
         assert_eq!(access_key("k"), [0x31, b'k']);
         assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
+        assert_eq!(active_import("1", "r"), [0x50, b'1', b'r']);
+        assert_eq!(user_import_job("j"), [0x51, b'j']);
+        assert_eq!(user_import_chunk(&[7], 2), [0x53, 7, 0, 0, 0, 2]);
+        assert_eq!(user_import_report("j", 3), [0x54, b'j', 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]);
     }
 }

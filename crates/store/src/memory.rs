@@ -1,6 +1,14 @@
 //! A store in memory, for tests and simulations: the same [`apply`](crate::apply) over a `BTreeMap`.
 
-use std::{collections::BTreeMap, io, ops::ControlFlow, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    io,
+    ops::ControlFlow,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
@@ -113,6 +121,33 @@ pub struct MemoryStore {
     clock: Arc<dyn Clock>,
     state: Mutex<MemoryKv>,
     trips: Mutex<Trips>,
+    rows_read: AtomicU64,
+}
+
+/// Counts the rows that are looked at, whether they are answered or not.
+struct Counting<'a> {
+    kv: &'a MemoryKv,
+    rows: &'a AtomicU64,
+}
+
+impl Kv for Counting<'_> {
+    fn get(&self, key: &[u8]) -> io::Result<Option<Vec<u8>>> {
+        self.rows.fetch_add(1, Ordering::Relaxed);
+        self.kv.get(key)
+    }
+
+    fn scan(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+        limit: usize,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> io::Result<()> {
+        self.kv.scan(prefix, after, limit, &mut |key, value| {
+            self.rows.fetch_add(1, Ordering::Relaxed);
+            visit(key, value)
+        })
+    }
 }
 
 /// How many requests a store has answered.
@@ -127,7 +162,22 @@ pub struct Trips {
 impl MemoryStore {
     /// An empty store on `clock`.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
-        Self { clock, state: Mutex::default(), trips: Mutex::default() }
+        Self {
+            clock,
+            state: Mutex::default(),
+            trips: Mutex::default(),
+            rows_read: AtomicU64::new(0),
+        }
+    }
+
+    /// Rows that reads have looked at since the last call.
+    pub fn take_rows_read(&self) -> u64 {
+        self.rows_read.swap(0, Ordering::Relaxed)
+    }
+
+    /// Every key of the store, as it lies there: for tests of what is left.
+    pub fn physical_keys(&self) -> Vec<Vec<u8>> {
+        self.state.lock().rows().keys().cloned().collect()
     }
 
     /// Requests answered since the last call.
@@ -141,7 +191,9 @@ impl Store for MemoryStore {
     async fn read(&self, request: proto::Read) -> Result<proto::ReadResult, StoreError> {
         limits::check_read(&request).map_err(|detail| StoreError::Invalid { detail })?;
         self.trips.lock().reads += 1;
-        read(&*self.state.lock(), &request, self.clock.now_ms()).map_err(broken)
+        let state = self.state.lock();
+        let counting = Counting { kv: &state, rows: &self.rows_read };
+        read(&counting, &request, self.clock.now_ms()).map_err(broken)
     }
 
     async fn commit(&self, commit: proto::Commit) -> Result<proto::Outcome, StoreError> {

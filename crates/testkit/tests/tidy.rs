@@ -47,6 +47,8 @@ const KEPT_IN: &[(&str, &[&str])] = &[
     ("rocksdb", &["shard"]),
     ("aws-lc-sys", &["crypto"]),
     ("argon2", &["crypto"]),
+    ("bcrypt", &["crypto"]),
+    ("scrypt", &["crypto"]),
     ("rustls", &["outbound", "tls"]),
     ("tokio-rustls", &["outbound", "tls"]),
     ("x509-parser", &["tls"]),

@@ -21,8 +21,21 @@
 {{- printf "%s-headless" (include "conclave.fullname" .) -}}
 {{- end -}}
 
+{{- define "conclave.gateway" -}}
+{{- printf "%s-gateway" (include "conclave.fullname" .) -}}
+{{- end -}}
+
+{{/* The component that serves the API. */}}
+{{- define "conclave.serving" -}}
+{{- ternary "gateway" "node" .Values.gateway.enabled -}}
+{{- end -}}
+
 {{- define "conclave.configmap" -}}
 {{- default (include "conclave.fullname" .) .Values.existingConfigmap -}}
+{{- end -}}
+
+{{- define "conclave.gatewayConfigmap" -}}
+{{- default (include "conclave.gateway" .) .Values.gateway.existingConfigmap -}}
 {{- end -}}
 
 {{- define "conclave.serviceAccountName" -}}
@@ -33,32 +46,35 @@
 {{- end -}}
 {{- end -}}
 
-{{/* What a pod is found by; it never changes. */}}
+{{/* What the pods of a component are found by, from (list $ component); it never changes. */}}
 {{- define "conclave.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "conclave.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/component: node
+{{- $root := first . -}}
+app.kubernetes.io/name: {{ include "conclave.name" $root }}
+app.kubernetes.io/instance: {{ $root.Release.Name }}
+app.kubernetes.io/component: {{ last . }}
 {{- end -}}
 
+{{/* From (list $ component). */}}
 {{- define "conclave.labels" -}}
+{{- $root := first . -}}
 {{ include "conclave.selectorLabels" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
-{{- with .Values.commonLabels }}
+app.kubernetes.io/version: {{ $root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ $root.Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-" }}
+{{- with $root.Values.commonLabels }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}
 
-{{/* `labels:` and, if there are any, `annotations:` of a resource, with its own from (list $ labels annotations). */}}
+{{/* `labels:` and, if there are any, `annotations:` of a resource, with its own from (list $ component labels annotations). */}}
 {{- define "conclave.metadata" -}}
 {{- $root := first . -}}
 labels:
-  {{- include "conclave.labels" $root | nindent 2 }}
-  {{- with index . 1 }}
+  {{- include "conclave.labels" (list $root (index . 1)) | nindent 2 }}
+  {{- with index . 2 }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
-{{- with merge (dict) (index . 2) $root.Values.commonAnnotations }}
+{{- with merge (dict) (index . 3) $root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
@@ -71,13 +87,27 @@ annotations:
 {{- if .Values.image.digest }}@{{ .Values.image.digest }}{{ else }}:{{ default .Chart.AppVersion .Values.image.tag }}{{ end -}}
 {{- end -}}
 
+{{- define "conclave.imagePullSecrets" -}}
+{{- with concat .Values.global.imagePullSecrets .Values.image.pullSecrets -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* The host of publicUrl. */}}
+{{- define "conclave.publicHost" -}}
+{{- (urlParse .Values.publicUrl).hostname -}}
+{{- end -}}
+
 {{/* The name of a node's pod, from (list $ ordinal). */}}
 {{- define "conclave.podName" -}}
 {{- printf "%s-%d" (include "conclave.fullname" (first .)) (int (last .)) -}}
 {{- end -}}
 
 {{/*
-The name under which the other nodes reach a node, from (list $ ordinal). It is the whole name: with five dots a resolver
+The name of a pod, under which the other nodes reach it, from (list $ ordinal). It is the whole name: with five dots a resolver
 asks for it first, not for it below each search domain.
 */}}
 {{- define "conclave.podHost" -}}
@@ -85,56 +115,87 @@ asks for it first, not for it below each search domain.
 {{- printf "%s.%s.%s.svc.%s" (include "conclave.podName" .) (include "conclave.headless" $root) $root.Release.Namespace $root.Values.clusterDomain -}}
 {{- end -}}
 
+{{/*
+Where a node is reached, from (list $ ordinal). One with a number of its own has a service of its own: the name of its pod is
+that of the node that was there before, as long as the cluster knows that one.
+*/}}
+{{- define "conclave.nodeHost" -}}
+{{- $root := first . -}}
+{{- if hasKey $root.Values.nodeNumbers (toString (last .)) -}}
+{{- printf "%s.%s.svc.%s" (include "conclave.nodeService" .) $root.Release.Namespace $root.Values.clusterDomain -}}
+{{- else -}}
+{{- include "conclave.podHost" . -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The name of such a service, from (list $ ordinal). */}}
+{{- define "conclave.nodeService" -}}
+{{- printf "%s-node-%s" (include "conclave.fullname" (first .)) (include "conclave.nodeNumber" .) -}}
+{{- end -}}
+
+{{/* A node's number, from (list $ ordinal). */}}
+{{- define "conclave.nodeNumber" -}}
+{{- $given := (first .).Values.nodeNumbers -}}
+{{- $ordinal := int (last .) -}}
+{{- if hasKey $given (toString $ordinal) -}}
+{{- int (get $given (toString $ordinal)) -}}
+{{- else -}}
+{{- add1 $ordinal -}}
+{{- end -}}
+{{- end -}}
+
+{{/* `host:port` of internal ports, as JSON, from (list $ until without): of the pods below an ordinal, without one of them. */}}
+{{- define "conclave.addresses" -}}
+{{- $root := first . -}}
+{{- $without := int (last .) -}}
+{{- $addresses := list -}}
+{{- range $ordinal := until (int (index . 1)) -}}
+{{- if ne $ordinal $without -}}
+{{- $addresses = append $addresses (printf "%s:9230" (include "conclave.nodeHost" (list $root $ordinal))) -}}
+{{- end -}}
+{{- end -}}
+{{- toJson $addresses -}}
+{{- end -}}
+
+{{/* For how many nodes there are certificates. */}}
+{{- define "conclave.certificates" -}}
+{{- max (int .Values.replicaCount) (int .Values.internalTls.certManager.nodes) -}}
+{{- end -}}
+
 {{/* The secret with the certificate that cert-manager makes for a node, from (list $ ordinal). */}}
 {{- define "conclave.podTlsSecret" -}}
 {{- printf "%s-internal-tls" (include "conclave.podName" .) -}}
 {{- end -}}
 
+{{/* Secrets with ca.crt, tls.crt and tls.key. */}}
+{{- define "conclave.gatewayTlsSecret" -}}
+{{- if .Values.internalTls.certManager.enabled -}}
+{{- printf "%s-internal-tls" (include "conclave.gateway" .) -}}
+{{- else -}}
+{{- .Values.internalTls.existingGatewaySecret -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "conclave.adminTlsSecret" -}}
+{{- if .Values.internalTls.certManager.enabled -}}
+{{- printf "%s-admin-tls" (include "conclave.fullname" .) -}}
+{{- else -}}
+{{- .Values.internalTls.existingAdminSecret -}}
+{{- end -}}
+{{- end -}}
+
+{{/* The secret with the certificate of the public port, where there is one. */}}
+{{- define "conclave.publicTlsSecret" -}}
+{{- if .Values.publicTls.certManager.enabled -}}
+{{- printf "%s-public-tls" (include "conclave.fullname" .) -}}
+{{- else -}}
+{{- .Values.publicTls.existingSecret -}}
+{{- end -}}
+{{- end -}}
+
 {{/* The chart's own authority, where no issuer is named. */}}
 {{- define "conclave.authority" -}}
 {{- printf "%s-internal-ca" (include "conclave.fullname" .) -}}
-{{- end -}}
-
-{{/*
-The configuration of each pod, in a file of the pod's name: the image has no shell that could write a pod's number into one
-file for all.
-*/}}
-{{- define "conclave.config" -}}
-{{- $root := . -}}
-{{- $nodes := until (int .Values.replicaCount) -}}
-{{- range $ordinal := $nodes }}
-{{ include "conclave.podName" (list $root $ordinal) }}.toml: |
-  cluster_id = {{ $root.Values.clusterId | toJson }}
-  node_id = {{ add1 $ordinal }}
-  data_dir = "/data"
-  public_url = {{ $root.Values.publicUrl | toJson }}
-  pool_groups = {{ int $root.Values.poolGroups }}
-  members = [
-  {{- range $member := $nodes }}
-      { node_id = {{ add1 $member }}, address = "{{ include "conclave.podHost" (list $root $member) }}:9230" },
-  {{- end }}
-  ]
-
-  [listen]
-  public = "{{ $root.Values.listenHost }}:9229"
-  internal = "{{ $root.Values.listenHost }}:9230"
-  management = "{{ $root.Values.listenHost }}:9000"
-
-  [kek]
-  file = "/etc/conclave/kek/{{ $root.Values.kek.existingSecretKey }}"
-  {{- with $root.Values.kek.previousSecretKeys }}
-  previous_files = [
-  {{- range . }}
-      "/etc/conclave/kek/{{ . }}",
-  {{- end }}
-  ]
-  {{- end }}
-
-  [internal_tls]
-  ca = "/etc/conclave/pki/ca.crt"
-  certificate = "/etc/conclave/pki/tls.crt"
-  key = "/etc/conclave/pki/tls.key"
-{{- end }}
 {{- end -}}
 
 {{/* An HTTP probe, from (list enabled-probe custom-probe path). */}}
@@ -148,32 +209,5 @@ httpGet:
   path: {{ index . 2 }}
   port: management
 {{ toYaml (omit $probe "enabled") }}
-{{- end -}}
-{{- end -}}
-
-{{/* Refuses what would make no cluster. */}}
-{{- define "conclave.validate" -}}
-{{- $values := .Values -}}
-{{- $_ := required "clusterId is needed: the name of the cluster, on no other cluster" $values.clusterId -}}
-{{- $_ := required "publicUrl is needed: the URL under which clients reach the cluster, the first part of `iss`" $values.publicUrl -}}
-{{- $_ := required "kek.existingSecret is needed: the secret that holds the key-encryption key" $values.kek.existingSecret -}}
-{{- if and $values.internalTls.existingSecret $values.internalTls.certManager.enabled -}}
-{{- fail "internalTls takes one of existingSecret and certManager.enabled" -}}
-{{- end -}}
-{{- if not (or $values.internalTls.existingSecret $values.internalTls.certManager.enabled) -}}
-{{- fail "internalTls.existingSecret or internalTls.certManager.enabled is needed: nodes talk to each other with certificates only" -}}
-{{- end -}}
-{{- if and $values.ingress.enabled (not $values.ingress.hostname) -}}
-{{- fail "ingress.hostname is needed" -}}
-{{- end -}}
-{{- if and $values.pdb.create $values.pdb.minAvailable $values.pdb.maxUnavailable -}}
-{{- fail "pdb takes one of minAvailable and maxUnavailable; set the other to \"\"" -}}
-{{- end -}}
-{{/* Members cannot be added or taken away yet; Helm sees the running set only when it talks to the Kubernetes API. */}}
-{{- with lookup "apps/v1" "StatefulSet" .Release.Namespace (include "conclave.fullname" .) -}}
-{{- $made := dig "metadata" "annotations" "conclave-nodes" "" . -}}
-{{- if and $made (ne $made (toString $values.replicaCount)) -}}
-{{- fail (printf "the cluster was made with %s nodes, and nodes cannot be added or taken away yet: replicaCount stays %s" $made $made) -}}
-{{- end -}}
 {{- end -}}
 {{- end -}}

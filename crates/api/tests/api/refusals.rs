@@ -29,8 +29,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
             r#""LambdaConfig":{"PreSignUp":"arn:aws:lambda:us-east-1:123456789012:function:f"}"#,
             "LambdaConfig",
         ),
-        ("CreateUserPool", r#""MfaConfiguration":"ON""#, "MfaConfiguration = ON"),
-        ("CreateUserPool", r#""MfaConfiguration":"OPTIONAL""#, "MfaConfiguration = OPTIONAL"),
         (
             "CreateUserPool",
             r#""Policies":{"SignInPolicy":{"AllowedFirstAuthFactors":["PASSWORD","WEB_AUTHN"]}}"#,
@@ -49,10 +47,19 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ("CreateUserPool", r#""AcrConfiguration":{"Level1":{"AcrValue":"a"}}"#, "AcrConfiguration"),
         (
             "CreateUserPoolClient",
-            r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_USER_AUTH"]"#,
-            "ExplicitAuthFlows = ALLOW_USER_AUTH",
+            r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_TOKEN_EXCHANGE_DELEGATION"]"#,
+            "ExplicitAuthFlows = ALLOW_TOKEN_EXCHANGE_DELEGATION",
         ),
-        ("InitiateAuth", r#""ClientId":"c","AuthFlow":"USER_AUTH""#, "AuthFlow = USER_AUTH"),
+        (
+            "RespondToAuthChallenge",
+            r#""ClientId":"c","ChallengeName":"WEB_AUTHN""#,
+            "ChallengeName = WEB_AUTHN",
+        ),
+        (
+            "SetUserMFAPreference",
+            r#""AccessToken":"a","WebAuthnMfaSettings":{"Enabled":true}"#,
+            "WebAuthnMfaSettings.Enabled = true",
+        ),
     ] {
         let body = match name {
             "CreateUserPool" => format!(r#"{{"PoolName":"p",{members}}}"#),

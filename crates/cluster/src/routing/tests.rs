@@ -153,6 +153,18 @@ async fn a_refusal_says_what_the_caller_may_do() {
     assert!(script.asked.lock().len() > 1, "it has tried until the deadline");
 }
 
+/// The leader answers reads all the same: who takes it for dead asks in vain for who else may lead.
+#[tokio::test]
+async fn a_leader_whose_disk_is_full_is_not_taken_for_dead() {
+    let script = commits([Ok(refused(Reason::Full))]);
+    let store = store(&script);
+    let answer = store.commit(commit()).await;
+    assert_eq!(answer, Err(StoreError::Unavailable { detail: "told".to_owned() }));
+    assert!(script.asked.lock().len() > 1, "another one might lead in a moment");
+    assert!(store.suspects.lock().is_empty());
+    assert_eq!(store.leaders.lock().get(&1), Some(&Node::Local));
+}
+
 #[tokio::test]
 async fn a_connection_that_was_never_made_leaves_no_doubt() {
     let script = commits([Err(Status::unavailable("tcp connect error"))]);
@@ -188,6 +200,32 @@ async fn a_read_waits_for_a_leader_to_be_elected() {
     let read = proto::Read { scope: "pool".to_owned(), ..proto::Read::default() };
     let answer = store(&Arc::new(script)).read(read).await.expect("answers");
     assert_eq!(answer.seq, 3);
+}
+
+/// Of the nodes that a gateway was told of, some may be gone for good: they must not cost every search for a leader an
+/// attempt.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_never_answers_is_asked_less_and_less() {
+    let store = store(&Arc::new(Script::default()));
+    let node = || Node::At("gone:1".to_owned());
+    let suspected_for = || store.suspects.lock()[&node()].length;
+    let mut lengths = Vec::new();
+    for _ in 0..7 {
+        store.suspect(1, node());
+        // of the same moment
+        store.suspect(1, node());
+        lengths.push(suspected_for());
+        tokio::time::advance(suspected_for()).await;
+    }
+    assert_eq!(
+        lengths,
+        [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000].map(Duration::from_millis)
+    );
+    // it has a leader's job again: whoever says so is believed
+    store.suspect(1, node());
+    tokio::time::advance(Duration::from_millis(500)).await;
+    let leader = proto::Member { node_id: 9, address: "gone:1".to_owned() };
+    assert!(store.follow(1, &Node::Local, Some(leader)).await);
 }
 
 #[tokio::test]

@@ -25,11 +25,21 @@ pub struct Counter {
     key: Vec<u8>,
     /// The user, whose going takes the record along.
     root: Option<Vec<u8>>,
+    /// Codes of second factors have a rule of their own.
+    counts_codes: bool,
 }
 
 /// The counter of a user.
 pub fn of_user(sub: &str) -> Counter {
-    Counter { key: keys::user_child(sub, UserChild::Attempts, &[]), root: Some(keys::user(sub)) }
+    let key = keys::user_child(sub, UserChild::Attempts, &[]);
+    Counter { key, root: Some(keys::user(sub)), counts_codes: false }
+}
+
+/// The counter of a user's wrong codes of second factors, of all kinds and in all sessions together. A
+/// right password does not forget them.
+pub fn of_codes(sub: &str) -> Counter {
+    let key = keys::user_child(sub, UserChild::MfaAttempts, &[]);
+    Counter { key, root: Some(keys::user(sub)), counts_codes: true }
 }
 
 /// The counter of a name that no user has, in the form in which the pool compares names: names that are
@@ -39,7 +49,8 @@ pub fn of_unknown(world: &World, pool_id: &str, folded: &str) -> Counter {
     let digest = mac::hmac_sha256(key.expose(), &[folded.as_bytes()]);
     let number = u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]);
     let number = number >> (32 - UNKNOWN_RECORDS_LOG2);
-    Counter { key: keys::unknown_attempts(&number.to_be_bytes()), root: None }
+    let key = keys::unknown_attempts(&number.to_be_bytes());
+    Counter { key, root: None, counts_codes: false }
 }
 
 /// Adds to `query` the counters of `name` as a name that no user has, before it is known how the pool
@@ -75,21 +86,34 @@ fn exceeded() -> ApiError {
 
 /// Counts a failure, and refuses once it is committed. The row must have been loaded.
 pub fn failed(tx: &mut Tx<'_>, counter: Counter) -> Failure {
-    let attempts = match tx.get::<AttemptsRecord>(&counter.key) {
-        Ok(attempts) => attempts,
-        Err(error) => return error.into(),
+    match count(tx, counter) {
+        Ok(_) => Failure::RefusedAfterCommit(errors::incorrect_username_or_password()),
+        Err(failure) => failure,
+    }
+}
+
+/// Counts a failure, and answers whether it locks. The row must have been loaded.
+///
+/// # Errors
+/// InternalErrorException.
+pub fn count(tx: &mut Tx<'_>, counter: Counter) -> Result<bool, Failure> {
+    let attempts = tx.get::<AttemptsRecord>(&counter.key)?;
+    let attempts = attempts.as_ref().map(|stored| &stored.record);
+    let (record, forget_at_ms) = if counter.counts_codes {
+        lockout::after_wrong_code(attempts, tx.now_ms())
+    } else {
+        lockout::after_failure(attempts, tx.now_ms())
     };
-    let (record, forget_at_ms) =
-        lockout::after_failure(attempts.as_ref().map(|stored| &stored.record), tx.now_ms());
     if fault::bug("attempts-in-the-gateway") {
         in_the_gateway::count(tx, &counter);
-        return Failure::Refused(errors::incorrect_username_or_password());
+        return Err(Failure::Refused(errors::incorrect_username_or_password()));
     }
     if let Some(root) = counter.root {
         tx.rely_on_root(root);
     }
+    let locks = lockout::is_locked(&record, tx.now_ms());
     tx.put_expiring(counter.key, &record, forget_at_ms);
-    Failure::RefusedAfterCommit(errors::incorrect_username_or_password())
+    Ok(locks)
 }
 
 /// Forgets the failures. The commit of success fails when another attempt has been counted meanwhile,

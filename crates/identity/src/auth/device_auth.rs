@@ -19,16 +19,19 @@ use conclave_store::{
 };
 
 use super::{
-    attempts, challenge_session,
-    step::{self, Step, required},
+    attempts,
+    challenge_session::{self, SignIn},
+    machine::Second,
+    second_factor,
+    step::{Step, required},
     tokens::{self, Device},
 };
 use crate::{
-    config::{ClientConfig, PoolConfig},
+    config::ClientConfig,
     devices::{self, rows},
     errors,
-    tx::{Failure, Query, Stored, Tx},
-    users::{credentials, lookup::FoundUser},
+    tx::{Failure, Query, Tx},
+    users::{lookup::FoundUser, status},
 };
 
 /// The first of the two challenges.
@@ -38,8 +41,6 @@ pub const DEVICE_PASSWORD_VERIFIER: &str = "DEVICE_PASSWORD_VERIFIER";
 
 /// How far the client's clock may be from the group's, in milliseconds.
 const TIMESTAMP_SKEW_MS_MAX: i64 = 5 * 60_000;
-/// What is sealed in `Session` fills blocks of this many bytes.
-const SESSION_BLOCK: usize = 512;
 /// What is sealed in SECRET_BLOCK fills blocks of this many bytes: A, b and B.
 const SECRET_BLOCK: usize = 1_024;
 
@@ -74,41 +75,73 @@ fn kept_key(sub: &str, public: &ClientPublic) -> Vec<u8> {
     keys::user_child(sub, UserChild::DeviceChallenge, &kept_part(public))
 }
 
-/// What the device that a client names means for a sign-in whose first factor has been shown.
-pub enum Named {
-    /// None is named, or the pool does not track devices.
-    None,
-    /// One that is known and does not count in a sign-in.
-    NotRemembered,
-    /// One that has to prove itself, after an SRP with this public value, if there was one.
-    Remembered(DeviceRecord, Option<Box<ClientPublic>>),
-}
-
-/// See [`Named`]; `found` is `None` where no user has the name. It is asked before anything else is
-/// proved, and answered alike for users who exist and who do not: it says nothing of passwords. The row of
-/// [`query`] must have been loaded.
+/// Checks the device that a client names; `found` is `None` where no user has the name. It is asked before
+/// anything else is proved, and answered alike for users who exist and who do not: it says nothing of
+/// passwords. The row of [`query`] must have been loaded.
 ///
 /// # Errors
 /// ResourceNotFoundException when the user has no such device: clients then go on without.
 pub fn check_named(
     tx: &Tx<'_>,
-    config: &PoolConfig,
     found: Option<&FoundUser>,
     device_key: Option<&str>,
-    srp_public: Option<&[u8]>,
-) -> Result<Named, ApiError> {
-    let tracked = config.record.device_configuration.is_some();
-    let Some(device_key) = device_key.filter(|_| tracked) else { return Ok(Named::None) };
+) -> Result<(), ApiError> {
+    let is_tracked = tx.pool()?.record.device_configuration.is_some();
+    let Some(device_key) = device_key.filter(|_| is_tracked) else { return Ok(()) };
     let found = found.ok_or_else(rows::not_found)?;
-    let device = rows::find(tx, found.sub(), device_key)?.record;
-    if !device.remembered {
-        return Ok(Named::NotRemembered);
-    }
-    let srp_public = srp_public.and_then(|public| ClientPublic::from_bytes(public).ok());
-    Ok(Named::Remembered(device, srp_public.map(Box::new)))
+    rows::find(tx, found.sub(), device_key)?;
+    Ok(())
 }
 
-/// What follows for a user who has shown everything else.
+/// What the device that a sign-in has named means for it.
+enum On {
+    /// None has been named, it has been forgotten since, or the pool does not track devices.
+    New,
+    /// One that is known and does not count in a sign-in.
+    NotRemembered,
+    /// One that has to prove itself.
+    Remembered(DeviceRecord),
+}
+
+/// See [`On`]. The row of the device must have been loaded, by [`query`] or [`query_session`].
+fn on(tx: &Tx<'_>, user: &UserRecord, sign_in: SignIn<'_>) -> Result<On, ApiError> {
+    let is_tracked = tx.pool()?.record.device_configuration.is_some();
+    let Some(device_key) = sign_in.device_key.filter(|_| is_tracked) else { return Ok(On::New) };
+    Ok(match rows::find_any(tx, &user.sub, device_key)?.map(|stored| stored.record) {
+        None => On::New,
+        Some(device) if device.remembered => On::Remembered(device),
+        Some(_) => On::NotRemembered,
+    })
+}
+
+/// Whether the proof of a remembered device is taken for the second factor that the user would be asked
+/// for. It spares nobody from setting one up.
+/// Source: API reference, DeviceConfigurationType, ChallengeRequiredOnNewDevice.
+///
+/// # Errors
+/// InternalErrorException when the pool is not loaded.
+pub fn stands_for(
+    tx: &Tx<'_>,
+    user: &UserRecord,
+    second: &Second,
+    sign_in: SignIn<'_>,
+) -> Result<bool, ApiError> {
+    let settings = tx.pool()?.record.device_configuration.unwrap_or_default();
+    let is_asked = matches!(second, Second::One(_) | Second::Select(_));
+    let suffices = settings.challenge_required_on_new_device == Some(true);
+    Ok(is_asked && suffices && matches!(on(tx, user, sign_in)?, On::Remembered(_)))
+}
+
+/// Whether a second factor has been shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// It has.
+    Yes,
+    /// None was asked for, or the device stands for it.
+    No,
+}
+
+/// What follows for a user who has shown everything that the device does not: its challenge, or tokens.
 ///
 /// # Errors
 /// Those of [`tokens::begin_session`].
@@ -116,55 +149,41 @@ pub async fn finish(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
-    credentials_version: u64,
-    named: &Named,
-    event_id: &str,
+    sign_in: SignIn<'_>,
+    second_factor: Over,
 ) -> Result<Step, Failure> {
-    let on = match named {
-        Named::None => Device::New,
-        Named::NotRemembered => Device::Unproved,
-        Named::Remembered(device, srp_public) => {
-            let (step, sealed, expires_ms) =
-                challenge(tx, client, user, credentials_version, device, event_id)?;
-            if let Some(public) = srp_public {
-                tx.rely_on_root(keys::user(&user.sub));
-                tx.put_bytes(kept_key(&user.sub, public), sealed.into(), Some(expires_ms));
-            }
-            return Ok(step);
-        }
+    let device = match on(tx, user, sign_in)? {
+        On::New => Device::New,
+        On::NotRemembered => Device::Unproved,
+        On::Remembered(_) => return Ok(challenge(tx, client, user, sign_in, second_factor)?),
     };
-    Ok(Step::Tokens(tokens::begin_session_on(tx, client, user, event_id, on).await?))
+    let tokens = tokens::begin_session_on(tx, client, user, sign_in.event_id, device).await?;
+    Ok(Step::Tokens(tokens))
 }
 
 /// DEVICE_SRP_AUTH. What it answers waits for the commit.
 fn challenge(
-    tx: &Tx<'_>,
+    tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
-    credentials_version: u64,
-    device: &DeviceRecord,
-    event_id: &str,
-) -> Result<(Step, Vec<u8>, i64), ApiError> {
-    let config = tx.pool()?;
-    let expires_ms = tx.now_ms() + challenge_session::validity_ms(client);
-    let session = ChallengeSession {
-        challenge: DEVICE_SRP_AUTH.to_owned(),
-        client_id: client.record.client_id.clone(),
-        sub: user.sub.clone(),
-        username: user.username.clone(),
-        expires_ms,
-        credentials_version,
-        event_id: event_id.to_owned(),
-        device_key: device.device_key.clone(),
-        ..Default::default()
-    };
-    let sealed = challenge_session::seal(tx.world(), &config, session, SESSION_BLOCK)?;
+    sign_in: SignIn<'_>,
+    second_factor: Over,
+) -> Result<Step, ApiError> {
+    let who = (user.sub.as_str(), user.username.as_str());
+    let mut session = challenge_session::new(tx, client, who, DEVICE_SRP_AUTH, sign_in);
+    session.is_second_factor_over = second_factor == Over::Yes;
+    let expires_ms = session.expires_ms;
+    let session = challenge_session::to_text(tx.world(), &*tx.pool()?, session)?;
+    if let Ok(public) = ClientPublic::from_bytes(sign_in.srp_public) {
+        tx.rely_on_root(keys::user(&user.sub));
+        let kept = Bytes::copy_from_slice(session.as_bytes());
+        tx.put_bytes(kept_key(&user.sub, &public), kept, Some(expires_ms));
+    }
     let parameters = BTreeMap::from([
-        ("DEVICE_KEY".to_owned(), device.device_key.clone()),
+        ("DEVICE_KEY".to_owned(), sign_in.device_key.unwrap_or_default().to_owned()),
         ("USERNAME".to_owned(), user.username.clone()),
     ]);
-    let session = Some(challenge_session::to_text(&sealed));
-    Ok((Step::Challenge { name: DEVICE_SRP_AUTH, parameters, session }, sealed, expires_ms))
+    Ok(Step::challenge(DEVICE_SRP_AUTH, parameters, Some(session)))
 }
 
 /// Answers DEVICE_SRP_AUTH with DEVICE_PASSWORD_VERIFIER. Nothing is learned of the device but the salt,
@@ -184,17 +203,14 @@ pub async fn answer_srp_auth(
     let device_key = required(responses, "DEVICE_KEY")?;
     let client_public =
         ClientPublic::parse(srp_a).map_err(|_| ApiError::invalid_parameter("Invalid SRP_A"))?;
-    let config = tx.pool()?;
-    let kept =
-        found.as_ref().and_then(|found| tx.get_bytes(&kept_key(found.sub(), &client_public)));
-    let sealed = sealed.or(kept.as_deref()).ok_or_else(challenge_session::invalid)?;
-    let session =
-        challenge_session::open(&config, sealed).ok_or_else(challenge_session::invalid)?;
     // of a session that was kept, the last step finds out whether it has been used
-    let used = [challenge_session::used_key(sealed)];
-    let (found, device) =
-        going_on(tx, &config, client, (&session, DEVICE_SRP_AUTH), &used, device_key, found)?;
-    let secret = rows::open_secret(&config, found.sub(), &device.record)?;
+    let kept = found.as_ref().and_then(|found| tx.get_text(&kept_key(found.sub(), &client_public)));
+    let kept = kept.and_then(|text| challenge_session::from_text(&text)).map(|(_, sealed)| sealed);
+    let sealed = sealed.or(kept.as_deref());
+    let session = challenge_session::answered(tx, client, sealed, DEVICE_SRP_AUTH)?;
+    let device = going_on(tx, &session, device_key, found.as_ref())?;
+    let config = tx.pool()?;
+    let secret = rows::open_secret(&config, &session.sub, &device)?;
     let world = tx.world();
     let entropy = std::sync::Arc::clone(&world.entropy);
     let verifier = secret.verifier;
@@ -208,7 +224,7 @@ pub async fn answer_srp_auth(
         challenge: DEVICE_PASSWORD_VERIFIER.to_owned(),
         srp_client_public: client_public.to_bytes().into(),
         srp_ephemeral: Bytes::copy_from_slice(ephemeral.to_bytes().expose()),
-        first_session: Bytes::from(challenge_session::used_key(sealed)),
+        first_session: challenge_session::used_key(sealed.unwrap_or_default()).into(),
         ..session.clone()
     };
     let block = challenge_session::seal(world, &config, next, SECRET_BLOCK)?;
@@ -219,19 +235,21 @@ pub async fn answer_srp_auth(
         ("SRP_B".to_owned(), ephemeral.public_hex()),
         ("USERNAME".to_owned(), session.username),
     ]);
-    Ok(Step::Challenge { name: DEVICE_PASSWORD_VERIFIER, parameters, session: None })
+    Ok(Step::challenge(DEVICE_PASSWORD_VERIFIER, parameters, None))
 }
 
-/// Adds what [`answer_password_verifier`] needs beside the rows of the user and of the block: whether the
-/// challenge before has led to tokens already.
+/// Adds what a session says that its answer needs: its device, and whether the challenge before has led to
+/// tokens already.
 #[must_use]
-pub fn query_first(query: Query, session: Option<&ChallengeSession>) -> Query {
-    match session {
-        Some(session) if !session.first_session.is_empty() => {
-            query.get(session.first_session.to_vec())
-        }
-        _ => query,
+pub fn query_session(mut query: Query, session: Option<&ChallengeSession>) -> Query {
+    let Some(session) = session else { return query };
+    if !session.device_key.is_empty() {
+        query = query.get(rows::key(&session.sub, &session.device_key));
     }
+    if !session.first_session.is_empty() {
+        query = query.get(session.first_session.to_vec());
+    }
+    query
 }
 
 /// Answers DEVICE_PASSWORD_VERIFIER: the device has proved itself, and the user is in.
@@ -249,28 +267,21 @@ pub async fn answer_password_verifier(
     let signature = required(responses, "PASSWORD_CLAIM_SIGNATURE")?;
     let timestamp = required(responses, "TIMESTAMP")?;
     let device_key = required(responses, "DEVICE_KEY")?;
-    let refused = errors::incorrect_username_or_password;
-    let block = block.ok_or_else(refused)?;
-    let config = tx.pool()?;
-    let session = challenge_session::open(&config, block).ok_or_else(refused)?;
-    let used = [challenge_session::used_key(block), session.first_session.to_vec()];
-    let (found, device) = going_on(
-        tx,
-        &config,
-        client,
-        (&session, DEVICE_PASSWORD_VERIFIER),
-        &used,
-        device_key,
-        found,
-    )?;
+    let session = challenge_session::answered(tx, client, block, DEVICE_PASSWORD_VERIFIER)?;
+    if tx.get_bytes(&session.first_session).is_some() {
+        return Err(challenge_session::used().into());
+    }
+    let device = going_on(tx, &session, device_key, found.as_ref())?;
+    let (Some(found), Some(block)) = (found, block) else {
+        return Err(challenge_session::invalid().into());
+    };
     let timestamp_ms = srp::parse_timestamp(timestamp).map(|seconds| seconds * 1_000);
     if timestamp_ms.is_none_or(|at| (at - tx.now_ms()).abs() > TIMESTAMP_SKEW_MS_MAX) {
-        return Err(refused().into());
+        return Err(errors::incorrect_username_or_password().into());
     }
     let counter = attempts::of_user(found.sub());
     attempts::check_lock(tx, &counter)?;
-    let proved =
-        prove(tx, &config, &session, &device.record, (block, timestamp, signature)).await?;
+    let proved = prove(tx, &session, &device, (block, timestamp, signature)).await?;
     challenge_session::consume(tx, block, &session);
     if !proved {
         return Err(attempts::failed(tx, counter));
@@ -278,59 +289,50 @@ pub async fn answer_password_verifier(
     tx.put_new(session.first_session.to_vec(), Bytes::new(), Some(session.expires_ms + 60_000));
     attempts::succeeded(tx, counter);
     let user = &found.user.record;
-    tx.rely_on(&keys::user(&user.sub));
-    tx.rely_on(&credentials::key(&user.sub));
-    let now_ms = tx.now_ms();
-    let seen = DeviceRecord { last_authenticated_ms: now_ms, ..device.record.clone() };
+    challenge_session::rely_on_user(tx, &user.sub);
+    let seen = DeviceRecord { last_authenticated_ms: tx.now_ms(), ..device };
     rows::put(tx, &user.sub, &seen);
     let on = Device::Proved(device_key);
     let tokens = tokens::begin_session_on(tx, client, user, &session.event_id, on).await?;
     Ok(Step::Tokens(tokens))
 }
 
-/// Whether a session can be answered now, and by whom: it is of this client and this step, has not been
-/// used, and everything that it was opened on still holds. The rows of `used` must have been loaded.
+/// The device that a session waits for, when everything still holds that the session was opened on: the
+/// user may sign in, the device counts, and whatever else would be asked for has been shown.
 fn going_on(
     tx: &Tx<'_>,
-    config: &PoolConfig,
-    client: &ClientConfig,
-    (session, challenge): (&ChallengeSession, &str),
-    used: &[Vec<u8>],
+    session: &ChallengeSession,
     device_key: &str,
-    found: Option<FoundUser>,
-) -> Result<(FoundUser, Stored<DeviceRecord>), ApiError> {
+    found: Option<&FoundUser>,
+) -> Result<DeviceRecord, Failure> {
     let invalid = challenge_session::invalid;
-    if session.challenge != challenge || session.client_id != client.record.client_id {
-        return Err(invalid());
-    }
-    // the session decides whose answer this is; the name that came with it only found the rows
-    let found = found.filter(|found| found.sub() == session.sub).ok_or_else(invalid)?;
+    challenge_session::check_user(session, found)?;
+    let user = found.map(|found| &found.user.record);
+    let user = user.filter(|user| user.status == status::CONFIRMED).ok_or_else(invalid)?;
     if session.device_key != device_key {
-        return Err(invalid());
+        return Err(invalid().into());
     }
-    if used.iter().any(|key| tx.get_bytes(key).is_some()) {
-        return Err(challenge_session::used());
+    let second = second_factor::of(tx, user)?;
+    let is_over = session.is_second_factor_over || second == Second::Nothing;
+    if !is_over && !stands_for(tx, user, &second, SignIn::of(session))? {
+        // forgotten, not remembered any more, or another setting of the pool
+        rows::find(tx, &user.sub, device_key)?;
+        return Err(invalid().into());
     }
-    if tx.now_ms() >= session.expires_ms {
-        return Err(challenge_session::expired());
+    match on(tx, user, SignIn::of(session))? {
+        On::Remembered(device) => Ok(device),
+        On::NotRemembered => Err(invalid().into()),
+        On::New => {
+            rows::find(tx, &user.sub, device_key)?;
+            Err(invalid().into())
+        }
     }
-    step::may_sign_in(&found.user.record)?;
-    let version = found.credentials.as_ref().map_or(0, |stored| stored.version);
-    if version != session.credentials_version || config.record.device_configuration.is_none() {
-        return Err(invalid());
-    }
-    let device = rows::find(tx, found.sub(), device_key)?;
-    if !device.record.remembered {
-        return Err(invalid());
-    }
-    Ok((found, device))
 }
 
 /// Whether the device has proved the secret behind its verifier. It is found out once, however often the
 /// request is decided: a device's verifier never changes.
 async fn prove(
     tx: &Tx<'_>,
-    config: &PoolConfig,
     session: &ChallengeSession,
     device: &DeviceRecord,
     (block, timestamp, signature): (&[u8], &str, &str),
@@ -339,7 +341,8 @@ async fn prove(
     if let Some(verdict) = tx.memo().claim_verdict(WITH_VERIFIER) {
         return Ok(verdict);
     }
-    let secret = rows::open_secret(config, &session.sub, device)?;
+    let config = tx.pool()?;
+    let secret = rows::open_secret(&config, &session.sub, device)?;
     let client_public =
         ClientPublic::from_bytes(&session.srp_client_public).map_err(|_| broken())?;
     let ephemeral = ServerEphemeral::from_bytes(&session.srp_ephemeral).map_err(|_| broken())?;
@@ -348,7 +351,7 @@ async fn prove(
         tx.world().cpu.run(move || srp::server_key(&client_public, &ephemeral, &verifier)).await;
     // a degenerate key proves nothing
     let verdict = key.map_err(errors::cpu)?.is_ok_and(|key| {
-        let group = devices::group_key(config);
+        let group = devices::group_key(&config);
         srp::check_claim(&key, &group, &session.device_key, block, timestamp, signature)
     });
     tx.memo().keep_claim_verdict(WITH_VERIFIER, verdict);

@@ -13,7 +13,20 @@ pub fn check_enabled(client: &ClientConfig, flow: &AuthFlowType) -> Result<(), A
     if is_enabled(&client.record.explicit_auth_flows, flow) {
         return Ok(());
     }
-    Err(ApiError::invalid_parameter(format!("{flow} flow not enabled for this client")))
+    match flow {
+        AuthFlowType::AdminNoSrpAuth | AuthFlowType::AdminUserPasswordAuth => {
+            Err(ApiError::invalid_parameter("Auth flow not enabled for this client"))
+        }
+        _ => Err(ApiError::invalid_parameter(format!("{flow} flow not enabled for this client"))),
+    }
+}
+
+/// Refuses to go on with a sign-in that began by `flow`.
+///
+/// # Errors
+/// InvalidParameterException.
+pub fn check_still_enabled(client: &ClientConfig, flow: &str) -> Result<(), ApiError> {
+    if flow.is_empty() { Ok(()) } else { check_enabled(client, &AuthFlowType::from(flow)) }
 }
 
 fn is_enabled(flows: &[String], flow: &AuthFlowType) -> bool {
@@ -29,6 +42,9 @@ fn is_enabled(flows: &[String], flow: &AuthFlowType) -> bool {
         }
         AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
             listed("ALLOW_REFRESH_TOKEN_AUTH") || legacy
+        }
+        AuthFlowType::AdminNoSrpAuth | AuthFlowType::AdminUserPasswordAuth => {
+            listed("ALLOW_ADMIN_USER_PASSWORD_AUTH") || (legacy && listed("ADMIN_NO_SRP_AUTH"))
         }
         AuthFlowType::CustomAuth => listed("ALLOW_CUSTOM_AUTH") || legacy,
         AuthFlowType::UserAuth => listed("ALLOW_USER_AUTH"),

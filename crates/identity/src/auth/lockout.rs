@@ -17,16 +17,29 @@ pub fn is_locked(attempts: &AttemptsRecord, now_ms: i64) -> bool {
 
 /// The record after one more failure, and the time at which it may be forgotten.
 pub fn after_failure(attempts: Option<&AttemptsRecord>, now_ms: i64) -> (AttemptsRecord, i64) {
+    after_failure_within(attempts, now_ms, LOCK_MS_MAX)
+}
+
+/// As [`after_failure`], for codes of second factors: who guesses them knows the password already, and is
+/// not forgotten for a day. Ours, because Cognito documents no rule for them.
+pub fn after_wrong_code(attempts: Option<&AttemptsRecord>, now_ms: i64) -> (AttemptsRecord, i64) {
+    const DAY_MS: i64 = 24 * 3_600_000;
+    after_failure_within(attempts, now_ms, DAY_MS)
+}
+
+fn after_failure_within(
+    attempts: Option<&AttemptsRecord>,
+    now_ms: i64,
+    quiet_ms: i64,
+) -> (AttemptsRecord, i64) {
     let failed = attempts
-        .filter(|attempts| {
-            now_ms - attempts.last_failed_ms < LOCK_MS_MAX + lock_ms(attempts.failed)
-        })
+        .filter(|attempts| now_ms - attempts.last_failed_ms < quiet_ms + lock_ms(attempts.failed))
         .map_or(0, |attempts| attempts.failed)
         .saturating_add(1);
     let lock_ms = lock_ms(failed);
     let locked_until_ms = if lock_ms == 0 { 0 } else { now_ms + lock_ms };
     let record = AttemptsRecord { failed, last_failed_ms: now_ms, locked_until_ms };
-    (record, now_ms + lock_ms + LOCK_MS_MAX)
+    (record, now_ms + lock_ms + quiet_ms)
 }
 
 /// 2^(n-5) seconds after the n-th failure.

@@ -8,9 +8,10 @@ use conclave_crypto::secret::SecretString;
 use conclave_store::records::UserRecord;
 
 use super::{
-    attempts, challenge_session,
-    step::{self, Step, required},
-    tokens,
+    attempts,
+    challenge_session::{self, SignIn},
+    second_factor,
+    step::{Step, required},
 };
 use crate::{
     config::{ClientConfig, PoolConfig},
@@ -51,27 +52,17 @@ fn given(responses: &BTreeMap<String, String>) -> Values {
 pub async fn answer(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
-    sealed: &[u8],
+    sealed: Option<&[u8]>,
     responses: &BTreeMap<String, String>,
     found: Option<FoundUser>,
 ) -> Result<Step, Failure> {
     let config = tx.pool()?;
-    let session =
-        challenge_session::open(&config, sealed).ok_or_else(challenge_session::invalid)?;
-    if session.challenge != "NEW_PASSWORD_REQUIRED" || session.client_id != client.record.client_id
-    {
+    let session = challenge_session::answered(tx, client, sealed, "NEW_PASSWORD_REQUIRED")?;
+    challenge_session::check_user(&session, found.as_ref())?;
+    let (Some(sealed), Some(found)) = (sealed, found) else {
         return Err(challenge_session::invalid().into());
-    }
-    let found = found.filter(|found| found.sub() == session.sub);
-    let found = found.ok_or_else(challenge_session::invalid)?;
-    if tx.get_bytes(&challenge_session::used_key(sealed)).is_some() {
-        return Err(challenge_session::used().into());
-    }
-    if tx.now_ms() >= session.expires_ms {
-        return Err(challenge_session::expired().into());
-    }
+    };
     let user = &found.user.record;
-    step::may_sign_in(user)?;
     // the password that opened this session must still be the user's, and still be temporary
     let version = found.credentials.as_ref().map_or(0, |stored| stored.version);
     if version != session.credentials_version || user.status != status::FORCE_CHANGE_PASSWORD {
@@ -96,8 +87,8 @@ pub async fn answer(
     attempts::succeeded(tx, attempts::of_user(&user.sub));
     credentials::set_password(tx, &changed, &password, 0).await?;
     index::write_user(tx, Some(user), &changed)?;
-    let tokens = tokens::begin_session(tx, client, &changed, &session.event_id).await?;
-    Ok(Step::Tokens(tokens))
+    let sign_in = SignIn { credentials_set_ms: tx.now_ms(), ..SignIn::of(&session) };
+    second_factor::next(tx, client, &changed, sign_in).await
 }
 
 /// The limit that the model sets for passwords elsewhere: here the password is one of a map's values.

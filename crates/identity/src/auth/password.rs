@@ -1,9 +1,12 @@
 //! USER_PASSWORD_AUTH: the password itself, over the wire.
 
+use conclave_api::ExceptionName;
 use conclave_crypto::secret::SecretString;
 
 use super::{
-    attempts, device_auth,
+    attempts,
+    challenge_session::SignIn,
+    device_auth,
     step::{self, Step},
 };
 use crate::{
@@ -27,14 +30,14 @@ pub async fn sign_in(
     username: &str,
     password: &SecretString,
     found: Option<FoundUser>,
-    device_key: Option<&str>,
-    event_id: &str,
+    sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
-    let named = device_auth::check_named(tx, &*tx.pool()?, found.as_ref(), device_key, None)?;
-    let Some(found) = found else {
+    device_auth::check_named(tx, found.as_ref(), sign_in.device_key)?;
+    let Some(mut found) = found else {
         return Err(unknown_user(tx, client, username, password).await);
     };
     step::may_try(client, &found.user.record)?;
+    step::has_password(client, &found)?;
     let counter = attempts::of_user(found.sub());
     attempts::check_lock(tx, &counter)?;
 
@@ -48,7 +51,31 @@ pub async fn sign_in(
         return Err(attempts::failed(tx, counter));
     }
     rely_on_credentials(tx, &found);
-    step::after_password(tx, client, &found, &named, event_id).await
+    replace_imported(tx, &mut found, password).await?;
+    step::after_password(tx, client, &found, sign_in).await
+}
+
+/// The first sign-in with a password that was imported as a hash: it is hashed as all others are, and SRP
+/// can be used from then on. When the processor has no time for that, the next sign-in does it.
+async fn replace_imported(
+    tx: &mut Tx<'_>,
+    found: &mut FoundUser,
+    password: &SecretString,
+) -> Result<(), Failure> {
+    let Some(stored) = &mut found.credentials else { return Ok(()) };
+    if !credentials::is_imported(&stored.record) {
+        return Ok(());
+    }
+    let until_ms = stored.record.temporary_until_ms;
+    match credentials::set_password(tx, &found.user.record, password, until_ms).await {
+        Err(error) if error.code != ExceptionName::TooManyRequestsException => Err(error.into()),
+        Err(_) => Ok(()),
+        // the rest of the sign-in is bound to the password as it is now
+        Ok(()) => {
+            stored.record.set_ms = tx.now_ms();
+            Ok(())
+        }
+    }
 }
 
 /// A password that is changed while it is checked must not sign in.

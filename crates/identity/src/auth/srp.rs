@@ -12,7 +12,9 @@ use conclave_crypto::{
 use conclave_store::records::ChallengeSession;
 
 use super::{
-    attempts, challenge_session, device_auth,
+    attempts,
+    challenge_session::{self, SignIn},
+    device_auth,
     step::{self, Step},
     unknown,
 };
@@ -45,7 +47,7 @@ pub async fn challenge(
     username: &str,
     srp_a: &str,
     found: Option<FoundUser>,
-    event_id: &str,
+    sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
     let client_public =
         ClientPublic::parse(srp_a).map_err(|_| ApiError::invalid_parameter("Invalid SRP_A"))?;
@@ -96,16 +98,10 @@ pub async fn challenge(
         None => unknown::shown_name(&config, username),
     };
     let session = ChallengeSession {
-        challenge: "PASSWORD_VERIFIER".to_owned(),
-        client_id: client.record.client_id.clone(),
-        sub,
-        username: name,
-        expires_ms: tx.now_ms() + challenge_session::validity_ms(client),
         credentials_version,
         srp_client_public: client_public.to_bytes().into(),
         srp_ephemeral: Bytes::copy_from_slice(ephemeral.to_bytes().expose()),
-        event_id: event_id.to_owned(),
-        ..Default::default()
+        ..challenge_session::new(tx, client, (&sub, &name), "PASSWORD_VERIFIER", sign_in)
     };
     let sealed = challenge_session::seal(world, &config, session, SECRET_BLOCK)?;
     let parameters = BTreeMap::from([
@@ -115,7 +111,7 @@ pub async fn challenge(
         ("USERNAME".to_owned(), shown.clone()),
         ("USER_ID_FOR_SRP".to_owned(), shown),
     ]);
-    Ok(Step::Challenge { name: "PASSWORD_VERIFIER", parameters, session: None })
+    Ok(Step::challenge("PASSWORD_VERIFIER", parameters, None))
 }
 
 /// What a client answers to PASSWORD_VERIFIER.
@@ -163,11 +159,11 @@ pub async fn verify(
     if found.is_none() && !session.sub.is_empty() {
         return Err(refused().into());
     }
-    let public = Some(&session.srp_client_public[..]);
-    let named = device_auth::check_named(tx, &config, found.as_ref(), claim.device_key, public)?;
+    device_auth::check_named(tx, found.as_ref(), claim.device_key)?;
     let counter = match &found {
         Some(found) => {
             step::may_try(client, &found.user.record)?;
+            step::has_password(client, found)?;
             attempts::of_user(found.sub())
         }
         None if is_answer_of_unknown(&config, session, username) => {
@@ -189,7 +185,8 @@ pub async fn verify(
     match found {
         Some(found) if proved => {
             tx.rely_on(&credentials::key(found.sub()));
-            step::after_password(tx, client, &found, &named, &session.event_id).await
+            let sign_in = SignIn { device_key: claim.device_key, ..SignIn::of(session) };
+            step::after_password(tx, client, &found, sign_in).await
         }
         _ => Err(attempts::failed(tx, counter)),
     }

@@ -7,8 +7,10 @@ use conclave_store::records::{ChallengeSession, UserRecord};
 use serde_json::{Map, Value};
 
 use super::{
-    attempts, challenge_session,
-    device_auth::{self, Named},
+    attempts,
+    challenge_session::{self, SignIn},
+    machine::{self, AfterPassword},
+    second_factor,
     tokens::UnsignedTokens,
 };
 use crate::{
@@ -29,47 +31,74 @@ pub enum Step {
         parameters: BTreeMap<String, String>,
         /// `Session`
         session: Option<String>,
+        /// `AvailableChallenges`
+        available: Vec<String>,
     },
 }
 
-impl Step {
-    /// The answer of InitiateAuth.
-    pub fn into_initiate_auth(self) -> Reply<types::InitiateAuthResponse> {
-        match self {
-            Self::Tokens(tokens) => {
-                Reply::AfterCommit(tokens.finish(|result| types::InitiateAuthResponse {
-                    authentication_result: Some(result),
-                    ..Default::default()
-                }))
+/// What the four operations of a sign-in answer; their messages have the same members.
+pub struct Answer {
+    /// `AuthenticationResult`
+    pub authentication_result: Option<types::AuthenticationResultType>,
+    /// `ChallengeName`
+    pub challenge_name: Option<String>,
+    /// `ChallengeParameters`
+    pub challenge_parameters: BTreeMap<String, String>,
+    /// `Session`
+    pub session: Option<String>,
+    /// `AvailableChallenges`
+    pub available_challenges: Vec<String>,
+}
+
+macro_rules! answers {
+    ($($response:ident)+) => {
+        $(impl From<Answer> for types::$response {
+            fn from(answer: Answer) -> Self {
+                Self {
+                    authentication_result: answer.authentication_result,
+                    challenge_name: answer.challenge_name,
+                    challenge_parameters: answer.challenge_parameters,
+                    session: answer.session,
+                    available_challenges: answer.available_challenges,
+                }
             }
-            Self::Challenge { name, parameters, session } => types::InitiateAuthResponse {
+        })+
+    };
+}
+
+answers! {
+    InitiateAuthResponse AdminInitiateAuthResponse
+    RespondToAuthChallengeResponse AdminRespondToAuthChallengeResponse
+}
+
+impl Step {
+    /// A challenge with nothing to choose.
+    pub fn challenge(
+        name: &'static str,
+        parameters: BTreeMap<String, String>,
+        session: Option<String>,
+    ) -> Self {
+        Self::Challenge { name, parameters, session, available: Vec::new() }
+    }
+
+    /// The answer.
+    pub fn into_reply(self) -> Reply<Answer> {
+        match self {
+            Self::Tokens(tokens) => Reply::AfterCommit(tokens.finish(|result| Answer {
+                authentication_result: Some(result),
+                challenge_name: None,
+                challenge_parameters: BTreeMap::new(),
+                session: None,
+                available_challenges: Vec::new(),
+            })),
+            Self::Challenge { name, parameters, session, available } => Answer {
+                authentication_result: None,
                 challenge_name: Some(name.to_owned()),
                 challenge_parameters: parameters,
                 session,
-                ..Default::default()
+                available_challenges: available,
             }
             .into(),
-        }
-    }
-
-    /// The answer of RespondToAuthChallenge.
-    pub fn into_respond_to_auth_challenge(self) -> Reply<types::RespondToAuthChallengeResponse> {
-        match self {
-            Self::Tokens(tokens) => {
-                Reply::AfterCommit(tokens.finish(|result| types::RespondToAuthChallengeResponse {
-                    authentication_result: Some(result),
-                    ..Default::default()
-                }))
-            }
-            Self::Challenge { name, parameters, session } => {
-                types::RespondToAuthChallengeResponse {
-                    challenge_name: Some(name.to_owned()),
-                    challenge_parameters: parameters,
-                    session,
-                    ..Default::default()
-                }
-                .into()
-            }
         }
     }
 }
@@ -118,6 +147,21 @@ pub fn may_try(client: &ClientConfig, user: &UserRecord) -> Result<(), ApiError>
     if client.hides_users() { Ok(()) } else { may_sign_in(user) }
 }
 
+/// Users who were imported without a password have to set one before anything can be proved. Who exists is
+/// told only where the client is told anyway.
+/// Source: developer guide, "Requiring imported users to reset their passwords".
+///
+/// # Errors
+/// PasswordResetRequiredException.
+pub fn has_password(client: &ClientConfig, found: &FoundUser) -> Result<(), ApiError> {
+    let has_none =
+        found.credentials.is_none() && found.user.record.status == status::RESET_REQUIRED;
+    if has_none && !client.hides_users() {
+        return Err(status::password_reset_required());
+    }
+    Ok(())
+}
+
 /// What follows when the password has been proved. Everything that it reveals waits for the commit.
 ///
 /// # Errors
@@ -126,8 +170,7 @@ pub async fn after_password(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     found: &FoundUser,
-    named: &Named,
-    event_id: &str,
+    sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
     let user = &found.user.record;
     let credentials = found.credentials.as_ref();
@@ -135,9 +178,11 @@ pub async fn after_password(
     tx.rely_on(&conclave_store::keys::user(&user.sub));
     tx.rely_on_config();
     may_sign_in(user).map_err(Failure::RefusedAfterCommit)?;
-    match user.status.as_str() {
-        "RESET_REQUIRED" => Err(Failure::RefusedAfterCommit(status::password_reset_required())),
-        "FORCE_CHANGE_PASSWORD" => {
+    match machine::after_password(&user.status) {
+        AfterPassword::ResetRequired => {
+            Err(Failure::RefusedAfterCommit(status::password_reset_required()))
+        }
+        AfterPassword::NewPassword => {
             let until_ms = credentials.map_or(0, |stored| stored.record.temporary_until_ms);
             if until_ms != 0 && tx.now_ms() >= until_ms {
                 return Err(Failure::RefusedAfterCommit(ApiError::not_authorized(
@@ -145,18 +190,15 @@ pub async fn after_password(
                 )));
             }
             let version = credentials.map_or(0, |stored| stored.version);
-            Ok(new_password_required(tx, client, user, version, event_id)?)
+            Ok(new_password_required(tx, client, user, version, sign_in)?)
         }
-        _ => {
-            let version = credentials.map_or(0, |stored| stored.version);
-            device_auth::finish(tx, client, user, version, named, event_id).await
+        AfterPassword::SecondFactor => {
+            let credentials_set_ms = credentials.map_or(0, |stored| stored.record.set_ms);
+            let sign_in = SignIn { credentials_set_ms, ..sign_in };
+            second_factor::next(tx, client, user, sign_in).await
         }
     }
 }
-
-/// What is sealed in `Session` fills blocks of this many bytes. One makes some 750 characters of the
-/// 2,048 that a session may have, as Cognito's do.
-const SESSION_BLOCK: usize = 512;
 
 /// The NEW_PASSWORD_REQUIRED challenge.
 fn new_password_required(
@@ -164,20 +206,20 @@ fn new_password_required(
     client: &ClientConfig,
     user: &UserRecord,
     credentials_version: u64,
-    event_id: &str,
+    sign_in: SignIn<'_>,
 ) -> Result<Step, ApiError> {
     let config = tx.pool()?;
     let session = ChallengeSession {
-        challenge: "NEW_PASSWORD_REQUIRED".to_owned(),
-        client_id: client.record.client_id.clone(),
-        sub: user.sub.clone(),
-        username: user.username.clone(),
-        expires_ms: tx.now_ms() + challenge_session::validity_ms(client),
         credentials_version,
-        event_id: event_id.to_owned(),
-        ..Default::default()
+        ..challenge_session::new(
+            tx,
+            client,
+            (&user.sub, &user.username),
+            "NEW_PASSWORD_REQUIRED",
+            sign_in,
+        )
     };
-    let sealed = challenge_session::seal(tx.world(), &config, session, SESSION_BLOCK)?;
+    let session = challenge_session::to_text(tx.world(), &config, session)?;
     let readable =
         user.attributes.iter().filter(|attribute| attributes::is_readable(client, &attribute.name));
     let attributes: Map<String, Value> = readable
@@ -192,6 +234,5 @@ fn new_password_required(
         ("requiredAttributes".to_owned(), Value::from(required).to_string()),
         ("userAttributes".to_owned(), Value::from(attributes).to_string()),
     ]);
-    let session = Some(challenge_session::to_text(&sealed));
-    Ok(Step::Challenge { name: "NEW_PASSWORD_REQUIRED", parameters, session })
+    Ok(Step::challenge("NEW_PASSWORD_REQUIRED", parameters, Some(session)))
 }

@@ -3,13 +3,13 @@
 use conclave_api::{ApiError, types};
 use conclave_store::records::PoolRecord;
 
-use super::{change::change_pool, schema};
+use super::{change::change_pool_without_import, schema};
 use crate::{call::Call, world::World};
 
 /// Adds attributes to a pool's schema. They stay for good.
 ///
 /// # Errors
-/// ResourceNotFoundException when the caller has no such pool; what [`schema::add_custom`] refuses.
+/// ResourceNotFoundException when the caller has no such pool; UserImportInProgressException; what [`schema::add_custom`] refuses.
 pub async fn add_custom_attributes(
     world: &World,
     call: &Call,
@@ -18,7 +18,7 @@ pub async fn add_custom_attributes(
     let pool_id = input.user_pool_id.unwrap_or_default();
     let requested = input.custom_attributes.unwrap_or_default().items;
     let max = world.settings.limits.custom_attributes_per_pool;
-    change_pool(world, call, &pool_id, |present| {
+    change_pool_without_import(world, call, &pool_id, |present| {
         let mut record: PoolRecord = present.clone();
         schema::add_custom(&mut record.schema, &requested, max)?;
         Ok(record)

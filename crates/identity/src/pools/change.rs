@@ -14,6 +14,7 @@ use crate::{
     call::Call,
     pool_access::owned_pool,
     tx::{Decision, Query, Transaction, Tx, transact},
+    user_import,
     world::World,
 };
 
@@ -27,7 +28,27 @@ pub(super) async fn change_pool(
     pool_id: &str,
     change: impl Fn(&PoolRecord) -> Result<PoolRecord, ApiError> + Send + Sync,
 ) -> Result<PoolRecord, ApiError> {
-    let (record, pool_epoch) = transact(world, &Change { call, pool_id, change }).await?;
+    run(world, Change { call, pool_id, change, waits_for_import: false }).await
+}
+
+/// The same, but not while users are imported into the pool.
+///
+/// # Errors
+/// As [`change_pool`]; UserImportInProgressException.
+pub(super) async fn change_pool_without_import(
+    world: &World,
+    call: &Call,
+    pool_id: &str,
+    change: impl Fn(&PoolRecord) -> Result<PoolRecord, ApiError> + Send + Sync,
+) -> Result<PoolRecord, ApiError> {
+    run(world, Change { call, pool_id, change, waits_for_import: true }).await
+}
+
+async fn run(
+    world: &World,
+    change: Change<'_, impl Fn(&PoolRecord) -> Result<PoolRecord, ApiError> + Send + Sync>,
+) -> Result<PoolRecord, ApiError> {
+    let (record, pool_epoch) = transact(world, &change).await?;
     transact(world, &Enter { record: &record, pool_epoch }).await?;
     Ok(record)
 }
@@ -36,6 +57,7 @@ struct Change<'a, F> {
     call: &'a Call,
     pool_id: &'a str,
     change: F,
+    waits_for_import: bool,
 }
 
 #[async_trait]
@@ -49,8 +71,11 @@ impl<F: Fn(&PoolRecord) -> Result<PoolRecord, ApiError> + Send + Sync> Transacti
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        tx.load(Query::new()).await?;
+        tx.load(Query::new().get(keys::user_imports())).await?;
         let pool = owned_pool(tx, self.call)?;
+        if self.waits_for_import {
+            user_import::refuse_while_active(tx)?;
+        }
         let mut record = (self.change)(&pool.record)?;
         record.modified_ms = tx.now_ms();
         tx.put(keys::ROOT.to_vec(), &record);

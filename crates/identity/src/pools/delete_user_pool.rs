@@ -10,6 +10,7 @@ use crate::{
     errors,
     pool_access::{owned_pool, principal},
     tx::{Decision, Query, Transaction, Tx, transact},
+    user_import,
     world::World,
 };
 
@@ -21,7 +22,7 @@ const CLIENTS_READ_MAX: u32 = 500;
 ///
 /// # Errors
 /// ResourceNotFoundException when the caller has no such pool; InvalidParameterException when it is
-/// protected.
+/// protected; UserImportInProgressException.
 pub async fn delete_user_pool(
     world: &World,
     call: &Call,
@@ -63,8 +64,9 @@ impl Transaction for Delete<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Vec<String>> {
         let scan = |after| Query::new().scan(keys::clients(), after, CLIENTS_READ_MAX);
-        let mut pages = tx.load(scan(Vec::new())).await?;
+        let mut pages = tx.load(scan(Vec::new()).get(keys::user_imports())).await?;
         let pool = owned_pool(tx, self.call)?;
+        user_import::refuse_while_active(tx)?;
         if pool.record.deletion_protection {
             return Err(errors::invalid_parameter(
                 "The user pool cannot be deleted because deletion protection is activated. \

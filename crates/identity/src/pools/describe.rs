@@ -1,10 +1,10 @@
 //! A pool as CreateUserPool and DescribeUserPool answer it.
 
 use conclave_api::types;
-use conclave_store::records::PoolRecord;
+use conclave_store::records::{PoolRecord, SmsConfiguration};
 
 use super::schema;
-use crate::{devices, domains};
+use crate::{auth::factors, devices, domains};
 
 /// The two answers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
                 .attributes_require_verification_before_update
                 .clone(),
         }),
-        mfa_configuration: Some("OFF".to_owned()),
+        mfa_configuration: Some(factors::of_pool(pool).asks.as_str().to_owned()),
         // the member is 32 bits wide
         estimated_number_of_users: Some(i32::try_from(users).unwrap_or(i32::MAX)),
         email_configuration: Some(types::EmailConfigurationType {
@@ -55,12 +55,7 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
             ),
             ..Default::default()
         }),
-        sms_configuration: pool.sms_configuration.as_ref().map(|sms| types::SmsConfigurationType {
-            sns_caller_arn: sms.sns_caller_arn.clone(),
-            external_id: sms.external_id.clone(),
-            sns_region: sms.sns_region.clone(),
-            ..Default::default()
-        }),
+        sms_configuration: pool.sms_configuration.as_ref().map(sms),
         user_pool_tags: tags(pool, shown),
         admin_create_user_config: Some(admin_create_user(pool)),
         user_pool_add_ons: pool.advanced_security_mode.as_ref().map(|mode| {
@@ -117,10 +112,26 @@ fn policies(pool: &PoolRecord) -> types::UserPoolPolicyType {
             temporary_password_validity_days: number(policy.temporary_password_validity_days),
         }),
         sign_in_policy: Some(types::SignInPolicyType {
-            allowed_first_auth_factors: Some(types::StringList {
-                items: vec!["PASSWORD".to_owned()],
-            }),
+            allowed_first_auth_factors: Some(types::StringList { items: first_factors(pool) }),
         }),
+    }
+}
+
+/// AllowedFirstAuthFactors: without any, a password.
+fn first_factors(pool: &PoolRecord) -> Vec<String> {
+    if pool.allowed_first_auth_factors.is_empty() {
+        return vec!["PASSWORD".to_owned()];
+    }
+    pool.allowed_first_auth_factors.clone()
+}
+
+/// SmsConfiguration.
+pub(super) fn sms(sms: &SmsConfiguration) -> types::SmsConfigurationType {
+    types::SmsConfigurationType {
+        sns_caller_arn: sms.sns_caller_arn.clone(),
+        external_id: sms.external_id.clone(),
+        sns_region: sms.sns_region.clone(),
+        ..Default::default()
     }
 }
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
+use super::mfa;
 use crate::{
     call::Call,
     pool_access::owned_pool,
@@ -10,10 +11,7 @@ use crate::{
     world::World,
 };
 
-/// Second factors are refused by name until sign-in asks for them, so that no pool has any.
-pub(super) const OFF: &str = "OFF";
-
-/// Answers a pool's second factors: none.
+/// Answers which second factors a pool asks for.
 ///
 /// # Errors
 /// ResourceNotFoundException when the caller has no such pool.
@@ -23,30 +21,33 @@ pub async fn get_user_pool_mfa_config(
     input: types::GetUserPoolMfaConfigRequest,
 ) -> Result<types::GetUserPoolMfaConfigResponse, ApiError> {
     let pool_id = input.user_pool_id.unwrap_or_default();
-    transact(world, &Find { call, pool_id: &pool_id }).await?;
-    Ok(types::GetUserPoolMfaConfigResponse {
-        mfa_configuration: Some(OFF.to_owned()),
-        ..Default::default()
-    })
+    transact(world, &Get { call, pool_id: &pool_id }).await
 }
 
-/// Checks that the caller has the pool.
-pub(super) struct Find<'a> {
-    pub call: &'a Call,
-    pub pool_id: &'a str,
+struct Get<'a> {
+    call: &'a Call,
+    pool_id: &'a str,
 }
 
 #[async_trait]
-impl Transaction for Find<'_> {
-    type Output = ();
+impl Transaction for Get<'_> {
+    type Output = types::GetUserPoolMfaConfigResponse;
 
     fn scope(&self) -> &str {
         self.pool_id
     }
 
-    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         tx.load(Query::new()).await?;
-        owned_pool(tx, self.call)?;
-        Ok(().into())
+        let pool = owned_pool(tx, self.call)?;
+        let described = mfa::described(&pool.record);
+        let response = types::GetUserPoolMfaConfigResponse {
+            sms_mfa_configuration: described.sms_mfa_configuration,
+            software_token_mfa_configuration: described.software_token_mfa_configuration,
+            email_mfa_configuration: described.email_mfa_configuration,
+            mfa_configuration: described.mfa_configuration,
+            web_authn_configuration: None,
+        };
+        Ok(response.into())
     }
 }

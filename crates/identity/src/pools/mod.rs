@@ -10,6 +10,7 @@ mod directory_rows;
 mod get_user_pool_mfa_config;
 mod list_tags_for_resource;
 mod list_user_pools;
+mod mfa;
 pub mod schema;
 mod set_user_pool_mfa_config;
 mod settings;

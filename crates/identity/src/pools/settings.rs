@@ -12,7 +12,7 @@ use conclave_store::records::{
     VerificationTemplate,
 };
 
-use super::{schema, tags, tier};
+use super::{mfa, schema, tags, tier};
 use crate::{devices, errors};
 
 /// API reference, `PasswordPolicyType`: also what 0 means.
@@ -38,8 +38,10 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
     let requested_schema = request.schema.as_ref().map_or(&[][..], |schema| &schema.items);
     let template = verification_template(request)?;
     let required = verified_before_update(request)?;
-    Ok(PoolRecord {
+    let first_factors = mfa::first_factors(request.policies.as_ref())?;
+    let mut record = PoolRecord {
         attributes_require_verification_before_update: required,
+        allowed_first_auth_factors: first_factors.unwrap_or_default(),
         name: request.pool_name.clone().unwrap_or_default(),
         password_policy: Some(password_policy(request)?),
         deletion_protection: request.deletion_protection.as_deref() == Some("ACTIVE"),
@@ -72,7 +74,10 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
             .and_then(|add_ons| add_ons.advanced_security_mode.clone()),
         device_configuration: request.device_configuration.as_ref().and_then(devices::settings),
         ..Default::default()
-    })
+    };
+    record.mfa = mfa::of_new_pool(request, &record)?;
+    mfa::check(&record)?;
+    Ok(record)
 }
 
 /// The record of a pool after UpdateUserPool: what the request leaves out is as in a new pool, except for
@@ -85,6 +90,8 @@ pub(super) fn updated_pool(
     request: types::UpdateUserPoolRequest,
 ) -> Result<PoolRecord, ApiError> {
     let tier = request.user_pool_tier.unwrap_or_else(|| present.tier.clone());
+    let mfa_configuration = request.mfa_configuration;
+    let first_factors = mfa::first_factors(request.policies.as_ref())?;
     let as_new = types::CreateUserPoolRequest {
         pool_name: request.pool_name.or_else(|| Some(present.name.clone())),
         policies: request.policies,
@@ -96,7 +103,7 @@ pub(super) fn updated_pool(
         email_verification_subject: request.email_verification_subject,
         verification_message_template: request.verification_message_template,
         sms_authentication_message: request.sms_authentication_message,
-        mfa_configuration: request.mfa_configuration,
+        mfa_configuration: None, // below: it is not as in a new pool
         user_attribute_update_settings: request.user_attribute_update_settings,
         device_configuration: request.device_configuration,
         email_configuration: request.email_configuration,
@@ -117,7 +124,7 @@ pub(super) fn updated_pool(
         username_configuration: None,
     };
     tier::check(as_new.user_pool_tier.as_deref().unwrap_or_default(), present)?;
-    Ok(PoolRecord {
+    let mut record = PoolRecord {
         pool_id: present.pool_id.clone(),
         account_id: present.account_id.clone(),
         region: present.region.clone(),
@@ -129,7 +136,12 @@ pub(super) fn updated_pool(
         // set by operations of their own
         domains: present.domains.clone(),
         ..new_pool(&as_new)?
-    })
+    };
+    // these two stay where they are left out
+    record.allowed_first_auth_factors =
+        first_factors.unwrap_or_else(|| present.allowed_first_auth_factors.clone());
+    record.mfa = mfa::after_update(present, mfa_configuration.as_deref(), &record)?;
+    Ok(record)
 }
 
 fn check_auto_verification(request: &types::CreateUserPoolRequest) -> Result<(), ApiError> {
@@ -316,7 +328,7 @@ fn recovery_mechanisms(
     Ok(given)
 }
 
-fn sms_configuration(given: &types::SmsConfigurationType) -> SmsConfiguration {
+pub(super) fn sms_configuration(given: &types::SmsConfigurationType) -> SmsConfiguration {
     SmsConfiguration {
         sns_caller_arn: given.sns_caller_arn.clone(),
         external_id: given.external_id.clone(),
@@ -324,7 +336,7 @@ fn sms_configuration(given: &types::SmsConfigurationType) -> SmsConfiguration {
     }
 }
 
-fn without_repetitions(names: &[String]) -> Vec<String> {
+pub(super) fn without_repetitions(names: &[String]) -> Vec<String> {
     let mut kept: Vec<String> = Vec::with_capacity(names.len());
     for name in names {
         if !kept.contains(name) {

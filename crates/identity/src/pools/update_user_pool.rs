@@ -2,7 +2,7 @@
 
 use conclave_api::{ApiError, types};
 
-use super::{change::change_pool, settings};
+use super::{change::change_pool_without_import, settings};
 use crate::{call::Call, world::World};
 
 /// Sets a pool's settings anew: what the request leaves out goes back to its default, except for the
@@ -11,7 +11,7 @@ use crate::{call::Call, world::World};
 /// Source: API reference, `UpdateUserPool`; developer guide, "Updating user pool configuration".
 ///
 /// # Errors
-/// ResourceNotFoundException when the caller has no such pool; what [`settings::updated_pool`] refuses.
+/// ResourceNotFoundException when the caller has no such pool; UserImportInProgressException; what [`settings::updated_pool`] refuses.
 pub async fn update_user_pool(
     world: &World,
     call: &Call,
@@ -19,7 +19,7 @@ pub async fn update_user_pool(
 ) -> Result<types::UpdateUserPoolResponse, ApiError> {
     let pool_id = input.user_pool_id.clone().unwrap_or_default();
     let update = |present: &_| settings::updated_pool(present, input.clone());
-    change_pool(world, call, &pool_id, update).await?;
+    change_pool_without_import(world, call, &pool_id, update).await?;
     Ok(types::UpdateUserPoolResponse::default())
 }
 

@@ -123,6 +123,7 @@ impl AdminCreateUser<'_> {
             modified_ms: tx.now_ms(),
             attributes: attributes::in_described_order(&values),
             sessions_valid_from_ms: 0,
+            mfa: None,
         };
         if username::is_taken(tx, pool, &user) {
             let refusal =

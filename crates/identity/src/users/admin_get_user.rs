@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
-use super::{admin_user, attributes};
+use super::{admin_user, attributes, mfa_preference};
 use crate::{
     call::Call,
     tx::{Decision, Transaction, Tx, transact},
@@ -45,12 +45,14 @@ impl Transaction for AdminGetUser<'_> {
         let user = admin_user::load(tx, self.call, &self.username).await?;
         let response = types::AdminGetUserResponse {
             user_attributes: attributes::described(&user),
+            mfa_options: mfa_preference::options(&user),
+            preferred_mfa_setting: mfa_preference::preferred(&user),
+            user_mfa_setting_list: mfa_preference::listed(&user),
             user_create_date: Some(user.created_ms),
             user_last_modified_date: Some(user.modified_ms),
             enabled: Some(user.enabled),
             user_status: Some(user.status),
             username: Some(user.username),
-            ..Default::default()
         };
         Ok(response.into())
     }

@@ -181,6 +181,21 @@ pub fn taken(
     taken_of(tx, user, held(config, user))
 }
 
+/// As [`taken`], where it is enough to know which: the rows alone must have been loaded, and who has them is
+/// not looked at.
+pub fn taken_names(tx: &mut Tx<'_>, config: &PoolConfig, user: &UserRecord) -> Vec<Alias> {
+    let mut taken = held(config, user);
+    taken.retain(|alias| {
+        let name = keys::username(&alias.folded);
+        let is_name = alias.indexed == IndexedAttribute::PreferredUsername;
+        if is_name {
+            tx.rely_on(&name);
+        }
+        tx.get_text(&alias.key()).is_some() || (is_name && tx.get_text(&name).is_some())
+    });
+    taken
+}
+
 fn taken_of(
     tx: &mut Tx<'_>,
     user: &UserRecord,

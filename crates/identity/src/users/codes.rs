@@ -75,6 +75,8 @@ pub enum Limited {
     GetUserAttributeVerificationCode,
     /// VerifyUserAttribute.
     VerifyUserAttribute,
+    /// Codes that are sent at sign-in.
+    SignInCode,
 }
 
 impl Limited {
@@ -88,6 +90,7 @@ impl Limited {
             Self::ChangePassword => 5,
             Self::GetUserAttributeVerificationCode => 6,
             Self::VerifyUserAttribute => 7,
+            Self::SignInCode => 80,
         }
     }
 
@@ -99,6 +102,16 @@ impl Limited {
             | Self::ForgotPassword
             | Self::ChangePassword
             | Self::GetUserAttributeVerificationCode => 5,
+            // ours: so many that nobody who signs in meets it, and few for who wants to flood a phone
+            Self::SignInCode => 30,
+        }
+    }
+
+    /// What is answered beyond that, as far as the operation declares it.
+    fn refusal(self) -> ApiError {
+        match self {
+            Self::SignInCode => errors::too_many_requests(),
+            _ => errors::attempt_limit_exceeded(),
         }
     }
 }
@@ -258,5 +271,5 @@ pub fn remember_simulated_reset(tx: &mut Tx<'_>, config: &PoolConfig, name: &str
 fn add(tx: &mut Tx<'_>, key: Vec<u8>, what: Limited) {
     let hour = tx.now_ms().div_euclid(HOUR_MS);
     let ends_ms = (hour + 1) * HOUR_MS;
-    tx.add(key, 1, Some((what.max(), errors::attempt_limit_exceeded())), Some(ends_ms));
+    tx.add(key, 1, Some((what.max(), what.refusal())), Some(ends_ms));
 }

@@ -17,8 +17,10 @@ use super::{
     secret_hash, status,
 };
 use crate::{
+    auth::{challenge_session, sign_up_session},
     call::Call,
     client_pool::{self, Loaded, client_pool},
+    config::ClientConfig,
     tx::{Decision, Failure, Query, Stored, Transaction, Tx, transact},
     world::World,
 };
@@ -41,6 +43,8 @@ pub async fn confirm_sign_up(
         username: input.username.unwrap_or_default(),
         code: SecretString::new(input.confirmation_code.unwrap_or_default()),
         force_alias_creation: input.force_alias_creation.unwrap_or(false),
+        is_session_given: input.session.is_some(),
+        session: sign_up_session::sealed(input.session.as_deref()),
     };
     transact(world, &confirm).await
 }
@@ -52,6 +56,9 @@ struct ConfirmSignUp {
     username: String,
     code: SecretString,
     force_alias_creation: bool,
+    is_session_given: bool,
+    /// What is sealed in the session of SignUp.
+    session: Option<Vec<u8>>,
 }
 
 #[async_trait]
@@ -64,7 +71,10 @@ impl Transaction for ConfirmSignUp {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let code = With::Child(UserChild::Code, CodePurpose::SignUp.row());
-        let query = lookup::query(Query::new(), &self.username, &[code]);
+        let mut query = lookup::query(Query::new(), &self.username, &[code]);
+        if let Some(sealed) = &self.session {
+            query = query.get(challenge_session::used_key(sealed));
+        }
         let Loaded { pool, client, .. } = client_pool::load(tx, query, &self.client_id).await?;
         secret_hash::check(&client, &self.username, self.secret_hash.as_deref())?;
         let Some(FoundUser { user: Stored { record: user, .. }, .. }) =
@@ -94,11 +104,30 @@ impl Transaction for ConfirmSignUp {
         let taken = aliases::take(tx, &pool, change, &Values::new(), self.force_alias_creation)
             .await
             .map_err(Failure::after_commit)?;
+        let session =
+            self.session(tx, &client, &user, &sent).map_err(Failure::RefusedAfterCommit)?;
         let mut changes = vec![(Some(&user), &confirmed)];
         changes.extend(taken.iter().map(|(owner, without)| (Some(owner), without)));
         index::write_users(tx, &changes)?;
         tx.delete(codes::key(&user.sub, CodePurpose::SignUp));
-        Ok(types::ConfirmSignUpResponse::default().into())
+        Ok(types::ConfirmSignUpResponse { session }.into())
+    }
+}
+
+impl ConfirmSignUp {
+    /// The session that goes on to a sign-in, for the one that was given.
+    fn session(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+        user: &UserRecord,
+        sent: &CodeRecord,
+    ) -> Result<Option<String>, ApiError> {
+        if !self.is_session_given {
+            return Ok(None);
+        }
+        let sealed = self.session.as_deref().ok_or_else(challenge_session::invalid)?;
+        sign_up_session::confirmed(tx, client, user, sealed, sent).map(Some)
     }
 }
 

@@ -57,6 +57,34 @@ pub async fn set_password(
     Ok(())
 }
 
+/// Sets a hash that was made elsewhere as the password of a new user. There is no SRP verifier before the
+/// first sign-in with the password ([`is_imported`]), so SRP finds the user with a verifier that no password
+/// matches.
+///
+/// # Errors
+/// InternalErrorException when the keys cannot be used.
+pub fn set_imported_hash(tx: &mut Tx<'_>, user: &UserRecord, hash: &str) -> Result<(), ApiError> {
+    let config = tx.pool()?;
+    let key = key(&user.sub);
+    let place = Place { scope: config.id(), key: &key, field: PASSWORD_HASH };
+    let sealed = sealed::seal(tx.world(), &config.keyring, place, hash.as_bytes())?;
+    let record = CredentialsRecord {
+        sealed_password_hash: sealed.into(),
+        srp_user_id: user.username.clone(),
+        set_ms: tx.now_ms(),
+        ..Default::default()
+    };
+    tx.rely_on_root(keys::user(&user.sub));
+    tx.put(key, &record);
+    Ok(())
+}
+
+/// Whether the password is still the hash that was made elsewhere: [`set_password`] with the password puts
+/// our own in its place.
+pub fn is_imported(record: &CredentialsRecord) -> bool {
+    !record.sealed_password_hash.is_empty() && record.sealed_srp_verifier.is_empty()
+}
+
 /// The PHC string of a user's password; `None` when the user has none.
 ///
 /// # Errors

@@ -8,7 +8,7 @@ use conclave_outbound::{Channel, Message};
 use conclave_store::records::{PoolRecord, UserRecord};
 
 use super::{attributes, contact};
-use crate::config::PoolConfig;
+use crate::{auth::factors, config::PoolConfig};
 
 const CODE_PLACE: &str = "{####}";
 const USERNAME_PLACE: &str = "{username}";
@@ -71,6 +71,7 @@ pub fn of_recovery(config: &PoolConfig, user: &UserRecord) -> Option<Destination
     recovery_channels(config)
         .into_iter()
         .filter(|channel| attributes::is_verified(user, attribute_of(*channel)))
+        .filter(|channel| !factors::is_second_factor(&config.record, user, *channel))
         .find_map(|channel| to(user, channel))
 }
 
@@ -114,7 +115,8 @@ pub fn simulated_recovery(config: &PoolConfig, name: &str) -> CodeDeliveryDetail
     simulated_by(config, name, channel.unwrap_or(Channel::Email))
 }
 
-fn simulated_by(config: &PoolConfig, name: &str, channel: Channel) -> CodeDeliveryDetailsType {
+/// As [`simulated`], by a channel that is given.
+pub fn simulated_by(config: &PoolConfig, name: &str, channel: Channel) -> CodeDeliveryDetailsType {
     if channel == Channel::Email && contact::is_email(name) {
         return details("email", Channel::Email, contact::mask_email(name));
     }
@@ -167,6 +169,28 @@ pub fn password_reset(
     const EMAIL: &str = "Your password reset code is {####}";
     const SMS: &str = "Your password reset code is {####}";
     with_code(config, user, destination, code, (EMAIL, SMS))
+}
+
+/// The message with a code that is asked for at sign-in.
+pub fn sign_in_code(
+    config: &PoolConfig,
+    user: &UserRecord,
+    destination: &Destination,
+    code: &SecretString,
+) -> Message {
+    const EMAIL: &str = "Your authentication code is {####}";
+    const SUBJECT: &str = "Your authentication code";
+    const SMS: &str = "Your authentication code is {####}.";
+    let record = &config.record;
+    let email = record.mfa.as_ref().and_then(|mfa| mfa.email.as_ref());
+    let (text, subject) = match destination.channel {
+        Channel::Email => (
+            email.and_then(|email| email.message.as_deref()).unwrap_or(EMAIL),
+            Some(email.and_then(|email| email.subject.as_deref()).unwrap_or(SUBJECT)),
+        ),
+        Channel::Sms => (record.sms_authentication_message.as_deref().unwrap_or(SMS), None),
+    };
+    message(record, user, destination, text, subject, code)
 }
 
 fn with_code(

@@ -3,7 +3,7 @@
 use conclave_api::types::{AttributeType, UserType};
 use conclave_store::records::UserRecord;
 
-use super::attributes;
+use super::{attributes, mfa_preference};
 
 /// A user with all attributes.
 pub fn user_type(user: &UserRecord) -> UserType {
@@ -19,6 +19,6 @@ pub fn with_attributes(user: &UserRecord, attributes: Vec<AttributeType>) -> Use
         user_last_modified_date: Some(user.modified_ms),
         enabled: Some(user.enabled),
         user_status: Some(user.status.clone()),
-        mfa_options: Vec::new(),
+        mfa_options: mfa_preference::options(user),
     }
 }

@@ -9,7 +9,7 @@ use crate::{
     call::Call,
     errors,
     tx::{Decision, Transaction, Tx, transact},
-    users::{attributes, status},
+    users::{attributes, mfa_preference, status},
     world::World,
 };
 
@@ -45,8 +45,10 @@ impl Transaction for GetUser<'_> {
         let client = tx.client().ok_or_else(|| errors::internal("the client is not loaded"))?;
         let response = types::GetUserResponse {
             user_attributes: attributes::described_to(&client, &user),
+            mfa_options: mfa_preference::options(&user),
+            preferred_mfa_setting: mfa_preference::preferred(&user),
+            user_mfa_setting_list: mfa_preference::listed(&user),
             username: Some(user.username),
-            ..Default::default()
         };
         Ok(response.into())
     }

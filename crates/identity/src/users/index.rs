@@ -93,6 +93,11 @@ pub fn write_users(
     Ok(())
 }
 
+/// How many rows lead to `user`.
+pub fn rows_of(config: &PoolConfig, user: &UserRecord) -> usize {
+    rows(config, user).len()
+}
+
 /// Every attribute keeps its own limit, and fifty custom ones can still be more than a row holds.
 fn check_size(user: &UserRecord) -> Result<(), ApiError> {
     if user.encoded_len() <= limits::VALUE_BYTES_MAX {

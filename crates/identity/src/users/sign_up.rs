@@ -15,6 +15,7 @@ use super::{
     secret_hash, status, username,
 };
 use crate::{
+    auth::sign_up_session,
     call::Call,
     client_pool::{self, Loaded, client_pool},
     config::PoolConfig,
@@ -88,6 +89,7 @@ impl Transaction for SignUp {
             modified_ms: tx.now_ms(),
             attributes: attributes::in_described_order(&values),
             sessions_valid_from_ms: 0,
+            mfa: None,
         };
         if username::is_taken(tx, &pool, &user) {
             return Err(ExceptionName::UsernameExistsException
@@ -104,6 +106,7 @@ impl Transaction for SignUp {
         let mut response = types::SignUpResponse {
             user_confirmed: Some(false),
             user_sub: Some(sub),
+            session: sign_up_session::signed_up(tx, &client, &user)?,
             ..Default::default()
         };
         if let Some(destination) = delivery::of_sign_up(&pool, &user) {

@@ -111,11 +111,11 @@ impl Controller {
             return Ok(Pass { acted: true, status: proto::PlacementStatus::default() });
         }
         let answers = self.ask_all(&nodes, term).await;
-        let away = self.note_reached(&nodes, &answers);
         let groups = observe::groups(self.options.groups, &answers);
+        let heard = observe::heard_by_leaders(&answers);
+        let away = self.note_reached(&nodes, &answers, &observe::members(&groups), &heard);
         let mut acted = self.move_states(&nodes, &answers, &groups).await?;
 
-        let heard = observe::heard_by_leaders(&answers);
         let node_views = observe::nodes(&nodes, &answers, &away, &heard, self.options.dead_after);
         let group_views = groups.iter().map(|(n, group)| (*n, group.view.clone())).collect();
         let calm = self.is_calm(&answers, &groups);
@@ -168,20 +168,26 @@ impl Controller {
         answers.filter_map(|answer| async move { answer }).collect().await
     }
 
-    /// For how long each node has not been reached.
+    /// For how long each node has not been reached. Members that have never registered are not asked: of them leaders know.
     fn note_reached(
         &mut self,
         nodes: &Nodes,
         answers: &BTreeMap<u64, proto::NodeStatus>,
+        members: &BTreeSet<u64>,
+        heard_by_leaders: &BTreeSet<u64>,
     ) -> BTreeMap<u64, Duration> {
         let now = Instant::now();
+        let registered = nodes.nodes.iter().filter(|node| node.state != NodeState::Removed);
+        let registered = registered.map(|node| (node.node_id, answers.contains_key(&node.node_id)));
+        let unknown = members.iter().filter(|id| nodes.get(**id).is_none());
+        let unknown = unknown.map(|id| (*id, heard_by_leaders.contains(id)));
         let mut away = BTreeMap::new();
-        for node in nodes.nodes.iter().filter(|node| node.state != NodeState::Removed) {
-            let reached = self.reached.entry(node.node_id).or_insert(now);
-            if answers.contains_key(&node.node_id) {
+        for (id, is_reached) in registered.chain(unknown) {
+            let reached = self.reached.entry(id).or_insert(now);
+            if is_reached {
                 *reached = now;
             } else {
-                away.insert(node.node_id, now.saturating_duration_since(*reached));
+                away.insert(id, now.saturating_duration_since(*reached));
             }
         }
         away

@@ -28,7 +28,26 @@ pub(crate) struct Observed {
     pub lag: BTreeMap<u64, u64>,
 }
 
-/// The nodes. `away`: for how long each has not been reached; absent where it has been just now.
+/// What may become of a node. `state`: as the registry knows; `None` for a member that has never registered. `lost`: it has
+/// been away for too long.
+pub(crate) fn standing(state: Option<NodeState>, answers: bool, lost: bool) -> Standing {
+    match state {
+        Some(NodeState::Active) if answers => Standing::Takes,
+        // one that has just come may die as well, and may be a voter of a group that was made with it
+        Some(NodeState::Active | NodeState::Joining) | None => {
+            if lost {
+                Standing::Dead
+            } else {
+                Standing::Keeps
+            }
+        }
+        Some(NodeState::Dead) => Standing::Dead,
+        Some(NodeState::Draining | NodeState::Drained | NodeState::Removed) => Standing::Leaves,
+    }
+}
+
+/// The nodes, and members that have never registered. `away`: for how long each has not been reached; absent where it has
+/// been just now.
 pub(crate) fn nodes(
     registered: &Nodes,
     answers: &BTreeMap<u64, proto::NodeStatus>,
@@ -36,27 +55,31 @@ pub(crate) fn nodes(
     heard_by_leaders: &BTreeSet<u64>,
     dead_after: Duration,
 ) -> BTreeMap<u64, NodeView> {
-    let view = |node: &crate::registry::RegisteredNode| {
-        let answer = answers.get(&node.node_id);
-        let away = away.get(&node.node_id).copied();
-        let standing = match node.state {
-            NodeState::Joining => Standing::Keeps,
-            NodeState::Active if answer.is_some() => Standing::Takes,
-            // one that others reach is not dead, only cut off from here
-            NodeState::Active
-                if away.is_some_and(|away| away >= dead_after)
-                    && !heard_by_leaders.contains(&node.node_id) =>
-            {
-                Standing::Dead
-            }
-            NodeState::Active => Standing::Keeps,
-            NodeState::Dead => Standing::Dead,
-            NodeState::Draining | NodeState::Drained | NodeState::Removed => Standing::Leaves,
-        };
-        let sheds_leaders = answer.is_none_or(|answer| answer.sheds_leaders);
-        NodeView { standing, sheds_leaders, replaced_by: node.replaced_by }
+    // one that others reach is not dead, only cut off from here
+    let lost = |id: u64| {
+        away.get(&id).is_some_and(|away| *away >= dead_after) && !heard_by_leaders.contains(&id)
     };
-    registered.nodes.iter().map(|node| (node.node_id, view(node))).collect()
+    let view = |node: &crate::registry::RegisteredNode| {
+        let (id, answer) = (node.node_id, answers.get(&node.node_id));
+        let standing = standing(Some(node.state), answer.is_some(), lost(id));
+        let sheds_leaders = answer.is_none_or(|answer| answer.sheds_leaders);
+        (id, NodeView { standing, sheds_leaders, replaced_by: node.replaced_by })
+    };
+    let unknown = |id: &u64| {
+        let standing = standing(None, false, lost(*id));
+        (*id, NodeView { standing, sheds_leaders: true, replaced_by: None })
+    };
+    let others = away.keys().filter(|id| registered.get(**id).is_none());
+    registered.nodes.iter().map(view).chain(others.map(unknown)).collect()
+}
+
+/// Members of groups, as far as they are known.
+pub(crate) fn members(groups: &BTreeMap<u32, Observed>) -> BTreeSet<u64> {
+    let members = |group: &Observed| {
+        let view = &group.view;
+        view.voters.union(&view.learners).copied().collect::<Vec<_>>()
+    };
+    groups.values().flat_map(members).collect()
 }
 
 /// Members that a leader has heard from lately.
@@ -122,4 +145,36 @@ pub(crate) fn groups(
         observed
     };
     (0..count).map(|number| (number, group(number))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::RegisteredNode;
+
+    const DEAD_AFTER: Duration = Duration::from_secs(60);
+
+    fn view_of(state: Option<NodeState>, away: Duration, heard: bool) -> Standing {
+        let mut registered = Nodes::default();
+        registered.nodes.extend(state.map(|state| {
+            let mut node = RegisteredNode::example(2);
+            node.state = state;
+            node
+        }));
+        let heard = heard.then_some(2).into_iter().collect();
+        let away = [(2, away)].into();
+        nodes(&registered, &BTreeMap::new(), &away, &heard, DEAD_AFTER)[&2].standing
+    }
+
+    #[test]
+    fn who_is_lost_is_dead_also_before_it_has_joined_or_registered() {
+        let (short, long) = (DEAD_AFTER / 2, DEAD_AFTER);
+        for state in [Some(NodeState::Active), Some(NodeState::Joining), None] {
+            assert_eq!(view_of(state, short, false), Standing::Keeps, "{state:?}");
+            assert_eq!(view_of(state, long, true), Standing::Keeps, "{state:?} is heard");
+            assert_eq!(view_of(state, long, false), Standing::Dead, "{state:?}");
+        }
+        assert_eq!(view_of(Some(NodeState::Draining), long, false), Standing::Leaves);
+        assert_eq!(view_of(Some(NodeState::Dead), short, true), Standing::Dead);
+    }
 }

@@ -237,12 +237,20 @@ async fn when_all_disks_are_full_reads_and_deletions_go_on_and_writes_are_refuse
     };
     tokio::time::timeout(READY, noticed).await.expect("notice");
 
-    assert!(get(&store, POOL, b"\x20a").await.is_some());
-    let write = commit(POOL, &clock, vec![put(b"\x20b", b"1")]);
-    let refused = conclave_store::Store::commit(&store, write).await;
-    assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
-    committed(&store, commit(POOL, &clock, vec![delete(b"\x20a")])).await;
-    assert!(get(&store, POOL, b"\x20a").await.is_none());
+    let store = Arc::new(store);
+    let (writer, write) = (store.clone(), commit(POOL, &clock, vec![put(b"\x20b", b"1")]));
+    let refusals = tokio::spawn(async move {
+        for _ in 0..2 {
+            let refused = conclave_store::Store::commit(&*writer, write.clone()).await;
+            assert!(matches!(refused, Err(StoreError::Unavailable { .. })), "{refused:?}");
+        }
+    });
+    while !refusals.is_finished() {
+        assert!(get(&*store, POOL, b"\x20a").await.is_some());
+    }
+    refusals.await.expect("are refused");
+    committed(&*store, commit(POOL, &clock, vec![delete(b"\x20a")])).await;
+    assert!(get(&*store, POOL, b"\x20a").await.is_none());
 
     full.store(false, Ordering::Relaxed);
     let store = cluster.store();

@@ -234,6 +234,34 @@ async fn a_node_that_is_away_for_long_is_replaced_by_a_spare_one_and_is_a_spare_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_voter_that_dies_before_it_has_registered_is_replaced() {
+    for by_an_operator in [false, true] {
+        let dead_after = Duration::from_secs(if by_an_operator { 300 } else { 2 });
+        let mut cluster = Cluster::start_managed_but(3, 2, dead_after).await;
+        let admin = cluster.admin();
+        let load = Load::start(&cluster, cluster.store()).await;
+        cluster.start_joining().await;
+        for node_id in [1, 2, 4] {
+            state(&admin, node_id, NodeState::Active).await;
+        }
+        until(&admin, "it votes", |groups| groups.iter().all(|group| group.voters == [1, 2, 3]))
+            .await;
+        let refused = admin.replace(3, Some(4)).await.expect_err("it answers").to_string();
+        assert!(refused.contains("node 3 answers"), "{refused}");
+        cluster.kill(2).await;
+        if by_an_operator {
+            admin.replace(3, Some(4)).await.expect("replaces");
+            state(&admin, 3, NodeState::Removed).await;
+        }
+        until(&admin, "the new one has its place", |groups| {
+            groups.iter().all(|group| group.voters == [1, 2, 4] && !group.changing)
+        })
+        .await;
+        load.check_some(&cluster.store()).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn moves_go_on_when_the_controller_is_killed_again_and_again() {
     let mut cluster = Cluster::start_managed(3).await;
     let admin = cluster.admin();

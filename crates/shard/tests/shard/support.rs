@@ -82,6 +82,8 @@ pub struct Cluster {
     pub tls: Option<MutualFiles>,
     /// Whether nodes register, and are given groups.
     pub managed: bool,
+    /// A node that takes part in its groups and never registers.
+    unregistered: Option<usize>,
     /// How long a node may be away before it is replaced.
     pub dead_after: Duration,
     /// What looks for nodes in the process of each node.
@@ -113,18 +115,28 @@ impl Cluster {
     }
 
     pub async fn start_all(limits: Limits, tls: Option<MutualFiles>) -> Self {
-        Self::start_nodes(3, false, limits, tls).await
+        Self::start_nodes(3, false, limits, tls, None).await
     }
 
     /// Nodes that register, and are given groups by one another.
     pub async fn start_managed(nodes: usize) -> Self {
-        Self::start_nodes(nodes, true, Limits::default(), None).await
+        Self::start_nodes(nodes, true, Limits::default(), None, None).await
+    }
+
+    /// The same with one that is a voter and never registers, and a time after which who is away is replaced.
+    pub async fn start_managed_but(
+        nodes: usize,
+        unregistered: usize,
+        dead_after: Duration,
+    ) -> Self {
+        let but = Some((unregistered, dead_after));
+        Self::start_nodes(nodes, true, Limits::default(), None, but).await
     }
 
     /// The same, and who is brought up needs a snapshot.
     pub async fn start_managed_with_snapshots(nodes: usize) -> Self {
         let limits = Limits { retention: eager_retention(), ..Limits::default() };
-        Self::start_nodes(nodes, true, limits, None).await
+        Self::start_nodes(nodes, true, limits, None, None).await
     }
 
     async fn start_nodes(
@@ -132,6 +144,7 @@ impl Cluster {
         managed: bool,
         limits: Limits,
         tls: Option<MutualFiles>,
+        but: Option<(usize, Duration)>,
     ) -> Self {
         let listeners: Vec<_> =
             (0..nodes).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
@@ -154,7 +167,8 @@ impl Cluster {
             limits,
             tls,
             managed,
-            dead_after: Duration::from_secs(300),
+            unregistered: but.map(|(unregistered, _)| unregistered),
+            dead_after: but.map_or(Duration::from_secs(300), |(_, dead_after)| dead_after),
             lookers: Vec::new(),
             incarnations: 0,
         };
@@ -215,7 +229,7 @@ impl Cluster {
     }
 
     fn manage(&mut self, index: usize) {
-        if self.managed {
+        if self.managed && self.unregistered != Some(index) {
             let store = Arc::new(self.store_with(Some(index), RoutingLimits::default()));
             self.lookers.resize_with(self.hosts.len(), || None);
             self.lookers[index] = Some(tokio::spawn(look_for_nodes(Arc::downgrade(&store))));

@@ -1,8 +1,9 @@
 //! Calls of the public API, and what an answer lets a client know.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
+use parking_lot::RwLock;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -79,31 +80,50 @@ pub struct Pool {
     pub client_id: String,
 }
 
+/// `host:port` of each node's public port, by the node's number.
+pub type Gateways = Arc<RwLock<BTreeMap<u32, String>>>;
+
 /// A cluster as its clients see it.
 #[derive(Clone)]
 pub struct Api {
-    /// `host:port` of each node's public port.
-    pub gateways: Vec<String>,
+    gateways: Gateways,
     access_key: AccessKey,
 }
 
 impl Api {
-    /// Calls go to `gateways`, by their place in this list.
-    pub fn new(gateways: Vec<String>, access_key: AccessKey) -> Self {
+    /// Calls go to `gateways`, by their place in this list; past its end it begins again.
+    pub fn new(gateways: Gateways, access_key: AccessKey) -> Self {
         Self { gateways, access_key }
+    }
+
+    /// How many gateways there are.
+    pub fn count(&self) -> usize {
+        self.gateways.read().len()
+    }
+
+    /// The place of a node's gateway; one past the end where it has none.
+    pub fn place(&self, node: u32) -> usize {
+        let gateways = self.gateways.read();
+        gateways.keys().position(|known| *known == node).unwrap_or(gateways.len())
+    }
+
+    fn authority(&self, gateway: usize) -> String {
+        let gateways = self.gateways.read();
+        let place = gateway % gateways.len().max(1);
+        gateways.values().nth(place).cloned().unwrap_or_default()
     }
 
     /// An operation of an administrator.
     pub async fn signed(&self, gateway: usize, operation: &str, body: &Value) -> Reply {
-        let authority = &self.gateways[gateway % self.gateways.len()];
-        let request = request::signed(authority, operation, body, &self.access_key);
-        send(authority, &request).await
+        let authority = self.authority(gateway);
+        let request = request::signed(&authority, operation, body, &self.access_key);
+        send(&authority, &request).await
     }
 
     /// An operation that anybody may call.
     pub async fn unsigned(&self, gateway: usize, operation: &str, body: &Value) -> Reply {
-        let authority = &self.gateways[gateway % self.gateways.len()];
-        send(authority, &request::unsigned(authority, operation, body)).await
+        let authority = self.authority(gateway);
+        send(&authority, &request::unsigned(&authority, operation, body)).await
     }
 
     /// Makes a pool with a client that may sign in with passwords.

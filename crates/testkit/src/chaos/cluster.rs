@@ -1,4 +1,4 @@
-//! Three nodes, their certificates and their supervisor.
+//! Nodes, their certificates and their supervisor. Three at first; they come and go.
 
 use std::{
     collections::BTreeMap,
@@ -12,11 +12,12 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
 use conclave_crypto::entropy::{SystemEntropy, bytes};
-use conclave_store::{DIRECTORY_GROUP, DIRECTORY_SCOPE, Placement, Store};
+use conclave_store::{DIRECTORY_GROUP, DIRECTORY_SCOPE, Placement};
 use conclave_tls::{Mutual, MutualFiles};
 use tokio::time::{Instant, sleep};
 
 use super::{
+    api::Gateways,
     command::{text, until},
     disk::Disk,
     network::Network,
@@ -36,10 +37,10 @@ const LEADERS_WITHIN: Duration = Duration::from_secs(60);
 pub struct Cluster {
     /// Where it is.
     pub dir: PathBuf,
-    /// The nodes, the first is node 1.
-    pub nodes: Vec<Node>,
+    /// The nodes by their numbers: those that have been taken away are not among them.
+    pub nodes: BTreeMap<u32, Node>,
     /// Their data.
-    pub disks: Vec<Disk>,
+    pub disks: BTreeMap<u32, Disk>,
     /// Their network.
     pub network: Arc<Network>,
     /// What happens between them.
@@ -50,7 +51,16 @@ pub struct Cluster {
     pub access_key: AccessKey,
     /// Where each node can be asked, and which process it is.
     pub targets: Targets,
-    binary: PathBuf,
+    /// The public ports.
+    pub gateways: Gateways,
+    pub(super) binary: PathBuf,
+    /// With which the cluster was made.
+    first: Vec<u32>,
+    next: u32,
+    images: bool,
+    disk_bytes: u64,
+    settings: String,
+    environment: Vec<(String, String)>,
 }
 
 /// What a cluster is made of.
@@ -60,12 +70,14 @@ pub struct ClusterOptions {
     pub binary: PathBuf,
     /// An empty directory.
     pub dir: PathBuf,
-    /// How many nodes.
+    /// How many nodes at first.
     pub nodes: u32,
     /// How many groups of pools.
     pub pool_groups: u32,
     /// Whether each node has a file system of its own.
     pub images: bool,
+    /// How large that is; what is not written takes no room.
+    pub disk_bytes: u64,
     /// What is added to the configuration of every node.
     pub settings: String,
     /// Variables of the environment of every node.
@@ -82,18 +94,19 @@ impl Cluster {
         network: Arc<Network>,
         proxy: Arc<Proxy>,
     ) -> Result<Self> {
-        let ClusterOptions { binary, dir, nodes, pool_groups, images, settings, environment } =
-            options;
+        let ClusterOptions { binary, dir, nodes, pool_groups, images, .. } = options;
+        let ClusterOptions { disk_bytes, settings, environment, .. } = options;
         let pki = dir.join("pki");
         let init = ["pki", "init", "--dir", text(&pki)?, "--cluster-id", CLUSTER];
         conclave(&binary, &init)?;
-        issue(&binary, &pki, "client", 0, &["localhost".to_owned()])?;
+        issue(&binary, &pki, "client", "gateway", 0, &["localhost".to_owned()])?;
+        issue(&binary, &pki, "admin", "admin", 0, &[])?;
         fs::write(dir.join("kek"), hex::encode(bytes::<32>(&SystemEntropy)))?;
         let mut cluster = Self {
-            dir: dir.clone(),
-            nodes: Vec::new(),
-            disks: Vec::new(),
-            network: Arc::clone(&network),
+            dir,
+            nodes: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            network,
             proxy,
             pool_groups,
             access_key: AccessKey {
@@ -102,27 +115,22 @@ impl Cluster {
                 region: REGION.to_owned(),
             },
             targets: Targets::default(),
-            binary: binary.clone(),
+            gateways: Gateways::default(),
+            binary,
+            first: (1..=nodes).collect(),
+            next: nodes + 1,
+            images,
+            disk_bytes,
+            settings,
+            environment,
         };
         for id in 1..=nodes {
-            let name = format!("node-{id}");
-            let disk = Disk::usual(&dir, &name, images)?;
-            let addresses = &network.addresses[id as usize - 1];
-            let hosts = [addresses.known.ip().to_string(), addresses.internal.ip().to_string()];
-            issue(&binary, &pki, &name, id, &hosts)?;
-            let config = dir.join(format!("{name}.toml"));
-            let text = cluster.config_text(id, &disk.mount_point.join("data")) + &settings;
-            fs::write(&config, text)?;
-            let launch = Launch {
-                binary: binary.clone(),
-                prefix: network.prefix(id),
-                config,
-                log: dir.join(format!("{name}.log")),
-                always: environment.clone(),
-                environment: Vec::new(),
-            };
-            cluster.nodes.push(Node::new(id, launch, addresses.management));
-            cluster.disks.push(disk);
+            cluster.network.add(id)?;
+            cluster.proxy.add(id).await?;
+        }
+        for id in 1..=nodes {
+            cluster.make_node(id)?;
+            cluster.open_gateway(id)?;
         }
         for id in 1..=nodes {
             cluster.start_node(id)?;
@@ -132,30 +140,96 @@ impl Cluster {
         Ok(cluster)
     }
 
-    fn config_text(&self, id: u32, data: &Path) -> String {
-        let members: Vec<String> = (1..)
-            .zip(&self.network.addresses)
-            .map(|(id, a): (u32, _)| format!("{{ node_id = {id}, address = \"{}\" }}", a.known))
-            .collect();
-        let own = &self.network.addresses[id as usize - 1];
-        let (dir, public_url) = (self.dir.display(), self.network.addresses[0].public);
-        format!(
+    /// Everything of a node but its process.
+    fn make_node(&mut self, id: u32) -> Result<()> {
+        let name = format!("node-{id}");
+        let disk = Disk::create(&self.dir, &name, self.images, self.disk_bytes)?;
+        let addresses = self.network.of(id)?;
+        let hosts = [addresses.known.ip().to_string(), addresses.internal.ip().to_string()];
+        issue(&self.binary, &self.dir.join("pki"), &name, "node", id, &hosts)?;
+        let config = self.dir.join(format!("{name}.toml"));
+        let text = self.config_text(id, &disk.mount_point.join("data"))? + &self.settings;
+        fs::write(&config, text)?;
+        let launch = Launch {
+            binary: self.binary.clone(),
+            prefix: self.network.prefix(id),
+            config,
+            log: self.dir.join(format!("{name}.log")),
+            always: self.environment.clone(),
+            environment: Vec::new(),
+        };
+        self.nodes.insert(id, Node::new(id, launch, addresses.management));
+        self.disks.insert(id, disk);
+        Ok(())
+    }
+
+    /// Clients call a node's gateway from here on.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn open_gateway(&self, id: u32) -> Result<()> {
+        let public = self.network.of(id)?.public;
+        self.gateways.write().insert(id, public.to_string());
+        Ok(())
+    }
+
+    fn config_text(&self, id: u32, data: &Path) -> Result<String> {
+        let own = self.network.of(id)?;
+        let members = if self.first.contains(&id) {
+            let of = |id: &u32| {
+                let known = self.network.of(*id)?.known;
+                Ok(format!("{{ node_id = {id}, address = \"{known}\" }}"))
+            };
+            let members = self.first.iter().map(of).collect::<Result<Vec<_>>>()?;
+            format!("members = [{}]", members.join(", "))
+        } else {
+            let known = |id: &u32| Ok(format!("\"{}\"", self.network.of(*id)?.known));
+            let seeds = self.nodes.keys().map(known).collect::<Result<Vec<_>>>()?;
+            format!("address = \"{}\"\njoin = [{}]", own.known, seeds.join(", "))
+        };
+        let dir = self.dir.display();
+        Ok(format!(
             "cluster_id = \"{CLUSTER}\"\nnode_id = {id}\ndata_dir = \"{}\"\n\
-             public_url = \"http://{public_url}\"\npool_groups = {}\nmembers = [{}]\n\n[listen]\n\
+             public_url = \"http://login.test\"\npool_groups = {}\n{members}\n\n[listen]\n\
              public = \"{}\"\ninternal = \"{}\"\nmanagement = \"{}\"\n\n[kek]\n\
              file = \"{dir}/kek\"\n\n[internal_tls]\nca = \"{dir}/pki/ca.pem\"\n\
              certificate = \"{dir}/pki/node-{id}.pem\"\nkey = \"{dir}/pki/node-{id}-key.pem\"\n",
             data.display(),
             self.pool_groups,
-            members.join(", "),
             own.public,
             own.internal,
             own.management,
-        )
+        ))
+    }
+
+    /// Starts one more node, with a number that none has had, no data, and the others to join. Clients do not call it yet.
+    ///
+    /// # Errors
+    /// It cannot be made or started.
+    pub async fn add_node(&mut self) -> Result<u32> {
+        let id = self.next;
+        self.next += 1;
+        self.network.add(id)?;
+        self.proxy.add(id).await?;
+        self.make_node(id)?;
+        self.start_node(id)?;
+        Ok(id)
+    }
+
+    /// Takes a node away for good, with its data.
+    pub fn take_away(&mut self, id: u32) {
+        self.gateways.write().remove(&id);
+        self.targets.lock().remove(&id);
+        // in this order: the process, the disk that it has open, the network that it is in
+        self.nodes.remove(&id);
+        self.disks.remove(&id);
+        self.proxy.remove(id);
+        self.network.remove(id);
     }
 
     fn make_access_key(&mut self) -> Result<()> {
-        let config = text(&self.nodes[0].launch.config)?.to_owned();
+        let first = self.nodes.values().next().context("no nodes")?;
+        let config = text(&first.launch.config)?.to_owned();
         let create = ["account", "create", "--config", &config, "--name", "chaos"];
         let account = conclave(&self.binary, &create)?;
         let create = ["credentials", "create", "--config", &config, "--user", "chaos", "--account"];
@@ -171,7 +245,7 @@ impl Cluster {
 
     /// The numbers of all nodes.
     pub fn ids(&self) -> Vec<u32> {
-        self.nodes.iter().map(|node| node.id).collect()
+        self.nodes.keys().copied().collect()
     }
 
     /// All groups, the directory among them.
@@ -180,13 +254,31 @@ impl Cluster {
     }
 
     /// A node by its number.
-    pub fn node(&self, id: u32) -> &Node {
-        &self.nodes[id as usize - 1]
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn node(&self, id: u32) -> Result<&Node> {
+        self.nodes.get(&id).with_context(|| format!("no node {id}"))
     }
 
     /// The same, to change it.
-    pub fn node_mut(&mut self, id: u32) -> &mut Node {
-        &mut self.nodes[id as usize - 1]
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn node_mut(&mut self, id: u32) -> Result<&mut Node> {
+        self.nodes.get_mut(&id).with_context(|| format!("no node {id}"))
+    }
+
+    /// The disk of a node.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn disk(&self, id: u32) -> Result<&Disk> {
+        self.disks.get(&id).with_context(|| format!("no node {id}"))
+    }
+
+    fn disk_mut(&mut self, id: u32) -> Result<&mut Disk> {
+        self.disks.get_mut(&id).with_context(|| format!("no node {id}"))
     }
 
     /// Starts a node's process.
@@ -194,9 +286,9 @@ impl Cluster {
     /// # Errors
     /// It cannot be started.
     pub fn start_node(&mut self, id: u32) -> Result<()> {
-        let pid = self.node_mut(id).start()?;
+        let node = self.node_mut(id)?;
+        let (pid, management) = (node.start()?, node.management);
         self.proxy.learn(pid, id);
-        let management = self.node(id).management;
         self.targets.lock().insert(id, (management, Some(pid)));
         Ok(())
     }
@@ -208,7 +300,7 @@ impl Cluster {
     pub fn restart_ended(&mut self) -> Result<Vec<(u32, String)>> {
         let mut ended = Vec::new();
         for id in self.ids() {
-            let node = self.node_mut(id);
+            let node = self.node_mut(id)?;
             if node.ended().is_some() || node.pid().is_none() {
                 ended.push((id, node.log_tail()));
                 self.start_node(id)?;
@@ -223,7 +315,7 @@ impl Cluster {
     /// Who is not ready.
     pub async fn wait_ready(&mut self) -> Result<()> {
         let deadline = Instant::now() + READY_WITHIN;
-        for node in &mut self.nodes {
+        for node in self.nodes.values_mut() {
             while !node.is_ready().await {
                 if let Some(status) = node.ended() {
                     bail!("node {} ended with {status}:\n{}", node.id, node.log_tail());
@@ -239,7 +331,7 @@ impl Cluster {
     /// What each node says of its groups, as far as it answers.
     pub async fn readings(&self) -> BTreeMap<u32, Reading> {
         let mut readings = BTreeMap::new();
-        for node in &self.nodes {
+        for node in self.nodes.values() {
             if node.pid().is_some()
                 && let Some(reading) = node.reading().await
             {
@@ -286,7 +378,7 @@ impl Cluster {
     ///
     /// # Errors
     /// A certificate cannot be read.
-    pub fn store(&self) -> Result<Arc<dyn Store>> {
+    pub fn store(&self) -> Result<Arc<RoutingStore>> {
         let pki = self.dir.join("pki");
         let files = MutualFiles {
             ca: pki.join("ca.pem"),
@@ -296,7 +388,7 @@ impl Cluster {
         };
         let options = RoutingOptions {
             cluster_id: CLUSTER.to_owned(),
-            seeds: self.network.addresses.iter().map(|a| a.known.to_string()).collect(),
+            seeds: self.network.all().values().map(|a| a.known.to_string()).collect(),
             tls: Some(Mutual::load(&files, conclave_tls::system_time())?),
             groups: self.pool_groups + 1,
             placement: Arc::new(ByName),
@@ -306,28 +398,23 @@ impl Cluster {
         Ok(Arc::new(RoutingStore::new(options)?))
     }
 
-    /// `host:port` of every public port.
-    pub fn gateways(&self) -> Vec<String> {
-        self.network.addresses.iter().map(|addresses| addresses.public.to_string()).collect()
-    }
-
     /// Power fails on all of `ids` at once, and comes back; their processes are not started.
     ///
     /// # Errors
     /// What `cp` and `mount` say.
     pub async fn cut_power(&mut self, ids: &[u32]) -> Result<()> {
         for id in ids {
-            self.node(*id).freeze().await?;
+            self.node(*id)?.freeze().await?;
         }
         let mut before = Vec::new();
         for id in ids {
-            before.push(self.disks[*id as usize - 1].copy()?);
+            before.push(self.disk_mut(*id)?.copy()?);
         }
         for id in ids {
-            self.node_mut(*id).kill();
+            self.node_mut(*id)?.kill();
         }
         for (id, image) in ids.iter().zip(before) {
-            self.disks[*id as usize - 1].go_on_with_copy(&image)?;
+            self.disk_mut(*id)?.go_on_with_copy(&image)?;
         }
         Ok(())
     }
@@ -354,10 +441,17 @@ impl Placement for ByName {
     }
 }
 
-fn issue(binary: &Path, pki: &Path, name: &str, id: u32, hosts: &[String]) -> Result<()> {
+fn issue(
+    binary: &Path,
+    pki: &Path,
+    name: &str,
+    role: &str,
+    id: u32,
+    hosts: &[String],
+) -> Result<()> {
     let id = id.to_string();
     let mut arguments = vec!["pki", "issue", "--dir", text(pki)?, "--cluster-id", CLUSTER];
-    arguments.extend(["--node-id", &id, "--name", name]);
+    arguments.extend(["--node-id", &id, "--name", name, "--role", role]);
     for host in hosts {
         arguments.extend(["--host", host]);
     }

@@ -16,8 +16,8 @@ use anyhow::Result;
 
 use super::command::{output, run, text};
 
-/// Bytes of an image.
-const IMAGE_BYTES: u64 = 640 << 20;
+/// Bytes of an image, where nothing else is wanted.
+pub const IMAGE_BYTES: u64 = 640 << 20;
 const OPTIONS: &str = "loop,commit=300,noauto_da_alloc,noinit_itable,noatime";
 
 /// The place where a node's data is.
@@ -55,14 +55,6 @@ impl Disk {
             disk.mount()?;
         }
         Ok(disk)
-    }
-
-    /// The same with the usual size.
-    ///
-    /// # Errors
-    /// As with [`Disk::create`].
-    pub fn usual(below: &Path, name: &str, image: bool) -> Result<Self> {
-        Self::create(below, name, image, IMAGE_BYTES)
     }
 
     fn image(&self) -> PathBuf {
@@ -116,20 +108,24 @@ impl Disk {
         self.mount()
     }
 
-    /// Fills it up. Returns how much it took.
+    /// Takes all that is free now; what is given up afterwards is left to others. Returns how much it took.
     ///
     /// # Errors
     /// The disk's.
     pub fn fill(&self) -> Result<u64> {
         // the last bytes are taken one block at a time: how many there are depends on what the file system needs for itself
-        const ROUGHLY: u64 = 4 << 20;
+        const ROUGHLY: u64 = 256 << 10;
         const BLOCK: [u8; 4096] = [0x5a; 4096];
         let (free, path) = (self.free()?, self.ballast());
         if free > ROUGHLY {
             run("fallocate", &["-l", &(free - ROUGHLY).to_string(), text(&path)?])?;
         }
         let mut file = OpenOptions::new().create(true).append(true).open(&path)?;
-        while file.write_all(&BLOCK).and_then(|()| file.sync_data()).is_ok() {}
+        for _ in 0..ROUGHLY / BLOCK.len() as u64 {
+            if file.write_all(&BLOCK).and_then(|()| file.sync_data()).is_err() {
+                break;
+            }
+        }
         Ok(free)
     }
 

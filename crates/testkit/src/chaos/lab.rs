@@ -1,8 +1,15 @@
 //! The cluster, its load and the tools: what a fault is given.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Weak, atomic::Ordering},
+    time::Duration,
+};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
+use conclave_cluster::RoutingStore;
+use conclave_store::Store;
 use tokio::{
     task::JoinSet,
     time::{Instant, sleep},
@@ -13,12 +20,15 @@ use super::{
     api::{Api, Pool},
     cluster::{Cluster, ClusterOptions},
     command::{signal, until},
+    disk::IMAGE_BYTES,
     gate::Gate,
+    guesses::Guesses,
     names::Names,
     network::Network,
+    node::Reading,
     objects::Objects,
     people::People,
-    proxy::Proxy,
+    proxy::{Flow, Proxy},
     rows::points,
     run::say,
     sandbox::Tools,
@@ -34,6 +44,10 @@ const POOLS: usize = 8;
 const NAME_CLIENTS: u32 = 4;
 /// Users that are lived with at a time.
 const PEOPLE: u32 = 3;
+/// Users whose passwords are guessed at a time.
+const GUESSES: u32 = 2;
+/// How often the harness's gateways look which nodes there are.
+const LOOK_FOR_NODES_EVERY: Duration = Duration::from_secs(1);
 const FIRST_ACK_WITHIN: Duration = Duration::from_secs(60);
 const CONVERGED_WITHIN: Duration = Duration::from_secs(60);
 /// Names a bug that the server has on purpose.
@@ -82,6 +96,8 @@ pub struct Lab {
     pub names: Arc<Names>,
     /// Users from beginning to end.
     pub people: Arc<People>,
+    /// Users whose passwords are guessed.
+    pub guesses: Arc<Guesses>,
     /// The public API.
     pub api: Api,
     /// What the nodes say and use all the time.
@@ -117,25 +133,31 @@ impl Lab {
     /// The cluster does not become ready.
     pub async fn start(options: LabOptions) -> Result<Self> {
         let LabOptions { binary, dir, seed, clients, nodes, pool_groups, tools, bug, .. } = options;
-        let network = Arc::new(Network::create(tools.namespaces, nodes)?);
-        let proxy = Proxy::start(Arc::clone(&network), Dice::new(seed, 0x9a0c_0001)).await?;
+        let network = Arc::new(Network::create(tools.namespaces)?);
+        let proxy = Proxy::new(Arc::clone(&network), Dice::new(seed, 0x9a0c_0001));
         let made = ClusterOptions {
             binary,
             dir: dir.clone(),
             nodes,
             pool_groups,
             images: tools.disks,
+            disk_bytes: IMAGE_BYTES,
             settings: if tools.failpoints { points::SNAPSHOTS.to_owned() } else { String::new() },
             environment: bug.into_iter().map(|bug| (BUG_VARIABLE.to_owned(), bug)).collect(),
         };
         let cluster = Cluster::start(made, network, proxy).await?;
         let (acks, gate) = (Arc::new(Acks::default()), Arc::new(Gate::default()));
-        let stores = (0..STORES).map(|_| cluster.store()).collect::<Result<Vec<_>>>()?;
+        let mut stores: Vec<Arc<dyn Store>> = Vec::new();
+        for _ in 0..STORES {
+            let store = cluster.store()?;
+            tokio::spawn(look_for_nodes(Arc::downgrade(&store)));
+            stores.push(store);
+        }
         let groups: Vec<u32> = (1..=pool_groups).collect();
         let objects =
             Objects::create(stores, &groups, Arc::clone(&acks), Arc::clone(&gate), seed).await?;
         let mut tasks = objects.start(clients, seed);
-        let api = Api::new(cluster.gateways(), cluster.access_key.clone());
+        let api = Api::new(Arc::clone(&cluster.gateways), cluster.access_key.clone());
         let mut pools = Vec::new();
         for number in 0..POOLS {
             pools.push(api.make_pool(&format!("chaos-{number}")).await?);
@@ -146,6 +168,9 @@ impl Lab {
         let people =
             People::create(api.clone(), pools.clone(), Arc::clone(&acks), Arc::clone(&gate));
         people.start(PEOPLE, seed, &mut tasks);
+        let guesses =
+            Guesses::create(api.clone(), pools.clone(), Arc::clone(&acks), Arc::clone(&gate));
+        guesses.start(GUESSES, seed, &mut tasks);
         let watcher = Watcher::start(Arc::clone(&cluster.targets));
         let lab = Self {
             tools,
@@ -155,6 +180,7 @@ impl Lab {
             objects,
             names,
             people,
+            guesses,
             api,
             watcher,
             dice: Dice::new(seed, 0),
@@ -173,6 +199,11 @@ impl Lab {
     /// One of the groups that hold registers.
     pub fn some_group(&self) -> u32 {
         1 + self.dice.below(u64::from(self.cluster.pool_groups)) as u32
+    }
+
+    /// The place of a node's gateway among those that calls go to.
+    pub fn gateway(&self, node: u32) -> usize {
+        self.api.place(node)
     }
 
     /// A group with its leader.
@@ -218,8 +249,10 @@ impl Lab {
 
     /// Whether a node says that it leads a group.
     pub async fn leads_anything(&self, node: u32) -> bool {
-        let reading = self.cluster.node(node).reading().await;
-        reading.is_some_and(|reading| reading.groups.values().any(|of_group| of_group.leads))
+        let Ok(node) = self.cluster.node(node) else { return false };
+        node.reading()
+            .await
+            .is_some_and(|reading| reading.groups.values().any(|of_group| of_group.leads))
     }
 
     /// Whether a node has applied less of a group than another.
@@ -235,7 +268,7 @@ impl Lab {
         let before = self.cluster.readings().await;
         sleep(Duration::from_millis(200)).await;
         let after = self.cluster.readings().await;
-        let most = |readings: &std::collections::BTreeMap<u32, super::node::Reading>| {
+        let most = |readings: &BTreeMap<u32, Reading>| {
             readings.values().filter_map(|r| r.groups.get(&group)).map(|g| g.applied).max()
         };
         !after.contains_key(&node) && most(&after) > most(&before)
@@ -256,6 +289,14 @@ impl Lab {
         all().saturating_sub(before) as f64 / window.as_secs_f64()
     }
 
+    /// Nothing passes between a node and all others, or everything does again.
+    pub fn cut_off(&self, node: u32, cut: bool) {
+        let flow = Flow { silent: cut, ..Flow::default() };
+        for other in self.others(node) {
+            self.cluster.proxy.set_both(node, other, flow);
+        }
+    }
+
     /// Waits, for the time that a fault lasts.
     pub async fn hold(&self, duration: Duration) {
         sleep(duration).await;
@@ -263,14 +304,15 @@ impl Lab {
 
     /// Undoes what a fault may have left behind when it could not be brought to its end.
     pub fn heal(&mut self) {
+        self.guesses.suspended.store(false, Ordering::Relaxed);
         self.cluster.proxy.heal();
         self.cluster.network.heal();
-        for node in &mut self.cluster.nodes {
+        for node in self.cluster.nodes.values_mut() {
             node.launch.environment.clear();
             // what does not stand still does not mind
             let _ = node.pid().map(|pid| signal(pid, "CONT"));
         }
-        for disk in &self.cluster.disks {
+        for disk in self.cluster.disks.values() {
             let _ = disk.clear();
         }
         if let Err(error) = self.cluster.restart_ended() {
@@ -316,15 +358,45 @@ impl Lab {
     async fn settle_closed(&mut self, all: bool) -> Result<Instant> {
         self.gate.close().await?;
         let what = "all replicas have applied the same entries";
-        until(what, CONVERGED_WITHIN, async || self.is_converged().await).await?;
+        let mut apart = None;
+        let converged = async || {
+            let readings = self.cluster.readings().await;
+            apart = self.differs(&readings);
+            apart.is_some() || self.is_converged(&readings)
+        };
+        until(what, CONVERGED_WITHIN, converged).await?;
+        if let Some(apart) = apart {
+            bail!("{apart}");
+        }
         let took = Instant::now();
         self.objects.settle(all).await?;
         self.names.settle(all).await?;
         Ok(took)
     }
 
-    async fn is_converged(&self) -> bool {
-        let readings = self.cluster.readings().await;
+    /// Replicas that have applied as much, to another effect.
+    fn differs(&self, readings: &BTreeMap<u32, Reading>) -> Option<String> {
+        self.cluster.groups().into_iter().find_map(|group| {
+            let of = |(id, reading): (&u32, &Reading)| {
+                let of_group = reading.groups.get(&group)?;
+                Some((of_group.applied, (*id, of_group.history)))
+            };
+            let mut by_entry: BTreeMap<u64, Vec<(u32, u64)>> = BTreeMap::new();
+            for (applied, replica) in readings.iter().filter_map(of) {
+                by_entry.entry(applied).or_default().push(replica);
+            }
+            by_entry.into_iter().find_map(|(applied, replicas)| {
+                let (_, first) = *replicas.first()?;
+                let same = replicas.iter().all(|(_, history)| *history == first);
+                let what = format!(
+                    "the replicas of group {group} differ after entry {applied}: {replicas:x?}"
+                );
+                (!same).then_some(what)
+            })
+        })
+    }
+
+    fn is_converged(&self, readings: &BTreeMap<u32, Reading>) -> bool {
         let applied = |group: u32| {
             let mut all = readings.values().filter_map(move |r| r.groups.get(&group));
             let first = all.next().map(|of_group| (of_group.applied, of_group.last));
@@ -343,11 +415,21 @@ impl Lab {
         self.gate.stop();
         while self.clients.join_next().await.is_some() {}
         for id in self.cluster.ids() {
-            let node = self.cluster.node_mut(id);
+            let node = self.cluster.node_mut(id)?;
             if let Some(status) = node.stop().await? {
                 ensure!(status.success(), "node {id} ended with {status}:\n{}", node.log_tail());
             }
         }
         Ok(())
+    }
+}
+
+/// As the server does, for as long as somebody uses the store.
+async fn look_for_nodes(store: Weak<RoutingStore>) {
+    while let Some(store) = store.upgrade() {
+        // a cluster without a leader is asked again
+        let _ = store.look_for_nodes().await;
+        drop(store);
+        sleep(LOOK_FOR_NODES_EVERY).await;
     }
 }

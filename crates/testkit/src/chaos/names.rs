@@ -86,7 +86,10 @@ impl Names {
 
     fn fresh(&self) -> Arc<Name> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let pool = self.pools[number as usize % self.pools.len()].clone();
+        // every pool has the same names: what one pool shows of another's has no explanation in its history
+        let pools = self.pools.len() as u64;
+        let pool = self.pools[(number % pools) as usize].clone();
+        let number = number / pools;
         let most = 25 + self.dice.below(50) as u32;
         let (recorder, operations) = (Recorder::new(), AtomicU32::new(0));
         Arc::new(Name { name: format!("name-{number}"), pool, recorder, operations, most })
@@ -124,7 +127,7 @@ impl Names {
     }
 
     async fn operate(&self, name: &Name, client: u32, dice: &Dice, value: &str) {
-        let gateway = dice.below(self.api.gateways.len() as u64) as usize;
+        let gateway = dice.below(self.api.count() as u64) as usize;
         let key = name.name.clone();
         let began = Instant::now();
         let (kind, end) = match dice.below(10) {

@@ -4,15 +4,18 @@
 //! With namespaces node `i` is at `10.78.0.i` of a bridge, and known as `10.77.0.i`, an address of the harness, which passes
 //! on what comes for it; it shows itself to the node as `10.79.0.s` for the source `s`. So the kernel can cut two nodes apart too.
 //! Without namespaces there is loopback, and ports tell nodes apart.
+//!
+//! Nodes come and go while the network is there. A number is never used twice; the third byte of an address counts on
+//! where the fourth is full.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs,
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener},
 };
 
 use anyhow::{Context, Result};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use super::command::run;
 
@@ -22,7 +25,7 @@ const PUBLIC: u16 = 9_229;
 const MANAGEMENT: u16 = 9_000;
 
 /// Where a node is.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Addresses {
     /// What others connect to, and what the members' list says: the proxy.
     pub known: SocketAddr,
@@ -39,41 +42,90 @@ pub struct Addresses {
 pub struct Network {
     /// Whether each node has a namespace.
     pub namespaces: bool,
-    nodes: u32,
     /// In the name of every namespace: several runs at a time do not meet.
     run: u32,
-    /// Addresses by node, the first is node 1.
-    pub addresses: Vec<Addresses>,
+    nodes: RwLock<BTreeMap<u32, Addresses>>,
     blackholes: Mutex<BTreeSet<(u32, u32)>>,
 }
 
+/// The harness on the bridge.
+const HARNESS: Ipv4Addr = Ipv4Addr::new(10, 78, 255, 254);
+
+fn numbered(net: u8, node: u32) -> Ipv4Addr {
+    let [_, _, high, low] = node.to_be_bytes();
+    Ipv4Addr::from([10, net, high, low])
+}
+
 fn known(node: u32) -> Ipv4Addr {
-    Ipv4Addr::from([10, 77, 0, node as u8])
+    numbered(77, node)
 }
 
 fn real(node: u32) -> Ipv4Addr {
-    Ipv4Addr::from([10, 78, 0, node as u8])
+    numbered(78, node)
 }
 
 /// The address under which the proxy passes on what comes from a node.
 pub fn shown(node: u32) -> Ipv4Addr {
-    Ipv4Addr::from([10, 79, 0, node as u8])
+    numbered(79, node)
 }
 
 impl Network {
-    /// Makes the network of `nodes` nodes, in the namespace of the harness.
+    /// Makes a network without nodes, in the namespace of the harness.
+    ///
+    /// # Errors
+    /// What `ip` says.
+    pub fn create(namespaces: bool) -> Result<Self> {
+        if namespaces {
+            // names of namespaces are files here: of this run alone
+            fs::create_dir_all("/run/netns").context("/run/netns")?;
+            run("mount", &["-t", "tmpfs", "-o", "mode=755,size=1m", "tmpfs", "/run/netns"])?;
+            ip("link set lo up")?;
+            ip("link add chaos0 type bridge")?;
+            ip(&format!("addr add {HARNESS}/16 dev chaos0"))?;
+            ip("link set chaos0 up")?;
+        }
+        let (nodes, blackholes) = (RwLock::default(), Mutex::default());
+        Ok(Self { namespaces, run: std::process::id(), nodes, blackholes })
+    }
+
+    /// Makes room for one more node.
     ///
     /// # Errors
     /// What `ip` says, or no port is free.
-    pub fn create(namespaces: bool, nodes: u32) -> Result<Self> {
-        let run = std::process::id();
-        let addresses = if namespaces { in_namespaces(nodes, run)? } else { on_loopback(nodes)? };
-        Ok(Self { namespaces, nodes, run, addresses, blackholes: Mutex::default() })
+    pub fn add(&self, node: u32) -> Result<Addresses> {
+        let addresses = if self.namespaces {
+            in_namespace(node, &self.namespace(node))?
+        } else {
+            on_loopback()?
+        };
+        self.nodes.write().insert(node, addresses);
+        Ok(addresses)
+    }
+
+    /// Takes a node's room away; its process has ended. What others knew it under refuses from here on.
+    pub fn remove(&self, node: u32) {
+        if self.nodes.write().remove(&node).is_some() && self.namespaces {
+            // the link ends with the namespace; what is left ends with the harness
+            let _ = ip(&format!("netns del {}", self.namespace(node)));
+        }
+    }
+
+    /// Where a node is.
+    ///
+    /// # Errors
+    /// There is no such node.
+    pub fn of(&self, node: u32) -> Result<Addresses> {
+        self.nodes.read().get(&node).copied().with_context(|| format!("no node {node}"))
+    }
+
+    /// Where all nodes are.
+    pub fn all(&self) -> BTreeMap<u32, Addresses> {
+        self.nodes.read().clone()
     }
 
     /// The namespace of a node.
     pub fn namespace(&self, node: u32) -> String {
-        namespace(self.run, node)
+        format!("conclave-{}-{node}", self.run)
     }
 
     /// The words to put before a command that is to run in a node's namespace.
@@ -90,7 +142,8 @@ impl Network {
         if !self.namespaces {
             return None;
         }
-        Some((1..=self.nodes).find(|node| peer == IpAddr::V4(real(*node))).unwrap_or(0))
+        let nodes = self.nodes.read();
+        Some(nodes.keys().copied().find(|node| peer == IpAddr::V4(real(*node))).unwrap_or(0))
     }
 
     /// The kernel throws away what `from` sends to `to`: on connections that it has opened, and on
@@ -114,9 +167,7 @@ impl Network {
         }
         Ok(())
     }
-}
 
-impl Network {
     /// The kernel passes everything on again.
     pub fn heal(&self) {
         let left: Vec<_> = self.blackholes.lock().iter().copied().collect();
@@ -126,55 +177,52 @@ impl Network {
     }
 }
 
-fn namespace(run: u32, node: u32) -> String {
-    format!("conclave-{run}-{node}")
+fn ip(line: &str) -> Result<String> {
+    run("ip", &line.split(' ').collect::<Vec<_>>())
 }
 
-fn in_namespaces(nodes: u32, run_number: u32) -> Result<Vec<Addresses>> {
-    // names of namespaces are files here: of this run alone
-    fs::create_dir_all("/run/netns").context("/run/netns")?;
-    run("mount", &["-t", "tmpfs", "-o", "mode=755,size=1m", "tmpfs", "/run/netns"])?;
-    let ip = |line: &str| run("ip", &line.split(' ').collect::<Vec<_>>());
-    ip("link set lo up")?;
-    ip("link add chaos0 type bridge")?;
-    ip("addr add 10.78.0.254/24 dev chaos0")?;
-    ip("link set chaos0 up")?;
-    let mut addresses = Vec::new();
-    for node in 1..=nodes {
-        let name = namespace(run_number, node);
-        let (known, real, shown) = (known(node), real(node), shown(node));
-        ip(&format!("addr add {known}/32 dev lo"))?;
-        ip(&format!("addr add {shown}/32 dev lo"))?;
-        ip(&format!("netns add {name}"))?;
-        ip(&format!("link add chaos0-{node} type veth peer name eth0 netns {name}"))?;
-        ip(&format!("link set chaos0-{node} master chaos0 up"))?;
-        ip(&format!("-n {name} addr add {real}/24 dev eth0"))?;
-        ip(&format!("-n {name} link set eth0 up"))?;
-        ip(&format!("-n {name} link set lo up"))?;
-        ip(&format!("-n {name} route add 10.77.0.0/24 via 10.78.0.254"))?;
-        ip(&format!("-n {name} route add 10.79.0.0/24 via 10.78.0.254"))?;
-        let at = |ip: Ipv4Addr, port| SocketAddr::from((ip, port));
-        addresses.push(Addresses {
-            known: at(known, INTERNAL),
-            internal: at(real, INTERNAL),
-            public: at(real, PUBLIC),
-            management: at(real, MANAGEMENT),
-        });
-    }
-    Ok(addresses)
+fn in_namespace(node: u32, name: &str) -> Result<Addresses> {
+    let (known, real, shown) = (known(node), real(node), shown(node));
+    ip(&format!("addr add {known}/32 dev lo"))?;
+    ip(&format!("addr add {shown}/32 dev lo"))?;
+    ip(&format!("netns add {name}"))?;
+    ip(&format!("link add chaos0-{node} type veth peer name eth0 netns {name}"))?;
+    ip(&format!("link set chaos0-{node} master chaos0 up"))?;
+    ip(&format!("-n {name} addr add {real}/16 dev eth0"))?;
+    ip(&format!("-n {name} link set eth0 up"))?;
+    ip(&format!("-n {name} link set lo up"))?;
+    ip(&format!("-n {name} route add 10.77.0.0/16 via {HARNESS}"))?;
+    ip(&format!("-n {name} route add 10.79.0.0/16 via {HARNESS}"))?;
+    let at = |ip: Ipv4Addr, port| SocketAddr::from((ip, port));
+    Ok(Addresses {
+        known: at(known, INTERNAL),
+        internal: at(real, INTERNAL),
+        public: at(real, PUBLIC),
+        management: at(real, MANAGEMENT),
+    })
 }
 
 /// Ports that nothing listens on; all are held at once, so that they differ.
-fn on_loopback(nodes: u32) -> Result<Vec<Addresses>> {
-    let listeners = (0..nodes * 4)
+fn on_loopback() -> Result<Addresses> {
+    let listeners = (0..4)
         .map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)))
         .collect::<Result<Vec<_>, _>>()?;
     let at = listeners.iter().map(TcpListener::local_addr).collect::<Result<Vec<_>, _>>()?;
-    let four = |ports: &[SocketAddr]| match *ports {
+    match at[..] {
         [known, internal, public, management] => {
             Ok(Addresses { known, internal, public, management })
         }
         _ => anyhow::bail!("four ports for each node"),
-    };
-    at.chunks(4).map(four).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_addresses_of_its_own() {
+        assert_eq!(known(3), Ipv4Addr::new(10, 77, 0, 3));
+        assert_eq!(real(300), Ipv4Addr::new(10, 78, 1, 44));
+    }
 }

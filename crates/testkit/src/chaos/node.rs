@@ -31,6 +31,12 @@ pub struct GroupReading {
     pub last: u64,
     /// The last entry that has been applied.
     pub applied: u64,
+    /// A checksum over all that has been applied.
+    pub history: u64,
+    /// The last entry that has been removed from the log.
+    pub purged: u64,
+    /// Whether the node votes in it.
+    pub votes: bool,
     /// How often the leader changed.
     pub leader_changes: u64,
     /// How often the replica was reopened after an error.
@@ -59,6 +65,9 @@ impl Reading {
                 "raft_term" => group.term = value,
                 "raft_last_log_index" => group.last = value,
                 "raft_last_applied_index" => group.applied = value,
+                "raft_history" => group.history = value,
+                "raft_purged_index" => group.purged = value,
+                "raft_is_voter" => group.votes = value == 1,
                 "raft_leader_changes_total" => group.leader_changes = value,
                 "raft_reopened_total" => group.reopened = value,
                 _ => {}

@@ -84,6 +84,8 @@ pub struct Judged {
 struct GroupObjects {
     group: u32,
     scope: String,
+    /// Every group has the same names: what one shows of another's has no explanation in its history.
+    next: AtomicU64,
     quick: Mutex<Vec<Arc<Object>>>,
     slow: Mutex<Vec<Arc<Object>>>,
     full: Mutex<VecDeque<Arc<Object>>>,
@@ -95,7 +97,6 @@ pub struct Objects {
     stores: Vec<Arc<dyn Store>>,
     acks: Arc<Acks>,
     dice: Dice,
-    next: AtomicU64,
     gate: Arc<Gate>,
     /// What has been judged so far.
     pub judged: Judged,
@@ -135,6 +136,7 @@ impl Objects {
             made.push(GroupObjects {
                 group,
                 scope,
+                next: AtomicU64::new(0),
                 quick: Mutex::default(),
                 slow: Mutex::default(),
                 full: Mutex::default(),
@@ -145,14 +147,13 @@ impl Objects {
             stores,
             acks,
             dice,
-            next: AtomicU64::new(0),
             gate,
             judged: Judged::default(),
             begun: AtomicU64::new(0),
         };
         for group in &objects.groups {
-            *group.quick.lock() = (0..QUICK).map(|_| objects.fresh(false)).collect();
-            *group.slow.lock() = (0..SLOW).map(|_| objects.fresh(true)).collect();
+            *group.quick.lock() = (0..QUICK).map(|_| objects.fresh(group, false)).collect();
+            *group.slow.lock() = (0..SLOW).map(|_| objects.fresh(group, true)).collect();
         }
         Ok(Arc::new(objects))
     }
@@ -175,8 +176,8 @@ impl Objects {
         tasks
     }
 
-    fn fresh(&self, slow: bool) -> Arc<Object> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    fn fresh(&self, group: &GroupObjects, slow: bool) -> Arc<Object> {
+        let number = group.next.fetch_add(1, Ordering::Relaxed);
         let most = if slow { 150 + self.dice.below(45) } else { 50 + self.dice.below(50) };
         Arc::new(Object {
             names: vec![format!("{number}.a"), format!("{number}.b")],
@@ -207,7 +208,7 @@ impl Objects {
         if objects[at].operations.fetch_add(1, Ordering::Relaxed) < objects[at].most {
             return Arc::clone(&objects[at]);
         }
-        let full = std::mem::replace(&mut objects[at], self.fresh(slow));
+        let full = std::mem::replace(&mut objects[at], self.fresh(group, slow));
         group.full.lock().push_back(full);
         objects[at].operations.fetch_add(1, Ordering::Relaxed);
         Arc::clone(&objects[at])
@@ -388,10 +389,18 @@ impl Objects {
             if all {
                 let mut full = group.full.lock();
                 full.extend(
-                    group.quick.lock().iter_mut().map(|o| std::mem::replace(o, self.fresh(false))),
+                    group
+                        .quick
+                        .lock()
+                        .iter_mut()
+                        .map(|o| std::mem::replace(o, self.fresh(group, false))),
                 );
                 full.extend(
-                    group.slow.lock().iter_mut().map(|o| std::mem::replace(o, self.fresh(true))),
+                    group
+                        .slow
+                        .lock()
+                        .iter_mut()
+                        .map(|o| std::mem::replace(o, self.fresh(group, true))),
                 );
             }
             let mut busy = VecDeque::new();

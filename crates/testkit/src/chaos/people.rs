@@ -153,7 +153,7 @@ impl People {
 
 impl Story<'_> {
     fn gateway(&self) -> usize {
-        self.dice.below(self.people.api.gateways.len() as u64) as usize
+        self.dice.below(self.people.api.count() as u64) as usize
     }
 
     async fn call(
@@ -296,6 +296,9 @@ impl Story<'_> {
             }
             (one, two) => return Err(Stop::NotKnown(format!("a session: {one}, {two}"))),
         };
+        let again = new_password(self.pool, &self.name, &session, "Correct-horse-3");
+        let again = api.unsigned(self.gateway(), "RespondToAuthChallenge", &again);
+        self.is_refused("a session that was used", self.call("sign-in", again).await?)?;
         self.live_with(password.to_owned()).await
     }
 

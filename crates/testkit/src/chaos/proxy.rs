@@ -16,7 +16,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
@@ -24,6 +24,7 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::{mpsc, watch},
+    task::AbortHandle,
     time::{Instant, sleep, sleep_until, timeout},
 };
 
@@ -78,9 +79,13 @@ struct Link {
     counts: Counts,
 }
 
+/// Directed, and what happens on each.
+type Links = BTreeMap<(u32, u32), Arc<Link>>;
+
 /// The proxy of a cluster.
 pub struct Proxy {
-    links: BTreeMap<(u32, u32), Link>,
+    links: RwLock<Links>,
+    listeners: Mutex<BTreeMap<u32, AbortHandle>>,
     dice: Dice,
     network: Arc<Network>,
     /// Which node a process is: on loopback the address of a connection does not say.
@@ -88,24 +93,47 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Starts it: one listener for each node, for all others. The harness is number 0.
+    /// A proxy without nodes. The harness is number 0.
+    pub fn new(network: Arc<Network>, dice: Dice) -> Arc<Self> {
+        let (links, listeners, processes) = Default::default();
+        Arc::new(Self { links, listeners, dice, network, processes })
+    }
+
+    /// Listens for a node, for all others.
     ///
     /// # Errors
-    /// A port cannot be opened.
-    pub async fn start(network: Arc<Network>, dice: Dice) -> Result<Arc<Self>> {
-        let nodes = network.addresses.len() as u32;
-        let all: Vec<_> = (0..=nodes).collect();
-        let pairs = all.iter().flat_map(|from| all.iter().map(move |to| (*from, *to)));
-        let link = || Link { flow: watch::channel(Flow::default()).0, counts: Counts::default() };
-        let links = pairs.filter(|(from, to)| from != to).map(|pair| (pair, link())).collect();
-        let proxy = Arc::new(Self { links, dice, network, processes: Mutex::default() });
-        for (node, addresses) in (1..).zip(&proxy.network.addresses) {
-            let listener = TcpListener::bind(addresses.known).await;
-            let listener = listener
-                .with_context(|| format!("the proxy cannot listen at {}", addresses.known))?;
-            tokio::spawn(Arc::clone(&proxy).accept(listener, node, addresses.internal));
+    /// There is no such node, or its port cannot be opened.
+    pub async fn add(self: &Arc<Self>, node: u32) -> Result<()> {
+        let at = self.network.of(node)?;
+        let listener = TcpListener::bind(at.known).await;
+        let listener =
+            listener.with_context(|| format!("the proxy cannot listen at {}", at.known))?;
+        let mut links = self.links.write();
+        // a node reaches itself this way too
+        let all = self.network.all().into_keys().chain([0]);
+        for pair in all.flat_map(|other| [(node, other), (other, node)]) {
+            links.entry(pair).or_insert_with(|| {
+                let (flow, _) = watch::channel(Flow::default());
+                Arc::new(Link { flow, counts: Counts::default() })
+            });
         }
-        Ok(proxy)
+        drop(links);
+        let task = tokio::spawn(Arc::clone(self).accept(listener, node, at.internal));
+        self.listeners.lock().insert(node, task.abort_handle());
+        Ok(())
+    }
+
+    /// Nobody reaches a node any more.
+    pub fn remove(&self, node: u32) {
+        if let Some(listener) = self.listeners.lock().remove(&node) {
+            listener.abort();
+        }
+        self.links.write().retain(|(from, to), _| *from != node && *to != node);
+        self.processes.lock().retain(|_, known| *known != node);
+    }
+
+    fn link(&self, from: u32, to: u32) -> Option<Arc<Link>> {
+        self.links.read().get(&(from, to)).cloned()
     }
 
     /// Tells the proxy which process a node is.
@@ -117,7 +145,7 @@ impl Proxy {
 
     /// From now on, for what goes from one node to another.
     pub fn set(&self, from: u32, to: u32, flow: Flow) {
-        if let Some(link) = self.links.get(&(from, to)) {
+        if let Some(link) = self.link(from, to) {
             link.flow.send_replace(flow);
         }
     }
@@ -130,8 +158,8 @@ impl Proxy {
 
     /// Between nodes, in all directions.
     pub fn set_all(&self, flow: Flow) {
-        for ((from, to), link) in &self.links {
-            if *from != 0 && *to != 0 {
+        for ((from, to), link) in &*self.links.read() {
+            if is_between(*from, *to) {
                 link.flow.send_replace(flow);
             }
         }
@@ -139,19 +167,20 @@ impl Proxy {
 
     /// Everything flows freely.
     pub fn heal(&self) {
-        for link in self.links.values() {
+        for link in self.links.read().values() {
             link.flow.send_replace(Flow::default());
         }
     }
 
     /// The sum of a count over the links from `from` to `to`.
     pub fn count(&self, from: u32, to: u32, which: impl Fn(&Counts) -> &AtomicU64) -> u64 {
-        self.links.get(&(from, to)).map_or(0, |link| which(&link.counts).load(Ordering::Relaxed))
+        self.link(from, to).map_or(0, |link| which(&link.counts).load(Ordering::Relaxed))
     }
 
     /// The sum of a count over all links between nodes.
     pub fn total(&self, which: impl Fn(&Counts) -> &AtomicU64) -> u64 {
-        let between = self.links.iter().filter(|((from, to), _)| *from != 0 && *to != 0);
+        let links = self.links.read();
+        let between = links.iter().filter(|((from, to), _)| is_between(*from, *to));
         between.map(|(_, link)| which(&link.counts).load(Ordering::Relaxed)).sum()
     }
 
@@ -176,7 +205,7 @@ impl Proxy {
             Some(from) => from,
             None => self.owner(peer.port()),
         };
-        let Some(there) = self.links.get(&(from, to)) else { return };
+        let Some(there) = self.link(from, to) else { return };
         there.counts.connections.fetch_add(1, Ordering::Relaxed);
         // a connection cannot be made either while nothing arrives
         let mut flow = there.flow.subscribe();
@@ -222,6 +251,11 @@ impl Proxy {
     }
 }
 
+/// Whether a link is one between two nodes.
+fn is_between(from: u32, to: u32) -> bool {
+    from != 0 && to != 0 && from != to
+}
+
 /// The socket on loopback that has a local port and is connected.
 fn inode_of(port: u16) -> Option<String> {
     let table = fs::read_to_string("/proc/net/tcp").ok()?;
@@ -250,7 +284,8 @@ impl Pump {
         write: OwnedWriteHalf,
         mut ended: watch::Receiver<bool>,
     ) {
-        let Some(link) = self.proxy.links.get(&(self.from, self.to)) else { return };
+        let Some(link) = self.proxy.link(self.from, self.to) else { return };
+        let link = &*link;
         let (chunks, arriving) = mpsc::channel(CHUNKS_UNDER_WAY);
         let both = async {
             tokio::join!(self.take(link, read, chunks), self.give(link, write, arriving));

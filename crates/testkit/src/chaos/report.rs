@@ -221,7 +221,8 @@ impl Report {
             "passed": passed, "failed": failed, "registers": self.objects.json(),
             "users_as_registers": self.names.json(), "users": self.people, "users_left_alone": self.left,
             "memory_mb": self.seen.memory_mb.values().collect::<Vec<_>>(),
-            "open_files_max": self.seen.files_max, "log_not_applied_max": self.seen.lag_max,
+            "memory_mb_max": self.seen.memory_max, "open_files_max": self.seen.files_max,
+            "log_not_applied_max": self.seen.lag_max, "log_kept_max": self.seen.span_max,
             "operations_per_second": self.per_second(), "rows": self.rows_json(),
             "rounds": self.rounds.iter().map(Round::json).collect::<Vec<_>>(),
             "skipped": self.skipped, "errors": self.errors,
@@ -302,11 +303,11 @@ impl Report {
         let people: Vec<String> =
             self.people.iter().map(|(n, count)| format!("{count} {n}")).collect();
         let _ = writeln!(text, "users: {}", people.join(", "));
-        let most = self.seen.memory_mb.values().map(|(_, last)| *last).fold(0.0, f64::max);
-        let (files, lag) = (self.seen.files_max, self.seen.lag_max);
+        let (most, files) = (self.seen.memory_max, self.seen.files_max);
+        let (lag, span) = (self.seen.lag_max, self.seen.span_max);
         let _ = writeln!(
             text,
-            "at most {most:.0} MB and {files} open files a process, {lag} entries not applied"
+            "at most {most:.0} MB and {files} open files a process, {lag} entries not applied and {span} kept in a log"
         );
         for error in &self.errors {
             let _ = writeln!(text, "error: {error}");

@@ -13,6 +13,7 @@ use super::{
     lab::{Lab, LabOptions},
     report::{Counted, Report, Round, ms},
     rows::{self, Row},
+    watcher::BUDGET,
 };
 use crate::dice::Dice;
 
@@ -94,7 +95,7 @@ pub async fn run(options: LabOptions, plan: &Plan) -> Result<Report> {
         }
     }
     let (objects, names) = (Arc::clone(&lab.objects), Arc::clone(&lab.names));
-    let people = Arc::clone(&lab.people);
+    let (people, guesses) = (Arc::clone(&lab.people), Arc::clone(&lab.guesses));
     lab.watcher.seen(|seen| report.seen = std::mem::take(seen));
     if let Err(error) = lab.finish().await {
         report.errors.push(format!("{error:#}"));
@@ -106,9 +107,12 @@ pub async fn run(options: LabOptions, plan: &Plan) -> Result<Report> {
     report.objects = Counted::of(&objects.judged, &objects.begun);
     report.names = Counted::of(&names.judged, &names.begun);
     report.people = people.counts.figures();
+    report.people.append(&mut guesses.counts.figures());
+    report.errors.append(&mut guesses.violations.lock());
     report.left = std::mem::take(&mut people.left.lock());
     report.errors.append(&mut people.violations.lock());
     report.errors.extend(report.seen.violations.iter().cloned());
+    report.errors.extend(report.seen.beyond(&BUDGET));
     report.took = began.elapsed();
     Ok(report)
 }

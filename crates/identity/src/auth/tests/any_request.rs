@@ -95,7 +95,20 @@ async fn no_request_is_answered_with_a_fault_of_ours() {
         let result = pool.initiate(draw.one(&clients), flow, &pairs).await;
         is_no_fault_of_ours(result, &format!("{flow} {parameters:?}"));
 
-        let name = draw.one(&["PASSWORD_VERIFIER", "NEW_PASSWORD_REQUIRED", "SMS_MFA", "", "\0"]);
+        let name = draw.one(&[
+            "PASSWORD_VERIFIER",
+            "NEW_PASSWORD_REQUIRED",
+            "SMS_MFA",
+            "SOFTWARE_TOKEN_MFA",
+            "SELECT_MFA_TYPE",
+            "MFA_SETUP",
+            "SELECT_CHALLENGE",
+            "PASSWORD",
+            "PASSWORD_SRP",
+            "EMAIL_OTP",
+            "",
+            "\0",
+        ]);
         let names = [
             "USERNAME",
             "PASSWORD_CLAIM_SECRET_BLOCK",
@@ -103,6 +116,13 @@ async fn no_request_is_answered_with_a_fault_of_ours() {
             "TIMESTAMP",
             "NEW_PASSWORD",
             "SECRET_HASH",
+            "ANSWER",
+            "PASSWORD",
+            "SRP_A",
+            "EMAIL",
+            "SMS_MFA_CODE",
+            "SOFTWARE_TOKEN_MFA_CODE",
+            "EMAIL_OTP_CODE",
             "userAttributes.email",
             "userAttributes.",
             "userAttributes",

@@ -2,13 +2,19 @@
 //! requests, and a way to do something between the read and the commit of a request. Every refusal
 //! that comes by is checked to be one that the model declares for its operation.
 
+mod admin;
 mod any_request;
+mod choice;
+mod choice_hidden;
 mod claims;
 mod devices;
 mod enumeration;
 mod get_user;
 mod groups;
 mod lockout;
+mod mfa;
+mod mfa_codes;
+mod mfa_setup;
 mod new_password;
 mod password;
 mod races;
@@ -17,6 +23,7 @@ mod revocation;
 mod rotation;
 mod sessions;
 mod srp;
+mod table;
 mod token_paths;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};

@@ -29,11 +29,11 @@ const EVENTS: [Event; 7] = [
     Event::SignedOut,
 ];
 
-/// Whether tokens are to be had on a path after an event: a sign-out everywhere ends what has begun, and
-/// whoever signs in anew is in.
+/// Whether tokens are to be had on a path after an event: a sign-out everywhere ends what has begun, also a
+/// sign-in whose password has been shown; whoever shows it afterwards is in.
 fn may(path: &str, event: Event) -> bool {
-    let renews = matches!(path, "refresh" | "GetTokensFromRefreshToken");
-    event == Event::Nothing || (event == Event::SignedOut && !renews)
+    let shows_password = matches!(path, "password" | "SRP");
+    event == Event::Nothing || (event == Event::SignedOut && shows_password)
 }
 
 #[tokio::test]

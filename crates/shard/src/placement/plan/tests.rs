@@ -3,6 +3,7 @@
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::{placement::observe, registry::NodeState};
 
 /// Steps that any change of the nodes may take to be settled again: far above what is needed.
 const STEPS_MAX: usize = 4_000;
@@ -14,7 +15,7 @@ enum Event {
     Undrain(usize),
     Fail(usize),
     Recover(usize),
-    /// An operator has said that it does not come back.
+    /// An operator has said that it does not come back, with another number to take its place.
     Replace(usize),
     /// So many steps are made meanwhile.
     Steps(usize),
@@ -36,24 +37,38 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     vec(event, 1..30)
 }
 
+/// A node, as the registry knows it.
+#[derive(Debug, Clone)]
+struct SimNode {
+    /// `None`: it has not registered.
+    state: Option<NodeState>,
+    replaced_by: Option<u64>,
+}
+
 struct Sim {
-    nodes: BTreeMap<u64, NodeView>,
+    nodes: BTreeMap<u64, SimNode>,
     down: BTreeSet<u64>,
+    /// Down, and not for long yet.
+    away: BTreeSet<u64>,
     groups: BTreeMap<u32, GroupView>,
     half: bool,
 }
 
 impl Sim {
-    fn new(groups: u32) -> Self {
+    /// Groups that are made with so many first members, none of which has registered.
+    fn new(members: u64, groups: u32) -> Self {
         let mut sim = Self {
             nodes: BTreeMap::new(),
             down: BTreeSet::new(),
+            away: BTreeSet::new(),
             groups: BTreeMap::new(),
             half: false,
         };
-        sim.join();
+        for _ in 0..members {
+            sim.join(None);
+        }
         for number in 0..groups {
-            let voters = BTreeSet::from([1]);
+            let voters: BTreeSet<u64> = (1..=members).collect();
             let group = GroupView {
                 leader: Some(1),
                 next: voters.clone(),
@@ -67,57 +82,92 @@ impl Sim {
         sim
     }
 
-    fn join(&mut self) {
+    fn join(&mut self, state: Option<NodeState>) {
         let id = self.nodes.len() as u64 + 1;
-        let standing = Standing::Takes;
-        self.nodes.insert(id, NodeView { standing, sheds_leaders: false, replaced_by: None });
+        self.nodes.insert(id, SimNode { state, replaced_by: None });
+    }
+
+    fn view(&self, id: u64) -> NodeView {
+        let (node, up) = (&self.nodes[&id], !self.down.contains(&id));
+        let lost = !up && !self.away.contains(&id);
+        let standing = observe::standing(node.state, up, lost);
+        NodeView { standing, sheds_leaders: false, replaced_by: node.replaced_by }
+    }
+
+    fn views(&self) -> BTreeMap<u64, NodeView> {
+        self.nodes.keys().map(|id| (*id, self.view(*id))).collect()
+    }
+
+    fn standing(&self, id: u64) -> Standing {
+        self.view(id).standing
+    }
+
+    /// Who is there registers, and the controller takes it up; who does not come back and has no part in anything is removed.
+    /// Whether anything has changed.
+    fn register(&mut self) -> bool {
+        let before: Vec<_> = self.nodes.values().map(|node| node.state).collect();
+        let certain = self.groups.values().all(|group| group.leader.is_some() && !group.joint);
+        let members: BTreeSet<u64> =
+            self.groups.values().flat_map(|g| g.voters.union(&g.learners)).copied().collect();
+        for (id, node) in &mut self.nodes {
+            node.state = match node.state {
+                None if !self.down.contains(id) => Some(NodeState::Joining),
+                Some(NodeState::Joining) if !self.down.contains(id) => Some(NodeState::Active),
+                Some(NodeState::Dead) if certain && !members.contains(id) => {
+                    Some(NodeState::Removed)
+                }
+                other => other,
+            };
+        }
+        !self.nodes.values().map(|node| node.state).eq(before)
     }
 
     fn pick(&self, index: usize) -> u64 {
         (index % self.nodes.len()) as u64 + 1
     }
 
-    fn node(&mut self, id: u64) -> &mut NodeView {
+    fn node(&mut self, id: u64) -> &mut SimNode {
         self.nodes.get_mut(&id).expect("is there")
     }
 
     fn happen(&mut self, event: &Event) {
         match *event {
-            Event::Join if self.nodes.len() < 8 => self.join(),
+            Event::Join if self.nodes.len() < 8 => self.join(Some(NodeState::Joining)),
             Event::Join => {}
             Event::Drain(index) => {
                 let id = self.pick(index);
-                let others = |(other, node): (&u64, &NodeView)| {
-                    *other != id && node.standing == Standing::Takes
-                };
-                if self.nodes.iter().any(others) && self.node(id).standing == Standing::Takes {
-                    self.node(id).standing = Standing::Leaves;
+                let takes = |other: &u64| *other != id && self.standing(*other) == Standing::Takes;
+                if self.nodes.keys().any(takes) && self.standing(id) == Standing::Takes {
+                    self.node(id).state = Some(NodeState::Draining);
                 }
             }
             Event::Undrain(index) => {
                 let id = self.pick(index);
-                if self.node(id).standing == Standing::Leaves && !self.down.contains(&id) {
-                    self.node(id).standing = Standing::Takes;
+                if self.standing(id) == Standing::Leaves && !self.down.contains(&id) {
+                    self.node(id).state = Some(NodeState::Active);
                 }
             }
             Event::Fail(index) => {
                 let id = self.pick(index);
                 self.down.insert(id);
-                if self.node(id).standing == Standing::Takes {
-                    self.node(id).standing = Standing::Dead;
-                }
             }
             Event::Recover(index) => {
                 let id = self.pick(index);
-                self.down.remove(&id);
-                if self.node(id).standing == Standing::Dead {
-                    self.node(id).standing = Standing::Takes;
+                if self.node(id).state.is_none_or(|state| !state.is_gone()) {
+                    self.down.remove(&id);
                 }
             }
             Event::Replace(index) => {
                 let id = self.pick(index);
                 let with = self.pick(index + 1);
-                if self.down.contains(&id) && with != id {
+                // no group loses its quorum for good
+                let is_dead = |id: &u64| self.nodes[id].state == Some(NodeState::Dead);
+                let other = self.groups.values().any(|g| g.voters.union(&g.next).any(is_dead));
+                if self.down.contains(&id) && with != id && !other {
+                    let few = self.groups.values().any(|g| g.voters.len() < 3 || g.joint);
+                    if !few || !self.groups.values().any(|group| group.voters.contains(&id)) {
+                        self.node(id).state = Some(NodeState::Dead);
+                    }
                     self.node(id).replaced_by = Some(with);
                 }
             }
@@ -149,17 +199,17 @@ impl Sim {
 
     /// One pass of the controller; false when there was nothing to do.
     fn step(&mut self) -> bool {
+        let mut done = self.register();
         self.elect();
         let mut reachable = self.groups.clone();
         for group in reachable.values_mut() {
             group.open.retain(|id| !self.down.contains(id));
         }
-        let plans = plan(&self.nodes, &reachable, 3, true);
+        let plans = plan(&self.views(), &reachable, 3, true);
         let moving = plans.iter().filter(|(number, plan)| {
             plan.step.is_some() && self.groups[number].voters != plan.target
         });
         assert!(moving.count() <= MOVING_MAX, "{plans:?}");
-        let mut done = false;
         for (number, plan) in plans {
             let Some(step) = plan.step else { continue };
             done = true;
@@ -231,28 +281,34 @@ proptest! {
 
     #[test]
     fn whatever_nodes_do_every_step_is_safe_and_the_cluster_settles(
+        members in prop_oneof![Just(1_u64), Just(3)],
         groups in 1..10u32,
         events in events(),
     ) {
-        let mut sim = Sim::new(groups);
+        let mut sim = Sim::new(members, groups);
         for event in &events {
             sim.happen(event);
         }
-        // everybody is back
+        // everybody is back who ever comes back
         for id in sim.nodes.keys().copied().collect::<Vec<_>>() {
             sim.happen(&Event::Recover(id as usize - 1));
         }
         sim.settle();
 
-        let taking: Vec<u64> = sim.nodes.iter()
-            .filter(|(_, node)| node.standing == Standing::Takes)
-            .map(|(id, _)| *id)
-            .collect();
+        let taking: Vec<u64> =
+            sim.nodes.keys().copied().filter(|id| sim.standing(*id) == Standing::Takes).collect();
+        // where nobody can take the place of a dead one, it counts on
+        let dead = sim.nodes.values().filter(|node| node.state == Some(NodeState::Dead)).count();
+        if dead > 0 {
+            prop_assert!(taking.len() < 3, "somebody could");
+            return Ok(());
+        }
         let wanted = voters_wanted(3, taking.len());
         for (number, group) in &sim.groups {
             prop_assert!(!group.joint && group.learners.is_empty());
             prop_assert_eq!(group.voters.len(), wanted, "group {}", number);
-            prop_assert_eq!(&group.open, &group.voters);
+            let open = group.open.difference(&sim.down).copied().collect::<BTreeSet<_>>();
+            prop_assert_eq!(&open, &group.voters);
             prop_assert!(group.voters.iter().all(|id| taking.contains(id)));
         }
         let of = |id: u64, what: &dyn Fn(&GroupView) -> bool| {
@@ -270,9 +326,9 @@ proptest! {
 }
 
 fn settled(nodes: usize, groups: u32) -> Sim {
-    let mut sim = Sim::new(groups);
+    let mut sim = Sim::new(1, groups);
     for _ in 1..nodes {
-        sim.join();
+        sim.join(Some(NodeState::Joining));
     }
     sim.settle();
     sim
@@ -284,16 +340,30 @@ fn a_dead_node_is_replaced_by_a_spare_one_and_kept_where_there_is_none() {
     sim.happen(&Event::Fail(2));
     sim.settle();
     assert!(sim.groups.values().all(|group| group.voters == BTreeSet::from([1, 2, 3])));
-    sim.join();
+    sim.join(Some(NodeState::Joining));
     sim.settle();
     assert!(sim.groups.values().all(|group| group.voters == BTreeSet::from([1, 2, 4])));
+}
+
+#[test]
+fn a_voter_that_dies_before_it_has_registered_or_joined_is_replaced() {
+    for state in [None, Some(NodeState::Joining)] {
+        let mut sim = Sim::new(3, 4);
+        sim.happen(&Event::Fail(2));
+        sim.node(3).state = state;
+        sim.settle();
+        assert!(sim.groups.values().all(|group| group.voters == BTreeSet::from([1, 2, 3])));
+        sim.join(None);
+        sim.settle();
+        assert!(sim.groups.values().all(|group| group.voters == BTreeSet::from([1, 2, 4])));
+    }
 }
 
 #[test]
 fn a_node_that_is_away_for_a_moment_loses_nothing_and_gets_nothing() {
     let mut sim = settled(4, 6);
     let before: Vec<_> = sim.groups.values().map(|group| group.voters.clone()).collect();
-    sim.node(4).standing = Standing::Keeps;
+    sim.away.insert(4);
     sim.down.insert(4);
     sim.settle();
     let after: Vec<_> = sim.groups.values().map(|group| group.voters.clone()).collect();
@@ -303,21 +373,22 @@ fn a_node_that_is_away_for_a_moment_loses_nothing_and_gets_nothing() {
 #[test]
 fn the_node_that_an_operator_names_takes_the_place_of_the_dead_one() {
     let mut sim = settled(3, 2);
-    sim.join();
-    sim.join();
+    sim.join(Some(NodeState::Active));
+    sim.join(Some(NodeState::Active));
     sim.happen(&Event::Fail(0));
     sim.node(1).replaced_by = Some(5);
-    let target = targets(&sim.nodes, &sim.groups, 3);
+    let target = targets(&sim.views(), &sim.groups, 3);
     assert!(target.values().all(|target| target.contains(&5)), "{target:?}");
 }
 
 #[test]
 fn members_that_nobody_has_registered_yet_are_left_alone() {
     let mut sim = settled(3, 2);
-    sim.nodes.remove(&2);
-    sim.nodes.remove(&3);
+    let mut views = sim.views();
+    views.remove(&2);
+    views.remove(&3);
     sim.elect();
-    assert!(plan(&sim.nodes, &sim.groups, 3, false).is_empty());
+    assert!(plan(&views, &sim.groups, 3, false).is_empty());
 }
 
 #[test]

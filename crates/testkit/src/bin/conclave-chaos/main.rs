@@ -5,6 +5,7 @@ use std::{fs, path::PathBuf, process::ExitCode, time::Duration};
 use anyhow::{Context, Result, ensure};
 use clap::{Args, Parser, Subcommand};
 use conclave_testkit::chaos::{
+    catch_up::{self, CatchUpOptions},
     lab::LabOptions,
     rows::{self, ROWS, Row},
     run::{self, Plan, say},
@@ -28,6 +29,8 @@ enum Command {
     Smoke(Common),
     /// Until a number of operations, with a fault every 15 to 30 s.
     Long(LongArgs),
+    /// How a new follower of a group with many users catches up while sign-ins go on.
+    CatchUp(CatchUpArgs),
     /// The rows that can be run.
     Rows,
 }
@@ -105,6 +108,21 @@ struct LongArgs {
     minutes: u64,
 }
 
+#[derive(Debug, Clone, Args)]
+struct CatchUpArgs {
+    #[command(flatten)]
+    common: Common,
+    /// Users of the group.
+    #[arg(long, default_value_t = 20_000)]
+    users: u64,
+    /// Users who sign in, one request at a time for each.
+    #[arg(long, default_value_t = 4)]
+    sign_ins: u32,
+    /// A process may need so much more memory than before: what is copied must never be in memory as a whole.
+    #[arg(long, default_value_t = 250.0)]
+    memory_mb: f64,
+}
+
 const SMOKE: [&str; 5] = ["F01", "F05", "F11", "F17", "F28"];
 
 impl Command {
@@ -113,6 +131,7 @@ impl Command {
             Self::Run(args) => Some(&args.common),
             Self::Smoke(common) => Some(common),
             Self::Long(args) => Some(&args.common),
+            Self::CatchUp(args) => Some(&args.common),
             Self::Rows => None,
         }
     }
@@ -156,7 +175,7 @@ impl Command {
                 plan.rest_min = Duration::from_secs(8);
                 plan.rest_max = Duration::from_secs(20);
             }
-            Self::Rows => {}
+            Self::CatchUp(_) | Self::Rows => {}
         }
         Ok(plan)
     }
@@ -244,6 +263,23 @@ async fn drive(command: &Command, common: &Common, in_namespaces: bool) -> Resul
     let plan = command.plan()?;
     ensure!(common.bug.is_none() || tools.failpoints, "--bug needs a server with fault points");
     say(&format!("seed {}: {tools:?}", common.seed));
+    if let Command::CatchUp(args) = command {
+        let options = CatchUpOptions {
+            binary,
+            dir,
+            seed: common.seed,
+            tools,
+            users: args.users,
+            clients: args.sign_ins,
+            memory_mb: args.memory_mb,
+        };
+        let (report, good) = catch_up::measure(&options).await?;
+        if let Some(path) = &common.json {
+            fs::write(path, format!("{report:#}\n"))?;
+        }
+        say(if good { "catch-up: passed" } else { "catch-up: failed" });
+        return Ok(good);
+    }
     let options = LabOptions {
         binary,
         dir,

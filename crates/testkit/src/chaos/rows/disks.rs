@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::Evidence;
 use crate::chaos::{
-    command::{run, text, until},
+    command::until,
     lab::Lab,
-    proxy::Flow,
+    operator::Status,
     report::ms,
     strace::{Strace, Syncs},
 };
@@ -69,7 +69,7 @@ pub async fn failing_syncs(lab: &mut Lab) -> Result<Evidence> {
     let (group, leader) = lab.some_leader().await?;
     let is_leader = lab.dice.happens(500);
     let id = if is_leader { leader } else { lab.some_other(leader)? };
-    let pid = lab.cluster.node(id).pid().context("the node does not run")?;
+    let pid = lab.cluster.node(id)?.pid().context("the node does not run")?;
     let from = 1 + lab.dice.below(40);
     let name = format!("eio-{}", lab.round);
     let tracer = Strace::attach(pid, Syncs::Failing(from), &lab.dir, &name).await?;
@@ -77,7 +77,7 @@ pub async fn failing_syncs(lab: &mut Lab) -> Result<Evidence> {
     first.await?;
     let failed = Instant::now();
     let ended = {
-        let node = lab.cluster.node_mut(id);
+        let node = lab.cluster.node_mut(id)?;
         until("the process ends", ENDED_WITHIN, async || node.ended().is_some()).await
     };
     let took = failed.elapsed();
@@ -91,7 +91,7 @@ pub async fn failing_syncs(lab: &mut Lab) -> Result<Evidence> {
     evidence.figures.insert("ended_after_ms", ms(took) as f64);
     if ended.is_err() {
         evidence.violations.push("the process goes on although its syncs fail".to_owned());
-        lab.cluster.node_mut(id).kill();
+        lab.cluster.node_mut(id)?.kill();
     }
     lab.cluster.start_node(id)?;
     lab.cluster.wait_ready().await?;
@@ -102,7 +102,7 @@ pub async fn failing_syncs(lab: &mut Lab) -> Result<Evidence> {
 pub async fn slow_syncs(lab: &mut Lab) -> Result<Evidence> {
     const SLOW_FOR: Duration = Duration::from_secs(15);
     let (group, leader) = lab.some_leader().await?;
-    let pid = lab.cluster.node(leader).pid().context("the node does not run")?;
+    let pid = lab.cluster.node(leader)?.pid().context("the node does not run")?;
     let name = format!("slow-{}", lab.round);
     let slow = Syncs::Slow(Duration::from_millis(300));
     let tracer = Strace::attach(pid, slow, &lab.dir, &name).await?;
@@ -129,12 +129,15 @@ async fn full(lab: &mut Lab, ids: &[u32]) -> Result<Evidence> {
     const NOTICED_WITHIN: Duration = Duration::from_secs(60);
     lab.acks.begin();
     for id in ids {
-        lab.cluster.disks[*id as usize - 1].fill()?;
+        lab.cluster.disk(*id)?.fill()?;
     }
     let filled = Instant::now();
     let (objects, group) = (Arc::clone(&lab.objects), lab.some_group());
     let large = tokio::spawn(async move { objects.fill(group, NOTICED_WITHIN + FULL_FOR).await });
     let mut noticed: Option<Duration> = None;
+    // what was under way when the disk became full is over by then
+    const SETTLES_WITHIN: Duration = Duration::from_secs(2);
+    let mut settled: Option<[u64; 2]> = None;
     let mut ended = Vec::new();
     let is_over = |noticed: Option<Duration>| {
         let limit = noticed.map_or(NOTICED_WITHIN, |took| took + FULL_FOR);
@@ -143,22 +146,27 @@ async fn full(lab: &mut Lab, ids: &[u32]) -> Result<Evidence> {
     while !is_over(noticed) {
         let mut ready = true;
         for id in ids {
-            ready &= lab.cluster.node(*id).is_ready().await;
+            ready &= lab.cluster.node(*id)?.is_ready().await;
         }
         if !ready && noticed.is_none() {
             noticed = Some(filled.elapsed());
+        }
+        if settled.is_none() && noticed.is_some_and(|at| filled.elapsed() > at + SETTLES_WITHIN) {
+            settled = Some(commits(lab));
         }
         lab.hold(Duration::from_millis(200)).await;
         // a supervisor starts again what has ended
         ended.extend(lab.cluster.restart_ended()?);
     }
     large.abort();
+    let [refused, unknown] = commits(lab);
+    let [refused_before, unknown_before] = settled.unwrap_or_default();
     let tallies = lab.acks.tallies();
     let reads = tallies.iter().filter(|(class, _)| class.kind == "read");
     let (read, unread) =
         reads.fold((0, 0), |(read, unread), (_, t)| (read + t.acknowledged, unread + t.failed));
     for id in ids {
-        lab.cluster.disks[*id as usize - 1].clear()?;
+        lab.cluster.disk(*id)?.clear()?;
     }
     let cleared = Instant::now();
     let mut ready = false;
@@ -166,7 +174,7 @@ async fn full(lab: &mut Lab, ids: &[u32]) -> Result<Evidence> {
         ended.extend(lab.cluster.restart_ended()?);
         ready = true;
         for id in ids {
-            ready &= lab.cluster.node(*id).is_ready().await;
+            ready &= lab.cluster.node(*id)?.is_ready().await;
         }
         lab.hold(Duration::from_millis(50)).await;
     }
@@ -180,6 +188,8 @@ async fn full(lab: &mut Lab, ids: &[u32]) -> Result<Evidence> {
     let mut evidence = Evidence::new(noticed.is_some(), what);
     evidence.figures.insert("back_after_ms", ms(back) as f64);
     evidence.figures.insert("reads_failed", unread as f64);
+    evidence.figures.insert("writes_refused", (refused - refused_before) as f64);
+    evidence.figures.insert("writes_unknown", (unknown - unknown_before) as f64);
     evidence.figures.insert("ends", ended.len() as f64);
     if !ready {
         let last = ended.last().map_or("", |(_, said)| said.as_str());
@@ -193,6 +203,13 @@ async fn full(lab: &mut Lab, ids: &[u32]) -> Result<Evidence> {
     Ok(evidence)
 }
 
+/// Commits that certainly had no effect, and those of unknown fate.
+fn commits(lab: &Lab) -> [u64; 2] {
+    let tallies = lab.acks.tallies();
+    let commits = || tallies.iter().filter(|(class, _)| class.kind == "commit").map(|(_, t)| t);
+    [commits().map(|tally| tally.failed).sum(), commits().map(|tally| tally.unknown).sum()]
+}
+
 /// F09: the disk of one node is full.
 pub async fn full_disk_of_one(lab: &mut Lab) -> Result<Evidence> {
     let (_, leader) = lab.some_leader().await?;
@@ -204,9 +221,17 @@ pub async fn full_disk_of_one(lab: &mut Lab) -> Result<Evidence> {
 pub async fn full_disk_of_all(lab: &mut Lab) -> Result<Evidence> {
     let ids = lab.cluster.ids();
     let mut evidence = full(lab, &ids).await?;
-    let failed = evidence.figures.get("reads_failed").copied().unwrap_or(0.0);
+    let figure = |name: &str| evidence.figures.get(name).copied().unwrap_or(0.0);
+    let (failed, unknown) = (figure("reads_failed"), figure("writes_unknown"));
+    let refused = figure("writes_refused");
     if failed > 0.0 {
         evidence.slow.push(format!("{failed} reads failed, none should"));
+    }
+    if unknown > 0.0 {
+        evidence.slow.push(format!("{unknown} writes are of unknown fate, all should be refused"));
+    }
+    if refused == 0.0 {
+        evidence.slow.push("no write was refused".to_owned());
     }
     Ok(evidence)
 }
@@ -215,14 +240,14 @@ pub async fn full_disk_of_all(lab: &mut Lab) -> Result<Evidence> {
 pub async fn wiped(lab: &mut Lab) -> Result<Evidence> {
     let (_, leader) = lab.some_leader().await?;
     let id = lab.some_other(leader)?;
-    let data = lab.cluster.disks[id as usize - 1].mount_point.join("data");
+    let data = lab.cluster.disk(id)?.mount_point.join("data");
     let saved = data.with_file_name("saved");
-    lab.cluster.node_mut(id).stop().await?;
+    lab.cluster.node_mut(id)?.stop().await?;
     fs::rename(&data, &saved)?;
-    let from = lab.cluster.node(id).log_length();
+    let from = lab.cluster.node(id)?.log_length();
     lab.cluster.start_node(id)?;
     let began = Instant::now();
-    let node = lab.cluster.node_mut(id);
+    let node = lab.cluster.node_mut(id)?;
     let ended =
         until("the node refuses", Duration::from_secs(30), async || node.ended().is_some()).await;
     let says_why = node.log_has(from, "has lost its data");
@@ -243,38 +268,49 @@ pub async fn wiped(lab: &mut Lab) -> Result<Evidence> {
     Ok(evidence)
 }
 
-/// F25: bits of a stopped node's files are flipped. It is started where nobody hears it, so that it can do no harm: it must
-/// refuse to start or end when it meets them. Then it gets its good files back.
+/// F25: bits of a follower's files are flipped while it is stopped, and it comes back to its place in the cluster. It must
+/// refuse to start, or end when it meets them, and nothing that it holds must be believed. Whether it met them or not, a new
+/// node then takes its place, by the procedure that operators are told.
 pub async fn flipped_bits(lab: &mut Lab) -> Result<Evidence> {
+    const MEETS_WITHIN: Duration = Duration::from_secs(6);
+    const REBUILT_WITHIN: Duration = Duration::from_secs(60);
     let (_, leader) = lab.some_leader().await?;
     let id = lab.some_other(leader)?;
-    let data = lab.cluster.disks[id as usize - 1].mount_point.join("data");
-    let saved = lab.dir.join(format!("saved-{id}"));
-    lab.cluster.node_mut(id).stop().await?;
-    run("cp", &["-a", text(&data)?, text(&saved)?])?;
+    let data = lab.cluster.disk(id)?.mount_point.join("data");
+    lab.cluster.node_mut(id)?.stop().await?;
     let flipped = flip_some(lab, &data)?;
-    let silent = Flow { silent: true, ..Flow::default() };
-    for other in lab.others(id) {
-        lab.cluster.proxy.set_both(id, other, silent);
-    }
-    let from = lab.cluster.node(id).log_length();
+    let from = lab.cluster.node(id)?.log_length();
     lab.cluster.start_node(id)?;
-    let node = lab.cluster.node_mut(id);
-    let met = until("the node ends", Duration::from_secs(4), async || node.ended().is_some()).await;
+    let node = lab.cluster.node_mut(id)?;
+    let met = until("the node ends", MEETS_WITHIN, async || !node.is_running()).await.is_ok();
     let panicked = node.log_has(from, "panicked at");
     node.kill();
-    fs::remove_dir_all(&data)?;
-    run("cp", &["-a", text(&saved)?, text(&data)?])?;
-    run("sync", &["-f", text(&data)?])?;
-    fs::remove_dir_all(&saved)?;
-    lab.cluster.proxy.heal();
-    lab.cluster.start_node(id)?;
-    lab.cluster.wait_ready().await?;
-    let found = if met.is_ok() { "refused" } else { "not met while it started" };
-    let mut evidence = Evidence::new(true, format!("node {id}, {}: {found}", flipped.display()));
-    evidence.figures.insert("refused", f64::from(u8::from(met.is_ok())));
+    let began = Instant::now();
+    let new = lab.cluster.add_node().await?;
+    let active = |status: &Status| status.state(new) == "active";
+    lab.cluster.wait_status("the new node is active", BACK_WITHIN, &[id], active).await?;
+    let (dead, with) = (id.to_string(), new.to_string());
+    lab.cluster.operate(&["replace", &dead, "--with", &with, "--timeout", "120"], &[id]).await?;
+    lab.cluster.open_gateway(new)?;
+    lab.cluster.take_away(id);
+    let nodes = lab.cluster.ids();
+    let whole = |status: &Status| status.is_just(&nodes);
+    lab.cluster.wait_status("every group is on all nodes", BACK_WITHIN, &[], whole).await?;
+    let rebuilt = began.elapsed();
+    let found = if met { "refused" } else { "not met" };
+    let what = format!(
+        "node {id}, {}: {found}; node {new} in its place after {} ms",
+        flipped.display(),
+        ms(rebuilt)
+    );
+    let mut evidence = Evidence::new(true, what);
+    evidence.figures.insert("refused", f64::from(u8::from(met)));
+    evidence.figures.insert("rebuilt_after_ms", ms(rebuilt) as f64);
     if panicked {
         evidence.violations.push(format!("a panic over {}", flipped.display()));
+    }
+    if rebuilt > lab.patient(REBUILT_WITHIN) {
+        evidence.slow.push(format!("rebuilt after {} ms, at most 60000", ms(rebuilt)));
     }
     Ok(evidence)
 }

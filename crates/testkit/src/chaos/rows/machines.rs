@@ -1,6 +1,6 @@
 //! Machines: clocks that jump, processors that are taken away.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::atomic::Ordering, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::time::Instant;
@@ -31,16 +31,19 @@ pub async fn clock_jumps(lab: &mut Lab) -> Result<Evidence> {
         ("FAKETIME_NO_CACHE", "0"),
     ];
     let owned = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
-    lab.cluster.node_mut(id).launch.environment = owned.to_vec();
-    lab.cluster.node_mut(id).stop().await?;
+    lab.cluster.node_mut(id)?.launch.environment = owned.to_vec();
+    lab.cluster.node_mut(id)?.stop().await?;
     lab.cluster.start_node(id)?;
     lab.cluster.wait_ready().await?;
     lab.acks.begin();
+    // a leader whose clock is ahead moves the group's, and locks end early
+    let guesses = std::sync::Arc::clone(&lab.guesses);
+    guesses.suspended.store(true, Ordering::Relaxed);
     let before = lab.cluster.terms().await;
     let led = lab.leads_anything(id).await;
     fs::write(&file, format!("{offset}\n"))?;
     let jumped = Instant::now();
-    let node = lab.cluster.node(id);
+    let node = lab.cluster.node(id)?;
     let noticed =
         until("not ready", Duration::from_secs(15), async || !node.is_ready().await).await;
     let noticed = noticed.ok().map(|_| jumped.elapsed());
@@ -49,9 +52,10 @@ pub async fn clock_jumps(lab: &mut Lab) -> Result<Evidence> {
     let after = lab.cluster.terms().await;
     fs::write(&file, "+0\n")?;
     lab.cluster.wait_ready().await?;
+    guesses.suspended.store(false, Ordering::Relaxed);
     // back to the machine's own clock
-    lab.cluster.node_mut(id).launch.environment.clear();
-    lab.cluster.node_mut(id).stop().await?;
+    lab.cluster.node_mut(id)?.launch.environment.clear();
+    lab.cluster.node_mut(id)?.stop().await?;
     lab.cluster.start_node(id)?;
     lab.cluster.wait_ready().await?;
     let terms = after.get(&group).unwrap_or(&0).saturating_sub(*before.get(&group).unwrap_or(&0));
@@ -83,7 +87,7 @@ pub async fn starved(lab: &mut Lab) -> Result<Evidence> {
     let began = Instant::now();
     let (mut moved, mut starved, mut ended) = (0, first, 0_u32);
     let take = |lab: &Lab, id: u32| -> Result<()> {
-        cgroup.take(lab.cluster.node(id).pid().context("the node does not run")?)
+        cgroup.take(lab.cluster.node(id)?.pid().context("the node does not run")?)
     };
     take(lab, first)?;
     while began.elapsed() < hold {
@@ -96,7 +100,7 @@ pub async fn starved(lab: &mut Lab) -> Result<Evidence> {
         if let Some(leader) = lab.cluster.leader_now(group).await
             && leader != starved
         {
-            cgroup.release(lab.cluster.node(starved).pid())?;
+            cgroup.release(lab.cluster.node(starved)?.pid())?;
             take(lab, leader)?;
             (starved, moved) = (leader, moved + 1);
         }
@@ -104,7 +108,7 @@ pub async fn starved(lab: &mut Lab) -> Result<Evidence> {
     let throttled = cgroup.throttled();
     let readings = lab.cluster.readings().await;
     let reopened: u64 = readings.values().flat_map(|r| r.groups.values()).map(|g| g.reopened).sum();
-    cgroup.release(lab.cluster.node(starved).pid())?;
+    cgroup.release(lab.cluster.node(starved)?.pid())?;
     drop(cgroup);
     let what = format!(
         "group {group}, {:.0} s: throttled {throttled} times, the lead moved {moved} times, {reopened} groups reopened, {ended} processes ended",

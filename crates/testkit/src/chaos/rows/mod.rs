@@ -4,6 +4,7 @@
 mod disks;
 mod links;
 mod machines;
+mod membership;
 pub mod points;
 mod processes;
 mod races;
@@ -98,10 +99,7 @@ pub const ROWS: &[Row] = &[
     row("F07", "syncs of a node fail", seconds(2), strace),
     row("F08", "syncs of the leader take 300 ms", seconds(2), strace),
     row("F09", "the disk of one node is full", seconds(2), images),
-    Row {
-        open: Some("there is no read-only mode: a node whose disk is full ends"),
-        ..row("F10", "the disks of all nodes are full", None, images)
-    },
+    row("F10", "the disks of all nodes are full", None, images),
     row("F11", "the leader is cut off", seconds(2), nothing),
     row("F12", "a follower is cut off", seconds(2), nothing),
     row("F13", "the leader is not heard", seconds(3), nothing),
@@ -114,6 +112,7 @@ pub const ROWS: &[Row] = &[
     row("F20", "the leader has a tenth of a core", None, cgroup),
     row("F21", "a crash at a point of the code", seconds(2), failpoints),
     row("F22", "a crash around a snapshot", seconds(2), failpoints),
+    row("F23", "nodes come, go and are replaced while leaders die", seconds(2), nothing),
     row("F24", "a node has lost its data", seconds(2), nothing),
     row("F25", "bits of a node's files are flipped", seconds(2), nothing),
     row("F26", "every node is restarted in turn", seconds(1), nothing),
@@ -153,6 +152,7 @@ pub async fn inject(row: &Row, lab: &mut Lab) -> Result<Evidence> {
         "F20" => machines::starved(lab).await,
         "F21" => points::crash_under_load(lab).await,
         "F22" => points::crash_around_snapshots(lab).await,
+        "F23" => membership::cycle(lab).await,
         "F24" => disks::wiped(lab).await,
         "F25" => disks::flipped_bits(lab).await,
         "F26" => processes::rolling_restart(lab).await,

@@ -63,7 +63,7 @@ pub async fn crash_around_snapshots(lab: &mut Lab) -> Result<Evidence> {
     }
     let point = *lab.dice.pick(OF_INSTALLS).context("no points")?;
     let id = lab.some_other(leader)?;
-    lab.cluster.node_mut(id).kill();
+    lab.cluster.node_mut(id)?.kill();
     lab.hold(AWAY_FOR).await;
     let what = crash(lab, id, point, 1, None).await?;
     Ok(Evidence::new(true, format!("{what}, after {} s away", AWAY_FOR.as_secs())))
@@ -74,11 +74,11 @@ async fn crash_at_a_vote(lab: &mut Lab, leader: u32) -> Result<Evidence> {
     let id = lab.some_other(leader)?;
     restart_with(lab, id, &format!("{point}=abort@1")).await?;
     // a node that hears of its leader for the first time takes over its vote
-    let node = lab.cluster.node_mut(id);
+    let node = lab.cluster.node_mut(id)?;
     let at_once = until("it ends", Duration::from_secs(3), async || !node.is_running()).await;
     if at_once.is_err() {
         // an election: the vote of the other two is asked for
-        lab.cluster.node_mut(leader).kill();
+        lab.cluster.node_mut(leader)?.kill();
     }
     let ended = wait_for_crash(lab, id, point).await;
     if at_once.is_err() {
@@ -104,7 +104,7 @@ async fn crash(
         if let Some(leader) = lab.cluster.leader_now(group).await
             && leader != id
         {
-            lab.cluster.node_mut(leader).stop().await?;
+            lab.cluster.node_mut(leader)?.stop().await?;
             lab.cluster.start_node(leader)?;
         }
     }
@@ -114,14 +114,14 @@ async fn crash(
 }
 
 async fn restart_with(lab: &mut Lab, id: u32, points: &str) -> Result<()> {
-    let node = lab.cluster.node_mut(id);
+    let node = lab.cluster.node_mut(id)?;
     node.kill();
     node.launch.environment = vec![(VARIABLE.to_owned(), points.to_owned())];
     lab.cluster.start_node(id)
 }
 
 async fn wait_for_crash(lab: &mut Lab, id: u32, point: &str) -> Result<Duration> {
-    let node = lab.cluster.node_mut(id);
+    let node = lab.cluster.node_mut(id)?;
     let from = node.log_length().saturating_sub(64 << 10);
     let what = format!("node {id} ends at {point}");
     let ended = until(&what, CRASHED_WITHIN, async || !node.is_running()).await;

@@ -16,7 +16,7 @@ const REQUESTS: u64 = 16;
 /// F01: the leader of a group is killed, and started again after 3 s.
 pub async fn leader_is_killed(lab: &mut Lab) -> Result<Evidence> {
     let (group, leader) = lab.some_leader().await?;
-    lab.cluster.node_mut(leader).kill();
+    lab.cluster.node_mut(leader)?.kill();
     lab.hold(DEAD_FOR).await;
     let next = lab.cluster.leader(group, &lab.others(leader)).await?;
     lab.cluster.start_node(leader)?;
@@ -30,7 +30,7 @@ pub async fn follower_is_killed(lab: &mut Lab) -> Result<Evidence> {
     let (group, leader) = lab.some_leader().await?;
     let follower = lab.some_other(leader)?;
     let leads_another = lab.leads_anything(follower).await;
-    lab.cluster.node_mut(follower).kill();
+    lab.cluster.node_mut(follower)?.kill();
     lab.hold(DEAD_FOR).await;
     let behind = lab.is_behind_without(follower, group).await;
     lab.cluster.start_node(follower)?;
@@ -49,9 +49,9 @@ pub async fn follower_is_killed(lab: &mut Lab) -> Result<Evidence> {
 pub async fn all_are_killed(lab: &mut Lab) -> Result<Evidence> {
     let ids = lab.cluster.ids();
     for id in &ids {
-        lab.cluster.node_mut(*id).kill();
+        lab.cluster.node_mut(*id)?.kill();
     }
-    let ended = ids.iter().all(|id| lab.cluster.node(*id).pid().is_none());
+    let ended = ids.iter().all(|id| lab.cluster.node(*id).is_ok_and(|node| node.pid().is_none()));
     for id in &ids {
         lab.cluster.start_node(*id)?;
     }
@@ -73,6 +73,7 @@ pub async fn all_are_killed(lab: &mut Lab) -> Result<Evidence> {
 /// another gateway again is served, and nobody exists twice.
 pub async fn gateway_is_killed(lab: &mut Lab) -> Result<Evidence> {
     let gateway = lab.some_other(0)?;
+    let place = lab.gateway(gateway);
     let api = lab.api.clone();
     let pool = lab.some_pool()?;
     let mut calls = JoinSet::new();
@@ -84,7 +85,7 @@ pub async fn gateway_is_killed(lab: &mut Lab) -> Result<Evidence> {
                 "UserPoolId": pool.id, "Username": name, "MessageAction": "SUPPRESS",
                 "UserAttributes": [{ "Name": "nickname", "Value": "first" }],
             });
-            let first = api.signed(gateway as usize - 1, "AdminCreateUser", &body).await;
+            let first = api.signed(place, "AdminCreateUser", &body).await;
             (name, first)
         });
     }
@@ -93,14 +94,14 @@ pub async fn gateway_is_killed(lab: &mut Lab) -> Result<Evidence> {
     for _ in 0..1 + lab.dice.below(REQUESTS / 2) {
         firsts.extend(calls.join_next().await.transpose()?);
     }
-    lab.cluster.node_mut(gateway).kill();
+    lab.cluster.node_mut(gateway)?.kill();
     while let Some(call) = calls.join_next().await {
         firsts.push(call?);
     }
     let mut evidence = Evidence::default();
     let (mut cut, mut done, mut errors) = (0_u32, 0_u32, 0_u32);
     for (name, first) in firsts {
-        let elsewhere = gateway as usize; // the next one
+        let elsewhere = place + 1;
         let body = json!({
             "UserPoolId": pool.id, "Username": name, "MessageAction": "SUPPRESS",
             "UserAttributes": [{ "Name": "nickname", "Value": "second" }],
@@ -157,9 +158,9 @@ pub async fn leader_stands_still(lab: &mut Lab) -> Result<Evidence> {
     let pauses = [200, 1_000, 2_000, 5_000];
     let pause = *lab.dice.pick(&pauses).unwrap_or(&1_000);
     let before = lab.cluster.terms().await;
-    lab.cluster.node(leader).freeze().await?;
+    lab.cluster.node(leader)?.freeze().await?;
     lab.hold(Duration::from_millis(pause)).await;
-    lab.cluster.node(leader).thaw()?;
+    lab.cluster.node(leader)?.thaw()?;
     lab.cluster.wait_ready().await?;
     lab.cluster.leader(group, &lab.cluster.ids()).await?;
     let after = lab.cluster.terms().await;
@@ -175,7 +176,8 @@ pub async fn leader_stands_still(lab: &mut Lab) -> Result<Evidence> {
 pub async fn gateway_stands_still(lab: &mut Lab) -> Result<Evidence> {
     let pause = if lab.long_holds { 60 } else { 4 + lab.dice.below(4) };
     let gateway = lab.some_other(0)?;
-    let (still, elsewhere) = (gateway as usize - 1, gateway as usize);
+    let still = lab.gateway(gateway);
+    let elsewhere = still + 1;
     let api = lab.api.clone();
     let pool = lab.some_pool()?;
     let old = "Correct-horse-1";
@@ -190,7 +192,7 @@ pub async fn gateway_stands_still(lab: &mut Lab) -> Result<Evidence> {
         let token = signed_in.text("/AuthenticationResult/AccessToken");
         users.push((name, token.with_context(|| signed_in.words())?));
     }
-    lab.cluster.node(gateway).freeze().await?;
+    lab.cluster.node(gateway)?.freeze().await?;
     // sent now, and read by the gateway when it goes on
     let mut queued = JoinSet::new();
     for (number, (name, token)) in users.iter().cloned().enumerate() {
@@ -226,7 +228,7 @@ pub async fn gateway_stands_still(lab: &mut Lab) -> Result<Evidence> {
         }
     }
     lab.hold(Duration::from_secs(pause)).await;
-    lab.cluster.node(gateway).thaw()?;
+    lab.cluster.node(gateway)?.thaw()?;
     let mut evidence = Evidence::new(ended > 0, format!("node {gateway} for more than {pause} s"));
     let mut answered = 0;
     while let Some(call) = queued.join_next().await {
@@ -247,7 +249,7 @@ pub async fn rolling_restart(lab: &mut Lab) -> Result<Evidence> {
     let shift = lab.dice.below(order.len() as u64) as usize;
     order.rotate_left(shift);
     for id in &order {
-        let status = lab.cluster.node_mut(*id).stop().await?;
+        let status = lab.cluster.node_mut(*id)?.stop().await?;
         ensure!(status.is_some_and(|status| status.success()), "node {id} ended with {status:?}");
         lab.cluster.start_node(*id)?;
         lab.cluster.wait_ready().await?;

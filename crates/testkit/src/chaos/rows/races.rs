@@ -42,7 +42,7 @@ pub async fn sessions(lab: &mut Lab) -> Result<Evidence> {
     }
     sessions.sort_by(|a, b| a.1.cmp(&b.1));
     // two gateways that stay: the third node dies
-    let stay: Vec<usize> = lab.others(leader).iter().map(|id| *id as usize - 1).collect();
+    let stay: Vec<usize> = lab.others(leader).iter().map(|id| lab.gateway(*id)).collect();
     let start = std::sync::Arc::new(Barrier::new(sessions.len() * 2 + 1));
     let mut racing = JoinSet::new();
     for (index, (pool, name, session)) in sessions.iter().cloned().enumerate() {
@@ -59,7 +59,7 @@ pub async fn sessions(lab: &mut Lab) -> Result<Evidence> {
     }
     start.wait().await;
     lab.hold(Duration::from_millis(SPREAD_MS / 4 + lab.dice.below(SPREAD_MS / 2))).await;
-    lab.cluster.node_mut(leader).kill();
+    lab.cluster.node_mut(leader)?.kill();
     let mut replies = vec![[Reply::NotDone, Reply::NotDone]; sessions.len()];
     while let Some(raced) = racing.join_next().await {
         let (index, half, reply) = raced?;

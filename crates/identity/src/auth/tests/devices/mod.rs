@@ -1,6 +1,7 @@
 //! Devices: the keys that sign-ins give them, what becomes of them, and how they prove themselves.
 
 mod operations;
+mod second_factor;
 mod sign_in;
 
 use super::*;
@@ -26,9 +27,14 @@ fn salt() -> Vec<u8> {
 
 /// A pool that tracks devices.
 async fn tracking(asks_user: bool) -> Fixture {
+    tracking_with(asks_user, true).await
+}
+
+/// A pool that tracks devices, and whether one that is remembered stands for a second factor.
+async fn tracking_with(asks_user: bool, suffices: bool) -> Fixture {
     Fixture::with(types::CreateUserPoolRequest {
         device_configuration: Some(types::DeviceConfigurationType {
-            challenge_required_on_new_device: Some(true),
+            challenge_required_on_new_device: Some(suffices),
             device_only_remembered_on_user_prompt: Some(asks_user),
         }),
         ..Default::default()

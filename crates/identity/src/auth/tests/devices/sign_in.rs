@@ -203,6 +203,7 @@ async fn what_happens_between_the_steps_counts() {
             let (device, tokens) = pool.device("ada").await;
             let session = pool.device_session("ada", &device).await;
             let challenge = pool.answer_device_srp(&session, "ada", &device.key).await.unwrap();
+            pool.advance(1);
             match between {
                 Forgotten => pool.forget(access(&tokens), &device.key).await.unwrap(),
                 NotRemembered => {

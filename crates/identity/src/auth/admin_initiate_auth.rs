@@ -1,0 +1,31 @@
+//! AdminInitiateAuth: how a sign-in begins that a server makes for its user.
+//! <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminInitiateAuth.html>
+//!
+//! ContextData is taken and feeds nothing: it serves threat protection, which is off.
+
+use conclave_api::{ApiError, enums::AuthFlowType, types};
+
+use super::begin::Begin;
+use crate::{call::Call, tx::transact, world::World};
+
+/// Answers AdminInitiateAuth.
+///
+/// # Errors
+/// As the API declares them.
+pub async fn admin_initiate_auth(
+    world: &World,
+    call: &Call,
+    input: types::AdminInitiateAuthRequest,
+) -> Result<types::AdminInitiateAuthResponse, ApiError> {
+    let client_id = input.client_id.unwrap_or_default();
+    let begin = Begin {
+        pool_id: input.user_pool_id.unwrap_or_default(),
+        client_id: &client_id,
+        flow: AuthFlowType::from(input.auth_flow.as_deref().unwrap_or_default()),
+        parameters: &input.auth_parameters,
+        session: input.session.as_deref(),
+        call,
+        is_admin: true,
+    };
+    transact(world, &begin).await.map(Into::into)
+}

@@ -1,0 +1,207 @@
+//! How a sign-in begins: what InitiateAuth and AdminInitiateAuth have in common. An administrator's
+//! server may send passwords that an app may not, and proves itself by its signature.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use conclave_api::{ApiError, enums::AuthFlowType};
+use conclave_crypto::secret::SecretString;
+
+use super::{
+    attempts,
+    challenge_session::{self, SignIn},
+    choice, device_auth, flows, password, refresh, srp,
+    step::{Answer, Step, required},
+    tokens,
+};
+use crate::{
+    call::Call,
+    client_pool,
+    config::ClientConfig,
+    errors, pool_access,
+    tx::{Decision, Failure, Query, Transaction, Tx},
+    users::{lookup, secret_hash},
+};
+
+/// A sign-in that begins.
+pub struct Begin<'a> {
+    /// The pool.
+    pub pool_id: String,
+    /// The app client.
+    pub client_id: &'a str,
+    /// AuthFlow
+    pub flow: AuthFlowType,
+    /// AuthParameters
+    pub parameters: &'a BTreeMap<String, String>,
+    /// Session
+    pub session: Option<&'a str>,
+    /// Who calls.
+    pub call: &'a Call,
+    /// Whether the call is signed, and so the pool must be the caller's.
+    pub is_admin: bool,
+}
+
+#[async_trait]
+impl Transaction for Begin<'_> {
+    type Output = Answer;
+
+    fn scope(&self) -> &str {
+        &self.pool_id
+    }
+
+    fn scope_is_gone(&self) -> ApiError {
+        if self.is_admin {
+            errors::user_pool_not_found(&self.pool_id)
+        } else {
+            errors::client_not_found(self.client_id)
+        }
+    }
+
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
+        let query = self.query(tx);
+        let client = if self.is_admin {
+            tx.load(query.client(self.client_id)).await?;
+            pool_access::owned_pool(tx, self.call)?;
+            tx.client().ok_or_else(|| errors::client_not_found(self.client_id))?
+        } else {
+            client_pool::load(tx, query, self.client_id).await?.client
+        };
+        self.check_flow(&client)?;
+        let step = match self.flow {
+            AuthFlowType::UserPasswordAuth
+            | AuthFlowType::AdminUserPasswordAuth
+            | AuthFlowType::AdminNoSrpAuth => self.by_password(tx, &client).await?,
+            AuthFlowType::UserSrpAuth => self.by_srp(tx, &client).await?,
+            AuthFlowType::UserAuth => self.by_choice(tx, &client).await?,
+            AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
+                self.by_refresh_token(tx, &client).await?
+            }
+            AuthFlowType::CustomAuth => {
+                return Err(ApiError::invalid_parameter(
+                    "Custom auth lambda trigger is not configured for the user pool.",
+                )
+                .into());
+            }
+            _ => return Err(not_supported().into()),
+        };
+        Ok(step.into_reply())
+    }
+}
+
+impl Begin<'_> {
+    /// All that the flow needs, in one read: what a request means is checked when the rules are known.
+    fn query(&self, tx: &Tx<'_>) -> Query {
+        let mut query = Query::new();
+        let parameters = &self.parameters;
+        match self.flow {
+            AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
+                let token = parameters.get("REFRESH_TOKEN").map_or("", String::as_str);
+                return match refresh::parse(token, &self.pool_id) {
+                    Ok(token) => refresh::query(query, &token, device_auth::named(parameters)),
+                    Err(_) => query,
+                };
+            }
+            AuthFlowType::CustomAuth | AuthFlowType::Unknown(_) => return query,
+            _ => {}
+        }
+        let name = parameters.get("USERNAME").map_or("", String::as_str);
+        query = attempts::query_unknown(query, tx.world(), &self.pool_id, name);
+        if !within_limits(name) {
+            return query;
+        }
+        query = lookup::query(query, name, &[lookup::With::Credentials]);
+        if self.flow == AuthFlowType::UserAuth
+            && let Some(sealed) = self.sealed()
+        {
+            query = query.get(challenge_session::used_key(&sealed));
+        }
+        match self.flow {
+            AuthFlowType::UserSrpAuth => query,
+            _ => device_auth::query(tokens::query(query, tx), parameters),
+        }
+    }
+
+    fn check_flow(&self, client: &ClientConfig) -> Result<(), ApiError> {
+        let is_admins =
+            matches!(self.flow, AuthFlowType::AdminNoSrpAuth | AuthFlowType::AdminUserPasswordAuth);
+        let is_apps = self.flow == AuthFlowType::UserPasswordAuth;
+        if (is_admins && !self.is_admin) || (is_apps && self.is_admin) {
+            return Err(not_supported());
+        }
+        flows::check_enabled(client, &self.flow)?;
+        if self.session.is_some() && self.flow != AuthFlowType::UserAuth {
+            // the text is ours
+            return Err(ApiError::invalid_parameter("Session is for the USER_AUTH flow only."));
+        }
+        Ok(())
+    }
+
+    fn sign_in(&self) -> SignIn<'_> {
+        SignIn::begun(&self.call.request_id, self.flow.as_str())
+    }
+
+    async fn by_password(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        let username = required(self.parameters, "USERNAME")?;
+        let password = SecretString::new(required(self.parameters, "PASSWORD")?.to_owned());
+        self.check_secret(client, username)?;
+        let found = self.find(tx, username)?;
+        let device_key = device_auth::named(self.parameters);
+        let sign_in = SignIn { device_key, ..self.sign_in() };
+        password::sign_in(tx, client, username, &password, found, sign_in).await
+    }
+
+    async fn by_srp(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        let username = required(self.parameters, "USERNAME")?;
+        let srp_a = required(self.parameters, "SRP_A")?;
+        self.check_secret(client, username)?;
+        let found = self.find(tx, username)?;
+        srp::challenge(tx, client, username, srp_a, found, self.sign_in()).await
+    }
+
+    async fn by_choice(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        let username = required(self.parameters, "USERNAME")?;
+        self.check_secret(client, username)?;
+        let found = self.find(tx, username)?;
+        let somebody = choice::Somebody { username, found, event_id: &self.call.request_id };
+        if self.session.is_none() {
+            return choice::begin(tx, client, somebody, self.parameters).await;
+        }
+        let sealed = self.sealed();
+        choice::begin_confirmed(tx, client, somebody, sealed.as_deref(), self.parameters).await
+    }
+
+    async fn by_refresh_token(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+    ) -> Result<Step, Failure> {
+        let token = required(self.parameters, "REFRESH_TOKEN")?;
+        let secret_hash = self.parameters.get("SECRET_HASH").map(String::as_str);
+        secret_hash::check_presence(client, secret_hash)?;
+        let token = refresh::parse(token, &self.pool_id)?;
+        let device_key = device_auth::named(self.parameters);
+        refresh::refresh(tx, client, &token, device_key, secret_hash).await
+    }
+
+    fn sealed(&self) -> Option<Vec<u8>> {
+        self.session.and_then(challenge_session::from_text).map(|(_, sealed)| sealed)
+    }
+
+    fn check_secret(&self, client: &ClientConfig, username: &str) -> Result<(), ApiError> {
+        let given = self.parameters.get("SECRET_HASH").map(String::as_str);
+        secret_hash::check(client, username, given)
+    }
+
+    fn find(&self, tx: &Tx<'_>, name: &str) -> Result<Option<lookup::FoundUser>, ApiError> {
+        if within_limits(name) { lookup::find(tx, &*tx.pool()?, name) } else { Ok(None) }
+    }
+}
+
+fn not_supported() -> ApiError {
+    ApiError::invalid_parameter("Initiate Auth method not supported.")
+}
+
+/// Whether anybody can have this name.
+pub(super) fn within_limits(name: &str) -> bool {
+    !name.is_empty() && name.len() <= lookup::NAME_BYTES_MAX
+}

@@ -1,0 +1,329 @@
+//! The challenge machine: which step of a sign-in follows which, as plain functions over what the pool, the
+//! client and the user have set up. Nothing here reads, writes or knows the time; `testdata/sign_in.txt` is
+//! printed from it, one line for each case.
+//!
+//! | proved | the user is | the pool asks | the user has | next |
+//! |---|---|---|---|---|
+//! | password | RESET_REQUIRED | | | PasswordResetRequiredException |
+//! | password | FORCE_CHANGE_PASSWORD | | | NEW_PASSWORD_REQUIRED, then as below |
+//! | password | CONFIRMED | OFF | | tokens |
+//! | password | CONFIRMED | OPTIONAL | nothing switched on | tokens |
+//! | password | CONFIRMED | OPTIONAL, ON | one factor, or a preferred one | its challenge |
+//! | password | CONFIRMED | OPTIONAL, ON | several, none preferred | SELECT_MFA_TYPE |
+//! | password | CONFIRMED | ON | nothing | MFA_SETUP |
+//! | password | CONFIRMED | OPTIONAL, ON | one switched on that cannot be asked for | refused |
+//! | code by message | CONFIRMED | OFF, OPTIONAL | nothing switched on | tokens |
+//! | second factor | CONFIRMED | | | tokens |
+//!
+//! Sources: developer guide, "Adding MFA to a user pool" and "Authentication flows"; API reference,
+//! SetUserPoolMfaConfig, SetUserMFAPreference (what is not offered any more still counts for who has it).
+
+use crate::users::status;
+
+/// A second factor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Factor {
+    /// A code in a text message.
+    Sms,
+    /// A code of an authenticator app.
+    SoftwareToken,
+    /// A code in an e-mail.
+    Email,
+}
+
+impl Factor {
+    /// In the order in which they are listed.
+    pub const ALL: [Self; 3] = [Self::Sms, Self::SoftwareToken, Self::Email];
+
+    /// The challenge that asks for it, by which it is also called in settings.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Sms => "SMS_MFA",
+            Self::SoftwareToken => "SOFTWARE_TOKEN_MFA",
+            Self::Email => "EMAIL_OTP",
+        }
+    }
+
+    /// The factor of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|factor| factor.as_str() == name)
+    }
+}
+
+/// Whether a pool asks for second factors: MfaConfiguration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Asks {
+    /// OFF
+    #[default]
+    Never,
+    /// OPTIONAL: those who have switched one on.
+    WhoHasOne,
+    /// ON
+    Everybody,
+}
+
+impl Asks {
+    /// As MfaConfiguration says it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Never => "OFF",
+            Self::WhoHasOne => "OPTIONAL",
+            Self::Everybody => "ON",
+        }
+    }
+}
+
+/// Some second factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Factors {
+    /// [`Factor::Sms`]
+    pub sms: bool,
+    /// [`Factor::SoftwareToken`]
+    pub software_token: bool,
+    /// [`Factor::Email`]
+    pub email: bool,
+}
+
+impl Factors {
+    /// Whether this is one of them.
+    pub const fn has(self, factor: Factor) -> bool {
+        match factor {
+            Factor::Sms => self.sms,
+            Factor::SoftwareToken => self.software_token,
+            Factor::Email => self.email,
+        }
+    }
+
+    /// In the order in which they are listed.
+    pub fn list(self) -> Vec<Factor> {
+        Factor::ALL.into_iter().filter(|factor| self.has(*factor)).collect()
+    }
+}
+
+/// What a pool has set up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PoolSide {
+    /// MfaConfiguration
+    pub asks: Asks,
+    /// What its users can set up.
+    pub offers: Factors,
+    /// AllowedFirstAuthFactors; a password always is.
+    pub email_otp: bool,
+    /// As [`Self::email_otp`].
+    pub sms_otp: bool,
+}
+
+/// What a user has set up.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UserSide {
+    /// Switched on by preference.
+    pub on: Factors,
+    /// What there is to ask for: an address, a verified authenticator app.
+    pub has: Factors,
+    /// The factor that is asked for before all others.
+    pub preferred: Option<Factor>,
+    /// Whether the address is verified, so that a code alone signs in.
+    pub verified_email: bool,
+    /// As [`Self::verified_email`].
+    pub verified_phone: bool,
+}
+
+/// What a proved password comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AfterPassword {
+    /// PasswordResetRequiredException
+    ResetRequired,
+    /// NEW_PASSWORD_REQUIRED, and then the second factor.
+    NewPassword,
+    /// What [`second_factor`] says.
+    SecondFactor,
+}
+
+/// What follows a password that has been proved, for a user in a state in which somebody may sign in at all.
+pub fn after_password(status: &str) -> AfterPassword {
+    match status {
+        status::RESET_REQUIRED => AfterPassword::ResetRequired,
+        status::FORCE_CHANGE_PASSWORD => AfterPassword::NewPassword,
+        _ => AfterPassword::SecondFactor,
+    }
+}
+
+/// What is asked for after the first factor.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Second {
+    /// Nothing: tokens.
+    Nothing,
+    /// One factor.
+    One(Factor),
+    /// SELECT_MFA_TYPE
+    Select(Vec<Factor>),
+    /// MFA_SETUP, with what can be set up.
+    Setup(Vec<Factor>),
+    /// There is nothing to ask for although the user has switched factors on: the address is gone.
+    Unusable,
+}
+
+/// Which second factor follows a password.
+pub fn second_factor(pool: &PoolSide, user: &UserSide) -> Second {
+    let counts = |factor: Factor| {
+        let asked = match pool.asks {
+            Asks::Never => false,
+            Asks::WhoHasOne => user.on.has(factor),
+            // whoever has the address or the app can be asked, whatever the preference says
+            Asks::Everybody => user.on.has(factor) || pool.offers.has(factor),
+        };
+        asked && user.has.has(factor)
+    };
+    // an app stays good where no new ones can be set up
+    let app_stays = |factor| {
+        factor == Factor::SoftwareToken
+            && pool.asks == Asks::Everybody
+            && user.has.has(Factor::SoftwareToken)
+    };
+    let usable: Vec<_> = Factor::ALL.into_iter().filter(|f| counts(*f) || app_stays(*f)).collect();
+    if let Some(preferred) = user.preferred.filter(|preferred| usable.contains(preferred)) {
+        return Second::One(preferred);
+    }
+    match (usable.as_slice(), pool.asks) {
+        ([], Asks::Never) => Second::Nothing,
+        ([], _) if user.on != Factors::default() => Second::Unusable,
+        ([], Asks::WhoHasOne) => Second::Nothing,
+        ([], Asks::Everybody) => Second::Setup(pool.offers.list()),
+        ([one], _) => Second::One(*one),
+        _ => Second::Select(usable),
+    }
+}
+
+/// How a choice-based sign-in can begin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// The password itself.
+    Password,
+    /// SRP.
+    PasswordSrp,
+    /// A code by e-mail.
+    EmailOtp,
+    /// A code by text message.
+    SmsOtp,
+}
+
+impl First {
+    /// In the order in which they are listed.
+    pub const ALL: [Self; 4] = [Self::Password, Self::PasswordSrp, Self::EmailOtp, Self::SmsOtp];
+
+    /// The challenge.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "PASSWORD",
+            Self::PasswordSrp => "PASSWORD_SRP",
+            Self::EmailOtp => "EMAIL_OTP",
+            Self::SmsOtp => "SMS_OTP",
+        }
+    }
+
+    /// The first factor of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|first| first.as_str() == name)
+    }
+}
+
+/// What a pool offers for a start, to whoever there is or is not.
+pub fn pool_offers(pool: &PoolSide) -> Vec<First> {
+    let mut offered = vec![First::Password, First::PasswordSrp];
+    // a code is one factor, and nothing is asked after it
+    let codes = pool.asks != Asks::Everybody;
+    if codes && pool.email_otp {
+        offered.push(First::EmailOtp);
+    }
+    if codes && pool.sms_otp {
+        offered.push(First::SmsOtp);
+    }
+    offered
+}
+
+/// Whether a code by message alone signs this user in. Whoever has a second factor has chosen to have two.
+pub fn is_open(pool: &PoolSide, user: &UserSide, is_confirmed: bool, first: First) -> bool {
+    if !pool_offers(pool).contains(&first) {
+        return false;
+    }
+    let alone = is_confirmed && second_factor(pool, user) == Second::Nothing;
+    match first {
+        First::Password | First::PasswordSrp => true,
+        First::EmailOtp => alone && user.verified_email,
+        First::SmsOtp => alone && user.verified_phone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMS: Factors = Factors { sms: true, software_token: false, email: false };
+    const APP: Factors = Factors { sms: false, software_token: true, email: false };
+    const BOTH: Factors = Factors { sms: true, software_token: true, email: false };
+
+    fn pool(asks: Asks, offers: Factors) -> PoolSide {
+        PoolSide { asks, offers, email_otp: true, ..Default::default() }
+    }
+
+    #[test]
+    fn who_has_switched_a_factor_on_is_asked_wherever_the_pool_asks_at_all() {
+        for on in [SMS, APP, BOTH] {
+            let user = UserSide { on, has: on, ..Default::default() };
+            for offers in [Factors::default(), SMS, APP, BOTH] {
+                for asks in [Asks::WhoHasOne, Asks::Everybody] {
+                    let second = second_factor(&pool(asks, offers), &user);
+                    assert!(matches!(second, Second::One(_) | Second::Select(_)), "{second:?}");
+                }
+                assert_eq!(second_factor(&pool(Asks::Never, offers), &user), Second::Nothing);
+            }
+        }
+    }
+
+    #[test]
+    fn where_everybody_is_asked_nobody_gets_away_without() {
+        let all = [Factors::default(), SMS, APP, BOTH];
+        for offers in all {
+            for on in all {
+                for has in all {
+                    let user = UserSide { on, has, ..Default::default() };
+                    let second = second_factor(&pool(Asks::Everybody, offers), &user);
+                    assert_ne!(second, Second::Nothing);
+                    // a password alone sets nothing up for who has chosen a factor before
+                    let sets_up = matches!(second, Second::Setup(_));
+                    assert!(!sets_up || on == Factors::default(), "{second:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_preferred_factor_is_asked_for_only_when_it_can_be() {
+        let user = UserSide {
+            on: BOTH,
+            has: BOTH,
+            preferred: Some(Factor::SoftwareToken),
+            ..Default::default()
+        };
+        let optional = pool(Asks::WhoHasOne, BOTH);
+        assert_eq!(second_factor(&optional, &user), Second::One(Factor::SoftwareToken));
+        let lost = UserSide { has: SMS, ..user.clone() };
+        assert_eq!(second_factor(&optional, &lost), Second::One(Factor::Sms));
+        let gone = UserSide { has: Factors::default(), ..user };
+        assert_eq!(second_factor(&optional, &gone), Second::Unusable);
+    }
+
+    #[test]
+    fn a_code_alone_signs_in_only_those_who_have_no_second_factor() {
+        let user = UserSide { verified_email: true, ..Default::default() };
+        for asks in [Asks::Never, Asks::WhoHasOne] {
+            assert!(is_open(&pool(asks, APP), &user, true, First::EmailOtp));
+            assert!(!is_open(&pool(asks, APP), &user, false, First::EmailOtp));
+            assert!(!is_open(&pool(asks, APP), &user, true, First::SmsOtp));
+        }
+        assert!(!is_open(&pool(Asks::Everybody, APP), &user, true, First::EmailOtp));
+        let careful = UserSide { on: APP, has: APP, ..user };
+        assert!(!is_open(&pool(Asks::WhoHasOne, APP), &careful, true, First::EmailOtp));
+        assert!(is_open(&pool(Asks::WhoHasOne, APP), &careful, true, First::Password));
+    }
+}

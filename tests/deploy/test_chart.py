@@ -1,0 +1,405 @@
+"""What the chart renders, looked at as Kubernetes and Conclave would."""
+
+import pytest
+from chart import (
+    EXAMPLES,
+    HELM,
+    Refused,
+    all_of,
+    changed,
+    configs,
+    container,
+    example,
+    files,
+    kinds,
+    lint,
+    one,
+    pods,
+    render,
+    spec,
+    workloads,
+)
+
+DEFAULT = example("default")
+CERT_MANAGER = example("cert-manager")
+FULL = example("full")
+GROWN = example("grown")
+SMALL = example("small")
+TRIAL = example("trial")
+
+every_example = pytest.mark.parametrize(
+    "values", [example(path.stem.removesuffix("-values")) for path in EXAMPLES], ids=[path.stem for path in EXAMPLES]
+)
+needs_helm = pytest.mark.skipif(HELM is None, reason="helm is not installed")
+
+
+def nodes(manifests):
+    return one(manifests, "StatefulSet")
+
+
+def gateways(manifests):
+    return one(manifests, "Deployment")
+
+
+def selector(component):
+    return {
+        "matchLabels": {
+            "app.kubernetes.io/name": "conclave",
+            "app.kubernetes.io/instance": "conclave",
+            "app.kubernetes.io/component": component,
+        }
+    }
+
+
+@every_example
+def test_every_example_passes_lint_and_renders_without_a_secret(values):
+    assert lint(values) == []
+    manifests = render(values)
+    assert "Secret" not in kinds(manifests)
+    assert {"StatefulSet", "ConfigMap", "Service"} <= kinds(manifests)
+
+
+@every_example
+def test_each_node_reads_a_configuration_with_its_number_and_address(values):
+    manifests = render(values)
+    stateful_set = nodes(manifests)
+    headless = manifests["Service", stateful_set["spec"]["serviceName"]]
+    assert headless["spec"]["clusterIP"] == "None" and headless["spec"]["publishNotReadyAddresses"]
+    assert stateful_set["spec"]["podManagementPolicy"] == "Parallel"
+    found = configs(manifests, stateful_set)
+    numbers = set()
+    for ordinal, (pod, config) in enumerate(found.items()):
+        numbers.add(config["node_id"])
+        assert config["node_id"] == values.get("nodeNumbers", {}).get(str(ordinal), ordinal + 1)
+        own = [m["address"] for m in config.get("members", []) if m["node_id"] == config["node_id"]]
+        (address,) = own or [config["address"]]
+        name, _, rest = address.partition(".identity.svc.")
+        assert rest.endswith(":9230")
+        if config["node_id"] == ordinal + 1:
+            assert name == f"{pod}.{headless['metadata']['name']}"
+        else:
+            # the pod's own name is still that of the node before
+            service = manifests["Service", name]["spec"]
+            assert service["clusterIP"] == "None" and service["publishNotReadyAddresses"]
+            assert service["selector"] == {
+                **selector("node")["matchLabels"], "statefulset.kubernetes.io/pod-name": pod,
+            }  # fmt: skip
+    assert len(numbers) == len(found) == len(manifests["ConfigMap", stateful_set["metadata"]["name"]]["data"])
+
+
+@every_example
+def test_the_first_nodes_name_each_other_and_all_others_join(values):
+    manifests = render(values)
+    found = configs(manifests, nodes(manifests))
+    first = values.get("initialNodes", 3)
+    members = []
+    for ordinal, (pod, config) in enumerate(found.items()):
+        makes = ordinal < first and str(ordinal) not in values.get("nodeNumbers", {})
+        assert ("members" in config) == makes and ("join" in config) != makes, pod
+        if makes:
+            members.append(config["members"])
+            assert [member["node_id"] for member in config["members"]] == list(range(1, first + 1))
+        else:
+            assert config["address"] not in config["join"]
+            assert len(config["join"]) >= 2
+    assert all(one == members[0] for one in members)
+
+
+@every_example
+def test_only_pods_that_serve_the_api_see_the_key_encryption_key_and_the_secrets_of_messages(values):
+    manifests = render(values)
+    for workload in workloads(manifests):
+        serves = workload["kind"] == "Deployment" or not values.get("gateway", {}).get("enabled", True)
+        for pod, config in configs(manifests, workload).items():
+            seen = files(container(workload), spec(workload)["volumes"], pod)
+            secrets = {name for kind, name, _ in seen.values() if kind == "Secret"}
+            assert ("conclave-kek" in secrets) == ("kek" in config) == serves
+            assert secrets & {"conclave-email", "conclave-sms"} == set() or serves
+            assert "public_url" in config or not serves
+            roles = {"StatefulSet": ["shard"], "Deployment": ["gateway"]}[workload["kind"]]
+            assert config.get("roles", roles) == roles
+            assert ("roles" in config) == ("Deployment" in kinds(manifests))
+
+
+@every_example
+def test_every_file_that_the_configuration_names_is_mounted_and_of_certificates_nothing_else(values):
+    manifests = render(values)
+    for workload in workloads(manifests):
+        for pod, config in configs(manifests, workload).items():
+            seen = files(container(workload), spec(workload)["volumes"], pod)
+            named = {path for table in config.values() if isinstance(table, dict) for path in paths(table)}
+            for path in named:
+                directory = path.rpartition("/")[0]
+                assert path in seen or f"{directory}/*" in seen, path
+            secret = {name for path, (_, name, _) in seen.items() if path.startswith("/etc/conclave/pki/")}
+            assert len(secret) == 1, "certificates are of one secret"
+            if workload["kind"] == "StatefulSet":
+                pki = {path: key for path, (_, _, key) in seen.items() if path.startswith("/etc/conclave/pki/")}
+                assert set(pki) == set(config["internal_tls"].values())
+            if "data_dir" in config:
+                assert config["data_dir"] in [m["mountPath"] for m in container(workload)["volumeMounts"]]
+
+
+def paths(table):
+    for value in table.values():
+        for path in value if isinstance(value, list) else [value]:
+            if isinstance(path, str) and path.startswith("/"):
+                yield path
+
+
+def test_a_node_sees_its_own_certificate_as_files_and_gateways_see_theirs_as_a_directory():
+    """A directory by subPath is emptied when its secret changes; a whole volume shows the new files."""
+    for values in (DEFAULT, CERT_MANAGER):
+        manifests = render(values)
+        for pod in pods(nodes(manifests)):
+            seen = files(container(nodes(manifests)), spec(nodes(manifests))["volumes"], pod)
+            keys = {key for path, (_, name, key) in seen.items() if path.startswith("/etc/conclave/pki/")}
+            assert keys in ({"ca.pem", f"{pod}.pem", f"{pod}-key.pem"}, {"ca.crt", "tls.crt", "tls.key"})
+            names = {name for path, (_, name, _) in seen.items() if path.startswith("/etc/conclave/pki/")}
+            assert names in ({"conclave-internal-tls"}, {f"{pod}-internal-tls"})
+        for mount in container(nodes(manifests))["volumeMounts"]:
+            assert ("subPath" in mount or "subPathExpr" in mount) == (mount["name"] == "pki"), mount
+        for mount in container(gateways(manifests))["volumeMounts"]:
+            assert "subPath" not in mount and "subPathExpr" not in mount, mount
+
+
+@pytest.mark.parametrize("values", [CERT_MANAGER, FULL, TRIAL], ids=["cert-manager", "full", "trial"])
+def test_cert_manager_is_asked_for_the_identity_of_each_node_gateway_and_administrator(values):
+    manifests = render(values)
+    certificates = {m["spec"]["secretName"]: m["spec"] for m in all_of(manifests, "Certificate")}
+    cluster = values["clusterId"]
+    for pod, config in configs(manifests, nodes(manifests)).items():
+        certificate = certificates[f"{pod}-internal-tls"]
+        own = [m["address"] for m in config.get("members", []) if m["node_id"] == config["node_id"]]
+        (address,) = own or [config["address"]]
+        assert certificate["dnsNames"] == [address.removesuffix(":9230")]
+        assert certificate["uris"] == [f"conclave://{cluster}/node/{config['node_id']}"]
+        assert {"server auth", "client auth"} <= set(certificate["usages"])
+    name = nodes(manifests)["metadata"]["name"]
+    admin = certificates[f"{name}-admin-tls"]
+    assert admin["uris"] == [f"conclave://{cluster}/admin/0"] and "dnsNames" not in admin
+    assert "server auth" not in admin["usages"]
+    assert (f"{name}-gateway-internal-tls" in certificates) == ("Deployment" in kinds(manifests))
+    if "Deployment" in kinds(manifests):
+        assert certificates[f"{name}-gateway-internal-tls"]["uris"] == [f"conclave://{cluster}/gateway/0"]
+
+
+def test_without_an_issuer_the_chart_makes_an_authority_and_with_one_it_does_not():
+    own = render(CERT_MANAGER)
+    (authority,) = [m for m in own.values() if m["kind"] == "Certificate" and m["spec"].get("isCA")]
+    issuers = {m["metadata"]["name"]: m["spec"] for m in own.values() if m["kind"] == "Issuer"}
+    assert "selfSigned" in issuers[authority["spec"]["issuerRef"]["name"]]
+    for manifest in own.values():
+        if manifest["kind"] == "Certificate" and manifest is not authority:
+            issuer = issuers[manifest["spec"]["issuerRef"]["name"]]
+            assert issuer == {"ca": {"secretName": authority["spec"]["secretName"]}}
+    given = render(FULL)
+    assert "Issuer" not in kinds(given)
+    named = {m["spec"]["issuerRef"]["name"] for m in given.values() if m["kind"] == "Certificate"}
+    assert named == {"conclave-internal", "letsencrypt"}
+
+
+def test_growing_restarts_no_node_and_a_change_of_the_configuration_does():
+    for values in (DEFAULT, CERT_MANAGER):
+        three, five = render(changed(values, replicaCount=5, initialNodes=5)), None
+        three = render(changed(values, replicaCount=3, initialNodes=3))
+        five = render(changed(values, replicaCount=5, initialNodes=3))
+        replaced = render(changed(values, replicaCount=5, initialNodes=3, nodeNumbers={"1": 101}))
+        for grown in (five, replaced):
+            assert nodes(three)["spec"]["template"] == nodes(grown)["spec"]["template"]
+        before, after = configs(three, nodes(three)), configs(five, nodes(five))
+        assert all(after[pod] == config for pod, config in before.items())
+        assert (
+            nodes(three)["spec"]["template"]
+            == nodes(render(changed(values, replicaCount=3, initialNodes=3, service={"labels": {"a": "b"}})))["spec"][
+                "template"
+            ]
+        )
+        other = render(changed(values, replicaCount=3, initialNodes=3, snapshots={"entries": 1000}))
+        assert nodes(three)["spec"]["template"] != nodes(other)["spec"]["template"]
+        assert gateways(three)["spec"]["template"] == gateways(other)["spec"]["template"]
+        url = render(changed(values, replicaCount=3, initialNodes=3, publicUrl="https://other.example.com"))
+        assert nodes(three)["spec"]["template"] == nodes(url)["spec"]["template"]
+        assert gateways(three)["spec"]["template"] != gateways(url)["spec"]["template"]
+
+
+def test_once_a_single_node_has_grown_no_node_makes_the_cluster():
+    manifests = render(changed(TRIAL, replicaCount=3, bootstrap=False))
+    for config in configs(manifests, nodes(manifests)).values():
+        assert "members" not in config and len(config["join"]) == 2
+    made = render(changed(TRIAL, replicaCount=3))
+    assert nodes(made)["spec"]["template"] != nodes(manifests)["spec"]["template"]
+
+
+@every_example
+def test_pods_have_no_rights_and_write_to_their_data_only(values):
+    for workload in workloads(render(values)):
+        pod = spec(workload)
+        assert pod["automountServiceAccountToken"] is False and pod["enableServiceLinks"] is False
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == pod["securityContext"]["fsGroup"] == 65532
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        security = container(workload)["securityContext"]
+        assert security["readOnlyRootFilesystem"] is True and security["allowPrivilegeEscalation"] is False
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        writable = [m["name"] for m in container(workload)["volumeMounts"] if not m.get("readOnly")]
+        writable = [name for name in writable if name != "scratch"]
+        assert writable == (["data"] if workload["kind"] == "StatefulSet" else [])
+
+
+@every_example
+def test_probes_ask_the_management_port_and_only_readiness_asks_for_the_quorum(values):
+    for workload in workloads(render(values)):
+        found = container(workload)
+        assert {"name": "management", "containerPort": 9000} in found["ports"]
+        assert found["livenessProbe"]["httpGet"] == {"path": "/livez", "port": "management"}
+        assert found["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": "management"}
+        if values.get("customStartupProbe"):
+            assert found["startupProbe"] == {"tcpSocket": {"port": "management"}, "failureThreshold": 600}
+        else:
+            assert found["startupProbe"]["httpGet"]["path"] == "/livez"
+
+
+def test_at_most_one_node_is_taken_away_and_no_two_share_a_machine():
+    manifests = render(DEFAULT)
+    for workload, component in ((nodes(manifests), "node"), (gateways(manifests), "gateway")):
+        assert workload["spec"]["selector"] == selector(component)
+        budget = manifests["PodDisruptionBudget", workload["metadata"]["name"]]["spec"]
+        assert budget == {"maxUnavailable": 1, "selector": selector(component)}
+        (spread,) = spec(workload)["topologySpreadConstraints"]
+        assert spread["labelSelector"] == selector(component)
+        assert spread["topologyKey"] == "topology.kubernetes.io/zone"
+    (apart,) = spec(nodes(manifests))["affinity"]["podAntiAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]
+    assert apart == {"topologyKey": "kubernetes.io/hostname", "labelSelector": selector("node")}
+    soft = spec(gateways(manifests))["affinity"]["podAntiAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    assert soft[0]["podAffinityTerm"]["labelSelector"] == selector("gateway")
+
+
+def test_gateways_scale_by_load_unless_their_number_is_given():
+    manifests = render(DEFAULT)
+    scaler = one(manifests, "HorizontalPodAutoscaler")["spec"]
+    assert scaler["scaleTargetRef"] == {"apiVersion": "apps/v1", "kind": "Deployment", "name": "conclave-gateway"}
+    assert "replicas" not in gateways(manifests)["spec"]
+    fixed = render(GROWN)
+    assert "HorizontalPodAutoscaler" not in kinds(fixed)
+    assert gateways(fixed)["spec"]["replicas"] == 3
+    resources = [m["resource"]["name"] for m in one(render(FULL), "HorizontalPodAutoscaler")["spec"]["metrics"][:2]]
+    assert resources == ["cpu", "memory"]
+
+
+@pytest.mark.parametrize("values", [DEFAULT, SMALL, FULL], ids=["default", "small", "full"])
+def test_the_internal_port_is_open_to_the_cluster_only_and_the_public_port_of_who_serves(values):
+    manifests = render(values)
+    apart = "Deployment" in kinds(manifests)
+    policies = {
+        m["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"]: m["spec"]
+        for m in all_of(manifests, "NetworkPolicy")
+    }
+    assert set(policies) == ({"node", "gateway"} if apart else {"node"})
+
+    def rules(policy, port):
+        return [rule for rule in policy["ingress"] if any(p["port"] == port for p in rule["ports"])]
+
+    who = ["node", "gateway", "admin"] if apart else ["node", "admin"]
+    (internal,) = rules(policies["node"], 9230)
+    assert internal["from"] == [{"podSelector": selector(component)} for component in who]
+    assert bool(rules(policies["node"], 9229)) != apart
+    if apart:
+        assert rules(policies["gateway"], 9230) == [] and rules(policies["gateway"], 9229)
+        assert {} not in policies["node"]["egress"], "nodes that serve nobody reach only each other"
+    assert "internal" not in [p["name"] for p in manifests["Service", "conclave"]["spec"]["ports"]]
+
+
+@every_example
+def test_services_monitors_and_routes_find_the_pods(values):
+    manifests = render(values)
+    labels = {w["metadata"]["name"]: w["spec"]["template"]["metadata"]["labels"].items() for w in workloads(manifests)}
+    name = nodes(manifests)["metadata"]["name"]
+    server = f"{name}-gateway" if "Deployment" in kinds(manifests) else name
+    assert manifests["Service", name]["spec"]["selector"].items() <= labels[server]
+    assert manifests["Service", f"{name}-headless"]["spec"]["selector"].items() <= labels[name]
+    port = manifests["Service", name]["spec"]["ports"][0]
+    for route in all_of(manifests, "HTTPRoute") + all_of(manifests, "GRPCRoute"):
+        (backend,) = route["spec"]["rules"][0]["backendRefs"]
+        assert backend == {"name": name, "port": port["port"]}
+    for ingress in all_of(manifests, "Ingress"):
+        backend = ingress["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+        assert backend == {"name": name, "port": {"name": "http"}}
+    for monitor in all_of(manifests, "ServiceMonitor"):
+        wanted, endpoint = monitor["spec"]["selector"]["matchLabels"].items(), monitor["spec"]["endpoints"][0]
+        read = [
+            service["metadata"]["name"]
+            for service in all_of(manifests, "Service")
+            if wanted <= service["metadata"]["labels"].items()
+            and endpoint["port"] in [port["name"] for port in service["spec"]["ports"]]
+        ]
+        assert sorted(read) == sorted([f"{name}-headless", f"{name}-gateway-metrics"])
+        assert endpoint["relabelings"][0] == {"targetLabel": "job", "replacement": name}
+
+
+def test_a_route_has_the_host_of_the_public_url():
+    assert one(render(GROWN), "HTTPRoute")["spec"]["hostnames"] == ["id.example.com"]
+
+
+def test_settings_of_messages_limits_and_snapshots_reach_who_needs_them():
+    manifests = render(FULL)
+    (gateway,) = configs(manifests, gateways(manifests)).values()
+    assert gateway["email"] == {
+        "host": "smtp.example.com", "port": 587, "security": "starttls", "username": "conclave",
+        "password_file": "/etc/conclave/email/password", "ca": "/etc/conclave/email/ca.crt",
+        "from": "Example <no-reply@example.com>", "reply_to": "support@example.com", "timeout_seconds": 20,
+        "connections": 8,
+    }  # fmt: skip
+    assert gateway["sms"] == {
+        "gateway": "twilio", "url": "https://api.twilio.com", "account": "AC00000000000000000000000000000000",
+        "from": "+12065550100", "token_file": "/etc/conclave/sms/token", "timeout_seconds": 10, "connections": 4,
+    }  # fmt: skip
+    assert gateway["limits"] == {"pools_per_account": 5000, "custom_attributes_per_pool": 25}
+    assert gateway["public_tls"]["certificate"] == "/etc/conclave/public-tls/tls.crt"
+    seen = files(container(gateways(manifests)), spec(gateways(manifests))["volumes"], "any")
+    assert seen["/etc/conclave/email/password"] == ("Secret", "conclave-email", "smtp")
+    assert seen["/etc/conclave/email/ca.crt"] == ("Secret", "conclave-email", "ca")
+    assert seen["/etc/conclave/sms/token"] == ("Secret", "conclave-sms", "auth-token")
+    for node in configs(manifests, nodes(manifests)).values():
+        assert node["snapshots"] == {"entries": 200_000, "mebibytes": 512, "keep_entries": 20_000, "keep_seconds": 120}
+        assert not {"email", "sms", "limits", "kek", "public_tls"} & set(node)
+
+
+def test_a_command_of_administration_has_the_administrators_certificate_and_no_other_key():
+    manifests = render(changed(GROWN, admin__command=["drain", "4"]))
+    job = one(manifests, "Job")
+    pod = spec(job)
+    assert job["spec"]["backoffLimit"] == 0 and pod["restartPolicy"] == "Never"
+    assert pod["containers"][0]["args"] == ["drain", "4"]
+    assert [v["secret"]["secretName"] for v in pod["volumes"]] == ["conclave-admin-tls"]
+    labels = job["spec"]["template"]["metadata"]["labels"].items()
+    assert selector("admin")["matchLabels"].items() <= labels, "the network policy lets it in"
+    assert "Job" not in kinds(render(GROWN))
+
+
+def test_the_tests_of_a_release_are_hooks_and_ask_the_service():
+    manifests = render(GROWN)
+    tests = all_of(manifests, "Pod")
+    assert [test["metadata"]["name"] for test in tests] == ["conclave-test-api", "conclave-test-status"]
+    assert {test["metadata"]["annotations"]["helm.sh/hook"] for test in tests} == {"test"}
+    assert len(all_of(render(DEFAULT), "Pod")) == 1, "without an administrator's certificate the API alone"
+
+
+def test_nodes_can_be_restarted_on_a_schedule_with_no_other_rights():
+    manifests = render(CERT_MANAGER)
+    assert one(manifests, "Role")["rules"] == [
+        {"apiGroups": ["apps"], "resources": ["statefulsets"], "resourceNames": ["identity"], "verbs": ["get", "patch"]}
+    ]
+    job = one(manifests, "CronJob")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert job["containers"][0]["args"] == ["rollout", "restart", "statefulset/identity"]
+    assert job["serviceAccountName"] == one(manifests, "RoleBinding")["subjects"][0]["name"]
+
+
+@needs_helm
+def test_what_an_old_kubernetes_does_not_know_is_left_out():
+    old = render(DEFAULT, kubernetes="1.25.0")
+    assert "lifecycle" not in container(nodes(old)) and "lifecycle" not in container(gateways(old))
+    assert "persistentVolumeClaimRetentionPolicy" not in nodes(old)["spec"]
+    assert "lifecycle" in container(nodes(render(DEFAULT)))
+    with pytest.raises(Refused):
+        render(DEFAULT, kubernetes="1.24.0")
