@@ -98,7 +98,7 @@ def test_a_public_client_gets_no_secret(pool, cognito):
     assert cognito.list_user_pool_client_secrets(UserPoolId=pool.id, ClientId=app.id)["ClientSecrets"] == []
 
 
-@pytest.mark.parametrize("member, value", [("RefreshTokenRotation", {"Feature": "ENABLED"})])
+@pytest.mark.parametrize("member, value", [("AnalyticsConfiguration", {"ApplicationId": "a" * 32})])
 def test_a_member_without_effect_is_refused_by_name(server, pool, app, member, value):
     answer = wire.call(
         server, "UpdateUserPoolClient", {"UserPoolId": pool.id, "ClientId": app.id, member: value}

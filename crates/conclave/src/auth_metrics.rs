@@ -6,7 +6,7 @@ use conclave_identity::{auth, call::Call, world::World};
 
 /// What the label `flow` can be, besides `other`: flows, and the challenges that are answered. A label
 /// never has a value that a client has made up.
-const FLOWS: [&str; 20] = [
+const FLOWS: [&str; 22] = [
     "USER_SRP_AUTH",
     "USER_PASSWORD_AUTH",
     "REFRESH_TOKEN_AUTH",
@@ -27,6 +27,8 @@ const FLOWS: [&str; 20] = [
     "PASSWORD_SRP",
     "SMS_OTP",
     "WEB_AUTHN",
+    "DEVICE_SRP_AUTH",
+    "DEVICE_PASSWORD_VERIFIER",
 ];
 
 /// [`auth::initiate_auth`], counted by its flow.
@@ -52,6 +54,19 @@ pub async fn respond_to_auth_challenge(
     let flow = flow(input.challenge_name.as_deref());
     let answer = auth::respond_to_auth_challenge(world, call, input).await;
     count(metrics, flow, answer.as_ref().map(|answer| answer.authentication_result.as_ref()));
+    answer
+}
+
+/// [`auth::get_tokens_from_refresh_token`], counted by its name.
+pub async fn get_tokens_from_refresh_token(
+    metrics: &Metrics,
+    world: &World,
+    call: &Call,
+    input: types::GetTokensFromRefreshTokenRequest,
+) -> Result<types::GetTokensFromRefreshTokenResponse, ApiError> {
+    let answer = auth::get_tokens_from_refresh_token(world, call, input).await;
+    let tokens = answer.as_ref().map(|answer| answer.authentication_result.as_ref());
+    count(metrics, "GetTokensFromRefreshToken", tokens);
     answer
 }
 

@@ -10,7 +10,7 @@ use conclave_gateway::{
 use conclave_identity::{
     auth, branding,
     call::{Call, CallPrincipal},
-    clients, domains, groups, identity_providers, log_delivery, pools, resource_servers,
+    clients, devices, domains, groups, identity_providers, log_delivery, pools, resource_servers,
     risk_configuration, terms, ui_customization, user_import, users,
     world::World,
 };
@@ -121,6 +121,18 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         AdminRemoveUserFromGroup => groups::admin_remove_user_from_group,
         AdminListGroupsForUser => groups::admin_list_groups_for_user,
         ListUsersInGroup => groups::list_users_in_group,
+        ConfirmDevice => devices::confirm_device,
+        GetDevice => devices::get_device,
+        ListDevices => devices::list_devices,
+        ForgetDevice => devices::forget_device,
+        UpdateDeviceStatus => devices::update_device_status,
+        AdminGetDevice => devices::admin_get_device,
+        AdminListDevices => devices::admin_list_devices,
+        AdminForgetDevice => devices::admin_forget_device,
+        AdminUpdateDeviceStatus => devices::admin_update_device_status,
+        GlobalSignOut => users::global_sign_out,
+        AdminUserGlobalSignOut => users::admin_user_global_sign_out,
+        RevokeToken => auth::revoke_token,
         AssociateSoftwareToken => auth::associate_software_token,
         VerifySoftwareToken => auth::verify_software_token,
         SetUserMfaPreference => users::set_user_mfa_preference,
@@ -144,6 +156,7 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
     counted! {
         InitiateAuth => auth_metrics::initiate_auth,
         RespondToAuthChallenge => auth_metrics::respond_to_auth_challenge,
+        GetTokensFromRefreshToken => auth_metrics::get_tokens_from_refresh_token,
         AdminInitiateAuth => auth_metrics::admin_initiate_auth,
         AdminRespondToAuthChallenge => auth_metrics::admin_respond_to_auth_challenge,
     }

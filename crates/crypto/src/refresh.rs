@@ -5,6 +5,9 @@
 //! origin_jti (16) | random (32). It is opaque to clients and secret as a whole. Nothing in it
 //! authorises anything: the record holds the hash of the current token, and a token whose hash
 //! differs is refused, whatever it says in front.
+//!
+//! Rotation replaces the second half of the random part and keeps the first, the *family*: so a token
+//! that was replaced long ago is told from one that never was, without a list of all that there were.
 
 use std::fmt;
 
@@ -19,7 +22,12 @@ use crate::secret::{Key256, SecretString};
 /// The longest token, in characters.
 pub const TOKEN_LEN_MAX: usize = (FIXED_LEN + ids::POOL_ID_LEN_MAX) * 4 / 3 + 1;
 
+/// Length of the salt of a rotation, in bytes.
+pub const SALT_LEN: usize = 32;
+
 const FORMAT: u8 = 1;
+/// Half of the random part: 128 bits each for the family and for the token.
+const FAMILY_LEN: usize = 16;
 const FIXED_LEN: usize = 2 + 16 + 16 + 32;
 
 /// What a refresh token says.
@@ -87,6 +95,31 @@ impl RefreshToken {
     /// Whether the record's hash is that of this token; constant time.
     pub fn matches(&self, stored_hash: &[u8]) -> bool {
         mac::ct_eq(&self.hash(), stored_hash)
+    }
+
+    /// The token that replaces this one. Whoever has this token and the `salt`, which the record keeps,
+    /// gets the same one: a client that repeats a rotation is answered as the first time. Neither of the
+    /// two alone tells anything of it.
+    #[must_use]
+    pub fn rotated(&self, salt: &[u8; SALT_LEN]) -> Self {
+        let bytes = self.to_bytes().unwrap_or_default();
+        let fresh = Zeroizing::new(mac::hmac_sha256(salt, &[b"refresh token rotation\0", &bytes]));
+        let mut random = Zeroizing::new(*self.random.expose());
+        random[FAMILY_LEN..].copy_from_slice(&fresh[FAMILY_LEN..]);
+        Self { random: Key256::new(*random), ..self.clone() }
+    }
+
+    /// What the record stores of the family. It covers all that rotation keeps.
+    pub fn family_hash(&self) -> [u8; 32] {
+        let bytes = self.to_bytes().unwrap_or_default();
+        let kept = bytes.len().saturating_sub(FAMILY_LEN);
+        mac::sha256(&[b"refresh token family\0", bytes.get(..kept).unwrap_or_default()])
+    }
+
+    /// Whether this token has been, or is, one of the family whose hash the record stores; constant
+    /// time.
+    pub fn is_of_family(&self, stored_hash: &[u8]) -> bool {
+        mac::ct_eq(&self.family_hash(), stored_hash)
     }
 
     fn to_bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
@@ -181,6 +214,29 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_rotation_can_be_repeated_and_is_another_one_with_another_salt() {
+        let (first, salt) = (token(), [1; SALT_LEN]);
+        let next = first.rotated(&salt);
+        assert_eq!(next, first.rotated(&salt));
+        assert_eq!(RefreshToken::parse(next.encode().expose()), Some(next.clone()));
+        assert_eq!((&next.sub, &next.origin_jti), (&first.sub, &first.origin_jti));
+        let others = [first.clone(), first.rotated(&[2; SALT_LEN]), next.rotated(&salt)];
+        for other in others {
+            assert!(!other.matches(&next.hash()));
+            assert!(other.is_of_family(&next.family_hash()));
+        }
+    }
+
+    #[test]
+    fn other_tokens_of_the_session_are_of_no_family() {
+        let source = SeededEntropy::new(1);
+        let made = || RefreshToken::new(POOL, SUB, JTI, &source).unwrap();
+        let (first, second) = (made(), made());
+        assert!(!second.is_of_family(&first.family_hash()));
+        assert!(!first.is_of_family(&[]) && !first.is_of_family(&first.hash()));
     }
 
     #[test]

@@ -86,6 +86,15 @@ pub fn incorrect_username_or_password() -> ApiError {
     ApiError::not_authorized("Incorrect username or password.")
 }
 
+/// `error` as NotAuthorizedException with its text, where it is one of `undeclared`: exceptions that the
+/// API does not declare for the operation, and that its clients do not know there.
+pub fn as_not_authorized(mut error: ApiError, undeclared: &[ExceptionName]) -> ApiError {
+    if undeclared.contains(&error.code) {
+        error.code = ExceptionName::NotAuthorizedException;
+    }
+    error
+}
+
 /// A limit of attempts within a time.
 pub fn attempt_limit_exceeded() -> ApiError {
     ApiError::new(

@@ -16,6 +16,7 @@ pub mod clients;
 pub mod config;
 pub mod config_cache;
 pub mod cpu;
+pub mod devices;
 pub mod directory;
 pub mod domains;
 pub mod errors;

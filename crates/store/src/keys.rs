@@ -224,6 +224,10 @@ pub enum UserChild {
     MfaAttempts = 11,
     /// Passwords before the present one: `PasswordHistoryRecord`.
     PasswordHistory = 7,
+    /// Devices by device key: `DeviceRecord`.
+    Device = 14,
+    /// Sealed sessions of DEVICE_SRP_AUTH, by the public value of the SRP before; with an expiry.
+    DeviceChallenge = 15,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -692,6 +696,7 @@ mod tests {
         assert_eq!(user_child("s", UserChild::Groups, &[]), [0x21, b's', 6]);
         assert_eq!(user_child("s", UserChild::SoftwareToken, &[]), [0x21, b's', 10]);
         assert_eq!(user_child("s", UserChild::MfaAttempts, &[]), [0x21, b's', 11]);
+        assert_eq!(user_child("s", UserChild::Device, b"d"), [0x21, b's', 14, b'd']);
         assert_eq!(group("g"), [0x27, b'g']);
         assert_eq!(group_name("n"), [0x28, b'n']);
         assert_eq!(group_member("g", "s"), [0x29, b'g', b's']);

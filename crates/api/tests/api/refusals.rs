@@ -31,11 +31,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ),
         (
             "CreateUserPool",
-            r#""DeviceConfiguration":{"ChallengeRequiredOnNewDevice":false}"#,
-            "DeviceConfiguration",
-        ),
-        (
-            "CreateUserPool",
             r#""Policies":{"SignInPolicy":{"AllowedFirstAuthFactors":["PASSWORD","WEB_AUTHN"]}}"#,
             "Policies.SignInPolicy.AllowedFirstAuthFactors = WEB_AUTHN",
         ),
@@ -54,11 +49,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
             "CreateUserPoolClient",
             r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_TOKEN_EXCHANGE_DELEGATION"]"#,
             "ExplicitAuthFlows = ALLOW_TOKEN_EXCHANGE_DELEGATION",
-        ),
-        (
-            "CreateUserPoolClient",
-            r#""UserPoolId":"p_1","ClientName":"c","RefreshTokenRotation":{"Feature":"ENABLED"}"#,
-            "RefreshTokenRotation.Feature = ENABLED",
         ),
         (
             "RespondToAuthChallenge",

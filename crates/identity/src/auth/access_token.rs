@@ -10,7 +10,7 @@ use conclave_store::{
 use crate::{
     config::TokenUse,
     errors, issuer,
-    tx::{Failure, Query, Stored, Tx},
+    tx::{Failure, Page, Query, Stored, Tx},
     users::{lookup, status},
 };
 
@@ -26,6 +26,7 @@ pub struct PresentedToken<'a> {
     client_id: String,
     origin_jti: Option<String>,
     username: Option<String>,
+    device_key: Option<String>,
 }
 
 impl<'a> PresentedToken<'a> {
@@ -53,6 +54,7 @@ impl<'a> PresentedToken<'a> {
             username: text("username")
                 .filter(|name| name.len() <= lookup::NAME_BYTES_MAX)
                 .map(str::to_owned),
+            device_key: short("device_key"),
         })
     }
 
@@ -62,34 +64,47 @@ impl<'a> PresentedToken<'a> {
     /// # Errors
     /// NotAuthorizedException when the token's pool does not exist; the store's.
     pub async fn load(&self, tx: &mut Tx<'_>) -> Result<(), Failure> {
-        self.load_with(tx, Query::new()).await
+        self.load_with(tx, Query::new()).await?;
+        Ok(())
     }
 
-    /// [`Self::load`], with more of what belongs to the user whom the token names.
+    /// [`Self::load`], with more of what belongs to the user whom the token names. Answers the pages of
+    /// what is scanned.
     ///
     /// # Errors
     /// As [`Self::load`].
-    pub async fn load_with(&self, tx: &mut Tx<'_>, more: Query) -> Result<(), Failure> {
-        match tx.load(self.query(more)).await {
+    pub async fn load_with(&self, tx: &mut Tx<'_>, more: Query) -> Result<Vec<Page>, Failure> {
+        let pages = match tx.load(self.query(more)).await {
             // a token names its pool before anybody has checked it: this says nothing of pools
             Err(Failure::Refused(error))
                 if error.code == ExceptionName::ResourceNotFoundException =>
             {
                 return Err(invalid().into());
             }
-            result => drop(result?),
-        }
-        let Some(name) = &self.username else { return Ok(()) };
+            result => result?,
+        };
+        let Some(name) = &self.username else { return Ok(pages) };
         if tx.get_bytes(&keys::user(&self.sub)).is_none() && self.verify(tx).is_ok() {
             let query = Query::new().client(&self.client_id);
             tx.load(query.follow(keys::username(name), &[keys::user_hop()])).await?;
         }
-        Ok(())
+        Ok(pages)
     }
 
     /// The user whom the token names, before anybody has checked it.
     pub fn sub(&self) -> &str {
         &self.sub
+    }
+
+    /// The session that the token belongs to, which [`Self::load`] loads; `None` where the client does not
+    /// revoke.
+    pub fn origin_jti(&self) -> Option<&str> {
+        self.origin_jti.as_deref()
+    }
+
+    /// The device that the token was issued to. True once [`Self::check`] has been passed.
+    pub fn device_key(&self) -> Option<&str> {
+        self.device_key.as_deref()
     }
 
     fn query(&self, more: Query) -> Query {
@@ -166,10 +181,9 @@ impl<'a> PresentedToken<'a> {
                 let session = tx.get::<SessionRecord>(&session_key(&self.sub, origin_jti))?;
                 session.ok_or_else(revoked)?.record.created_ms
             }
-            // without revocation there is no session to look at, but a sign-out everywhere still counts
-            None => {
-                claims.get("auth_time").and_then(|time| time.as_i64()).unwrap_or(0) * 1_000 + 999
-            }
+            // without revocation there is no session to look at, but a sign-out everywhere still counts:
+            // what begins after one has a later `auth_time`
+            None => claims.get("auth_time").and_then(|time| time.as_i64()).unwrap_or(0) * 1_000,
         };
         if began_ms < user.sessions_valid_from_ms { Err(revoked()) } else { Ok(()) }
     }

@@ -10,7 +10,7 @@ use conclave_crypto::secret::SecretString;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
-    choice, flows, password, refresh, srp,
+    choice, device_auth, flows, password, refresh, srp,
     step::{Answer, Step, required},
     tokens,
 };
@@ -97,7 +97,7 @@ impl Begin<'_> {
             AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
                 let token = parameters.get("REFRESH_TOKEN").map_or("", String::as_str);
                 return match refresh::parse(token, &self.pool_id) {
-                    Ok(token) => refresh::query(query, &token),
+                    Ok(token) => refresh::query(query, &token, device_auth::named(parameters)),
                     Err(_) => query,
                 };
             }
@@ -117,7 +117,7 @@ impl Begin<'_> {
         }
         match self.flow {
             AuthFlowType::UserSrpAuth => query,
-            _ => tokens::query(query, tx),
+            _ => device_auth::query(tokens::query(query, tx), parameters),
         }
     }
 
@@ -145,7 +145,9 @@ impl Begin<'_> {
         let password = SecretString::new(required(self.parameters, "PASSWORD")?.to_owned());
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
-        password::sign_in(tx, client, username, &password, found, self.sign_in()).await
+        let device_key = device_auth::named(self.parameters);
+        let sign_in = SignIn { device_key, ..self.sign_in() };
+        password::sign_in(tx, client, username, &password, found, sign_in).await
     }
 
     async fn by_srp(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
@@ -177,7 +179,8 @@ impl Begin<'_> {
         let secret_hash = self.parameters.get("SECRET_HASH").map(String::as_str);
         secret_hash::check_presence(client, secret_hash)?;
         let token = refresh::parse(token, &self.pool_id)?;
-        refresh::refresh(tx, client, &token, secret_hash).await
+        let device_key = device_auth::named(self.parameters);
+        refresh::refresh(tx, client, &token, device_key, secret_hash).await
     }
 
     fn sealed(&self) -> Option<Vec<u8>> {

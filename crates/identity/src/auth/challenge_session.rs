@@ -124,12 +124,16 @@ pub struct SignIn<'a> {
     pub flow: &'a str,
     /// When the password was set that has been proved; 0: none was asked for.
     pub credentials_set_ms: i64,
+    /// The device that the client says it is: one of the user's, once the password has been proved.
+    pub device_key: Option<&'a str>,
+    /// A of the SRP by which the password has been proved, if it was.
+    pub srp_public: &'a [u8],
 }
 
 impl<'a> SignIn<'a> {
     /// A sign-in that has proved nothing yet.
     pub fn begun(event_id: &'a str, flow: &'a str) -> Self {
-        Self { event_id, flow, credentials_set_ms: 0 }
+        Self { event_id, flow, credentials_set_ms: 0, device_key: None, srp_public: &[] }
     }
 
     /// The sign-in that a session belongs to.
@@ -138,6 +142,8 @@ impl<'a> SignIn<'a> {
             event_id: &session.event_id,
             flow: &session.flow,
             credentials_set_ms: session.credentials_set_ms,
+            device_key: Some(session.device_key.as_str()).filter(|key| !key.is_empty()),
+            srp_public: &session.srp_client_public,
         }
     }
 }
@@ -160,6 +166,7 @@ pub fn new(
         issued_ms: tx.now_ms(),
         credentials_set_ms: sign_in.credentials_set_ms,
         flow: sign_in.flow.to_owned(),
+        device_key: sign_in.device_key.unwrap_or_default().to_owned(),
         ..Default::default()
     }
 }

@@ -15,7 +15,7 @@ use conclave_store::records::ChallengeSession;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
-    factors,
+    device_auth, factors,
     machine::{self, First},
     otp::{self, Delivery},
     password, sign_up_session, srp,
@@ -176,7 +176,8 @@ async fn start(
     match (first, given("PASSWORD"), given("SRP_A")) {
         (First::Password, Some(given), _) => {
             let given = SecretString::new(given.clone());
-            let sign_in = SignIn::begun(somebody.event_id, FLOW);
+            let device_key = device_auth::named(parameters);
+            let sign_in = SignIn { device_key, ..SignIn::begun(somebody.event_id, FLOW) };
             password::sign_in(tx, client, somebody.username, &given, somebody.found, sign_in).await
         }
         (First::PasswordSrp, _, Some(srp_a)) => {

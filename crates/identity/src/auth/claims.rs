@@ -27,6 +27,8 @@ pub struct Common<'a> {
     pub auth_time: i64,
     /// Seconds since 1970.
     pub issued_at: i64,
+    /// The device that the session belongs to, where devices are tracked.
+    pub device_key: Option<&'a str>,
     /// The user's groups, those that take precedence first.
     pub groups: &'a [Arc<GroupRecord>],
 }
@@ -40,6 +42,9 @@ pub fn access(
 ) -> Map<String, Value> {
     let mut claims = Map::new();
     claims.insert("sub".to_owned(), json!(user.sub));
+    if let Some(device_key) = common.device_key {
+        claims.insert("device_key".to_owned(), json!(device_key));
+    }
     if !common.groups.is_empty() {
         claims.insert("cognito:groups".to_owned(), json!(groups::names(common.groups)));
     }

@@ -6,6 +6,7 @@ use conclave_crypto::secret::SecretString;
 use super::{
     attempts,
     challenge_session::SignIn,
+    device_auth,
     step::{self, Step},
 };
 use crate::{
@@ -31,6 +32,7 @@ pub async fn sign_in(
     found: Option<FoundUser>,
     sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
+    device_auth::check_named(tx, found.as_ref(), sign_in.device_key)?;
     let Some(mut found) = found else {
         return Err(unknown_user(tx, client, username, password).await);
     };

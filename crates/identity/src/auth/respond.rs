@@ -13,7 +13,7 @@ use conclave_store::records::ChallengeSession;
 use super::{
     attempts,
     begin::within_limits,
-    challenge_session, choice, flows,
+    challenge_session, choice, device_auth, flows,
     machine::{Factor, First},
     new_password, second_factor, srp,
     step::{Answer, Step, required},
@@ -60,7 +60,7 @@ impl<'a> Respond<'a> {
     ) -> Self {
         let sealed = match challenge {
             // Cognito's SRP clients carry the session in the secret block, and send no other
-            ChallengeNameType::PasswordVerifier => {
+            ChallengeNameType::PasswordVerifier | ChallengeNameType::DevicePasswordVerifier => {
                 let block = responses.get("PASSWORD_CLAIM_SECRET_BLOCK");
                 block.and_then(|block| encoding::base64_decode(block))
             }
@@ -103,6 +103,9 @@ impl Transaction for Respond<'_> {
             | ChallengeNameType::PasswordSrp
             | ChallengeNameType::EmailOtp
             | ChallengeNameType::SmsOtp => self.choice(tx, &client).await?,
+            ChallengeNameType::DeviceSrpAuth | ChallengeNameType::DevicePasswordVerifier => {
+                self.device(tx, &client).await?
+            }
             // nothing of this version opens such a challenge, so no session can be one of it
             _ => return Err(challenge_session::invalid().into()),
         };
@@ -163,8 +166,9 @@ impl Respond<'_> {
                 _ => {}
             }
             query = lookup::query(query, name, &with);
-            query = tokens::query(query, tx);
+            query = device_auth::query(tokens::query(query, tx), self.responses);
         }
+        query = device_auth::query_session(query, session);
         match self.challenge {
             ChallengeNameType::NewPasswordRequired => new_password::query(query, self.responses),
             _ => query,
@@ -204,7 +208,9 @@ impl Respond<'_> {
         let (Some(secret_block), Some(session)) = (&self.sealed, session) else {
             return Err(errors::incorrect_username_or_password().into());
         };
-        let claim = srp::Claim { session: &session, secret_block, signature, timestamp };
+        let device_key = device_auth::named(self.responses);
+        let claim =
+            srp::Claim { session: &session, secret_block, signature, timestamp, device_key };
         srp::verify(tx, client, username, &claim, found).await
     }
 
@@ -229,6 +235,18 @@ impl Respond<'_> {
                 second_factor::answer_select(tx, client, &given, found)
             }
             None => second_factor::answer_setup(tx, client, &given, found).await,
+        }
+    }
+
+    async fn device(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        let username = required(self.responses, "USERNAME")?;
+        let found = self.find(tx, username)?;
+        self.check_secret_of(&*tx.pool()?, client, username, found.as_ref())?;
+        let (sealed, responses) = (self.sealed.as_deref(), self.responses);
+        if self.challenge == ChallengeNameType::DeviceSrpAuth {
+            device_auth::answer_srp_auth(tx, client, sealed, responses, found).await
+        } else {
+            device_auth::answer_password_verifier(tx, client, sealed, responses, found).await
         }
     }
 

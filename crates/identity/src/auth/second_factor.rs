@@ -14,12 +14,12 @@ use serde_json::Value;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
+    device_auth::{self, Over},
     factors,
     machine::{self, Factor, Second},
     otp::{self, Delivery},
     software_token::{self, Verdict},
     step::{Step, required},
-    tokens,
 };
 use crate::{
     config::{ClientConfig, PoolConfig},
@@ -56,11 +56,12 @@ pub async fn next(
     sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
     tx.rely_on_config();
-    match of(tx, user)? {
-        Second::Nothing => {
-            let tokens = tokens::begin_session(tx, client, user, sign_in.event_id).await?;
-            Ok(Step::Tokens(tokens))
-        }
+    let second = of(tx, user)?;
+    if device_auth::stands_for(tx, user, &second, sign_in)? {
+        return device_auth::finish(tx, client, user, sign_in, Over::No).await;
+    }
+    match second {
+        Second::Nothing => device_auth::finish(tx, client, user, sign_in, Over::No).await,
         Second::One(factor) => challenge(tx, client, user, factor, sign_in),
         Second::Select(several) => {
             choose(tx, client, user, (SELECT, "MFAS_CAN_CHOOSE"), &several, sign_in)
@@ -257,8 +258,7 @@ pub async fn answer_code(
     } else {
         with_verified(tx, &config, user, &given.session.attribute).await?
     };
-    let event_id = &given.session.event_id;
-    Ok(Step::Tokens(tokens::begin_session(tx, client, &user, event_id).await?))
+    device_auth::finish(tx, client, &user, SignIn::of(given.session), Over::Yes).await
 }
 
 /// The user with the address verified that a code has just been sent to and come back from; as before
@@ -352,8 +352,7 @@ pub async fn answer_setup(
     if is_set_up {
         challenge_session::consume(tx, given.sealed, given.session);
         challenge_session::rely_on_user(tx, &user.sub);
-        let event_id = &given.session.event_id;
-        return Ok(Step::Tokens(tokens::begin_session(tx, client, user, event_id).await?));
+        return device_auth::finish(tx, client, user, SignIn::of(given.session), Over::Yes).await;
     }
     let Some(email) = given.responses.get("EMAIL").filter(|email| !email.is_empty()) else {
         return Err(ApiError::invalid_parameter("User has not verified software token mfa").into());

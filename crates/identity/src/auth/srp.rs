@@ -14,6 +14,7 @@ use conclave_store::records::ChallengeSession;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
+    device_auth,
     step::{self, Step},
     unknown,
 };
@@ -123,6 +124,8 @@ pub struct Claim<'a> {
     pub signature: &'a str,
     /// `TIMESTAMP`
     pub timestamp: &'a str,
+    /// `DEVICE_KEY`
+    pub device_key: Option<&'a str>,
 }
 
 /// Checks the answer to PASSWORD_VERIFIER. The rows of the name's lookup, of its unknown attempts and
@@ -156,6 +159,7 @@ pub async fn verify(
     if found.is_none() && !session.sub.is_empty() {
         return Err(refused().into());
     }
+    device_auth::check_named(tx, found.as_ref(), claim.device_key)?;
     let counter = match &found {
         Some(found) => {
             step::may_try(client, &found.user.record)?;
@@ -181,7 +185,8 @@ pub async fn verify(
     match found {
         Some(found) if proved => {
             tx.rely_on(&credentials::key(found.sub()));
-            step::after_password(tx, client, &found, SignIn::of(session)).await
+            let sign_in = SignIn { device_key: claim.device_key, ..SignIn::of(session) };
+            step::after_password(tx, client, &found, sign_in).await
         }
         _ => Err(attempts::failed(tx, counter)),
     }

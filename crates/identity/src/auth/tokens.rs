@@ -11,11 +11,14 @@ use prost::Message;
 use serde_json::{Map, Value};
 use std::sync::Arc;
 
-use super::claims;
+use super::{
+    claims,
+    gate::{self, Occasion, Permit},
+};
 use crate::{
     clients::validity,
     config::{ClientConfig, PoolConfig, TokenUse},
-    errors,
+    devices, errors,
     groups::membership,
     tx::{Failure, Finish, Query, Tx},
     world::World,
@@ -24,6 +27,10 @@ use crate::{
 /// How long a session's row stays behind the end of its refresh token, so that an expired token is
 /// told from one that never was, in milliseconds.
 const SESSION_KEPT_MS: i64 = 24 * 3_600_000;
+
+/// When a session that has been revoked began: before every time from which sessions count, so that it
+/// counts for no version of this code.
+pub const REVOKED_MS: i64 = -1;
 
 /// Sessions of one user, at most; beyond that old ones end. They lie in buckets by the beginning of
 /// their random origin_jti, and a new session makes room in its own, so that a sign-in reads a few of
@@ -73,24 +80,53 @@ pub struct UnsignedTokens {
     access: Map<String, Value>,
     refresh: Option<String>,
     expires_in: i64,
+    new_device: Option<types::NewDeviceMetadataType>,
 }
 
-/// Begins a session and states what its tokens say. Checks that nothing of the configuration, nor the
-/// user's groups, has changed when the commit takes effect. [`query`] must have been loaded.
+/// The device that a sign-in comes from.
+#[derive(Clone, Copy)]
+pub enum Device<'a> {
+    /// None that is known: it is given a key, where the pool tracks devices.
+    New,
+    /// It says that it is one that is known, and has not proved it.
+    Unproved,
+    /// It has proved that it is this one.
+    Proved(&'a str),
+}
+
+/// Begins a session and states what its tokens say. Checks that nothing of the configuration, the user, nor
+/// the user's groups, has changed when the commit takes effect. [`query`] and the user must have been
+/// loaded; `user` is as the commit leaves it.
 ///
 /// # Errors
-/// InternalErrorException when a token cannot be made; the store's.
+/// What [`gate::may_issue_tokens`] refuses; InternalErrorException when a token cannot be made; the store's.
 pub async fn begin_session(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
     event_id: &str,
 ) -> Result<UnsignedTokens, Failure> {
+    begin_session_on(tx, client, user, event_id, Device::New).await
+}
+
+/// [`begin_session`] on a device.
+///
+/// # Errors
+/// As [`begin_session`].
+pub async fn begin_session_on(
+    tx: &mut Tx<'_>,
+    client: &ClientConfig,
+    user: &UserRecord,
+    event_id: &str,
+    device: Device<'_>,
+) -> Result<UnsignedTokens, Failure> {
+    let permit = gate::may_issue_tokens(client, user, Occasion::SignIn, tx.now_ms())?;
     let groups = membership::groups(tx, &user.sub).await?;
     tx.rely_on(&membership::key(&user.sub));
     let config = tx.pool()?;
     let world = tx.world();
-    let now_ms = tx.now_ms();
+    // a session begins after the sign-out before it, also when both are in one millisecond
+    let now_ms = tx.now_ms().max(user.sessions_valid_from_ms);
     let origin_jti = tx.memo().origin_jti(world).to_owned();
     let refresh = RefreshToken::new(config.id(), &user.sub, &origin_jti, &*world.entropy)
         .ok_or_else(|| errors::internal("a refresh token could not be made"))?;
@@ -98,33 +134,81 @@ pub async fn begin_session(
         origin_jti: origin_jti.clone(),
         client_id: client.record.client_id.clone(),
         created_ms: now_ms,
-        auth_time_ms: now_ms,
+        auth_time_ms: auth_time_ms(client, user, now_ms),
         refresh_hash: Bytes::copy_from_slice(&refresh.hash()),
         expires_ms: now_ms + validity::of(&client.record).refresh_s * 1_000,
         event_id: event_id.to_owned(),
+        device_key: match device {
+            Device::Proved(key) => key.to_owned(),
+            Device::New if config.record.device_configuration.is_some() => {
+                devices::device_key(&config, &ids::uuid(&*world.entropy))
+            }
+            Device::New | Device::Unproved => String::new(),
+        },
+        is_device_confirmed: matches!(device, Device::Proved(_)),
+        ..Default::default()
     };
-    let key = keys::user_child(&user.sub, UserChild::Session, origin_jti.as_bytes());
-    tx.rely_on_root(keys::user(&user.sub));
+    tx.rely_on(&keys::user(&user.sub));
     tx.rely_on_config();
     make_room(tx, &user.sub, &origin_jti);
-    tx.put_expiring(key, &session, session.expires_ms + SESSION_KEPT_MS);
+    put_session(tx, &user.sub, &session);
     let refresh = Some(refresh.encode().expose().clone());
-    Ok(unsigned(world, &config, client, (user, &groups), &session, refresh, now_ms))
+    let mut tokens =
+        unsigned(world, &config, client, (user, &groups), &session, refresh, (permit, now_ms));
+    if !session.device_key.is_empty() && !session.is_device_confirmed {
+        tokens.new_device = Some(types::NewDeviceMetadataType {
+            device_key: Some(session.device_key),
+            device_group_key: Some(devices::group_key(&config)),
+        });
+    }
+    Ok(tokens)
 }
 
-/// States what new tokens of a session say. The row of [`membership::key`] must have been loaded.
+/// `auth_time` has whole seconds, and where there is no `origin_jti` it is all that tells an access token
+/// from one before the last sign-out: then it is not before that.
+fn auth_time_ms(client: &ClientConfig, user: &UserRecord, now_ms: i64) -> i64 {
+    let second_ms = now_ms.div_euclid(1_000) * 1_000;
+    if client.record.enable_token_revocation || second_ms >= user.sessions_valid_from_ms {
+        now_ms
+    } else {
+        second_ms + 1_000
+    }
+}
+
+/// Writes a session. The user must exist when the commit takes effect.
+pub fn put_session(tx: &mut Tx<'_>, sub: &str, session: &SessionRecord) {
+    let key = keys::user_child(sub, UserChild::Session, session.origin_jti.as_bytes());
+    tx.rely_on_root(keys::user(sub));
+    tx.put_expiring(key, session, session.expires_ms + SESSION_KEPT_MS);
+}
+
+/// Ends a session, which must have been loaded: no refresh token of it and no access token is good for
+/// anything after the commit. It is remembered for as long as an access token of it can live, so that it
+/// is told from one that never was.
+pub fn revoke_session(tx: &mut Tx<'_>, sub: &str, session: &SessionRecord) {
+    let mut revoked = session.clone();
+    revoked.created_ms = REVOKED_MS;
+    revoked.expires_ms = revoked.expires_ms.min(tx.now_ms());
+    put_session(tx, sub, &revoked);
+}
+
+/// States what new tokens of a session say, with the refresh token that replaces the present one, if any.
+/// The row of [`membership::key`] must have been loaded.
 ///
 /// # Errors
-/// InternalErrorException when it was not; the store's.
+/// What [`gate::may_issue_tokens`] refuses; InternalErrorException when the row was not loaded; the store's.
 pub async fn renew(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
     session: &SessionRecord,
+    refresh: Option<String>,
 ) -> Result<UnsignedTokens, Failure> {
+    let now_ms = tx.now_ms();
+    let permit = gate::may_issue_tokens(client, user, Occasion::Renewal(session), now_ms)?;
     let groups = membership::groups(tx, &user.sub).await?;
     let (world, config) = (tx.world(), tx.pool()?);
-    Ok(unsigned(world, &config, client, (user, &groups), session, None, tx.now_ms()))
+    Ok(unsigned(world, &config, client, (user, &groups), session, refresh, (permit, now_ms)))
 }
 
 fn unsigned(
@@ -134,7 +218,7 @@ fn unsigned(
     (user, groups): (&UserRecord, &[Arc<GroupRecord>]),
     session: &SessionRecord,
     refresh: Option<String>,
-    now_ms: i64,
+    (_permit, now_ms): (Permit, i64),
 ) -> UnsignedTokens {
     let issuer = config.issuer(world);
     let issued_at = now_ms.div_euclid(1_000);
@@ -146,6 +230,7 @@ fn unsigned(
         event_id: &session.event_id,
         auth_time: session.auth_time_ms.div_euclid(1_000),
         issued_at,
+        device_key: Some(session.device_key.as_str()).filter(|key| !key.is_empty()),
         groups,
     };
     let validity = validity::of(&client.record);
@@ -156,6 +241,7 @@ fn unsigned(
         access: claims::access(&common, user, &jti(), issued_at + validity.access_s),
         refresh,
         expires_in: validity.access_s,
+        new_device: None,
     }
 }
 
@@ -171,7 +257,7 @@ impl UnsignedTokens {
     async fn sign(self, world: &World) -> Result<types::AuthenticationResultType, ApiError> {
         let id_key = self.config.active_key(TokenUse::Id)?;
         let access_key = self.config.active_key(TokenUse::Access)?;
-        let Self { id, access, refresh, expires_in, .. } = self;
+        let Self { id, access, refresh, expires_in, new_device, .. } = self;
         let signed =
             world.cpu.run(move || Ok((id_key.sign(&id)?, access_key.sign(&access)?))).await;
         let (id_token, access_token) =
@@ -184,7 +270,7 @@ impl UnsignedTokens {
             token_type: Some("Bearer".to_owned()),
             refresh_token: refresh,
             id_token: Some(id_token),
-            ..Default::default()
+            new_device_metadata: new_device,
         })
     }
 }

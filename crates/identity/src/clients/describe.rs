@@ -43,6 +43,13 @@ pub fn describe(
             client.enable_propagate_additional_user_context_data,
         ),
         auth_session_validity: number(client.auth_session_validity_minutes),
+        refresh_token_rotation: client.refresh_token_rotation.map(|rotation| {
+            let feature = if rotation.enabled { "ENABLED" } else { "DISABLED" };
+            types::RefreshTokenRotationType {
+                feature: Some(feature.to_owned()),
+                retry_grace_period_seconds: number(rotation.retry_grace_period_seconds),
+            }
+        }),
         ..Default::default()
     }
 }

@@ -5,7 +5,7 @@
 //! Sources: API reference, `CreateUserPoolClient` and `UpdateUserPoolClient`; texts are Cognito's.
 
 use conclave_api::{ApiError, types};
-use conclave_store::records::{ClientRecord, PoolRecord};
+use conclave_store::records::{ClientRecord, PoolRecord, RefreshTokenRotation};
 
 use super::{oauth, validity};
 use crate::{errors, pools::schema};
@@ -90,6 +90,7 @@ fn settings(
         ));
     }
     oauth::check(request, has_secret)?;
+    check_rotation(request)?;
     check_read_attributes(pool, &request.read_attributes, doing)?;
     check_write_attributes(pool, &request.write_attributes, doing)?;
     let units = request.token_validity_units.as_ref();
@@ -121,10 +122,34 @@ fn settings(
         allowed_oauth_flows_user_pool_client: request
             .allowed_oauth_flows_user_pool_client
             .unwrap_or(false),
+        refresh_token_rotation: request.refresh_token_rotation.as_ref().map(rotation),
         ..Default::default()
     };
     validity::check(&record)?;
     Ok(record)
+}
+
+/// What rotates is refreshed by GetTokensFromRefreshToken alone. Source: developer guide, "Refresh
+/// tokens". A client that names no flows at all loses this one when it rotates.
+fn check_rotation(request: &types::CreateUserPoolClientRequest) -> Result<(), ApiError> {
+    let rotates =
+        request.refresh_token_rotation.as_ref().is_some_and(|given| rotation(given).enabled);
+    if rotates && request.explicit_auth_flows.iter().any(|flow| flow == "ALLOW_REFRESH_TOKEN_AUTH")
+    {
+        return Err(errors::invalid_parameter(
+            "ALLOW_REFRESH_TOKEN_AUTH is not supported when refresh token rotation is enabled.",
+        ));
+    }
+    Ok(())
+}
+
+/// Without a grace period there is none: the value that the API describes then is 0.
+fn rotation(given: &types::RefreshTokenRotationType) -> RefreshTokenRotation {
+    let seconds = given.retry_grace_period_seconds.unwrap_or_default();
+    RefreshTokenRotation {
+        enabled: given.feature.as_deref() == Some("ENABLED"),
+        retry_grace_period_seconds: u32::try_from(seconds).unwrap_or_default(),
+    }
 }
 
 fn check_read_attributes(pool: &PoolRecord, names: &[String], doing: &str) -> Result<(), ApiError> {

@@ -4,7 +4,7 @@ use conclave_api::types;
 use conclave_store::records::{PoolRecord, SmsConfiguration};
 
 use super::schema;
-use crate::{auth::factors, domains};
+use crate::{auth::factors, devices, domains};
 
 /// The two answers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,6 +75,7 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
         arn: Some(arn(pool)),
         account_recovery_setting: Some(account_recovery(pool)),
         user_pool_tier: Some(pool.tier.clone()),
+        device_configuration: pool.device_configuration.as_ref().map(devices::describe_settings),
         key_configuration: Some(types::KeyConfigurationType {
             key_type: Some("AWS_OWNED_KEY".to_owned()),
             ..Default::default()

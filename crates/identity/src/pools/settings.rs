@@ -13,7 +13,7 @@ use conclave_store::records::{
 };
 
 use super::{mfa, schema, tags, tier};
-use crate::{errors, log_delivery};
+use crate::{devices, errors, log_delivery};
 
 /// API reference, `PasswordPolicyType`: also what 0 means.
 const TEMPORARY_PASSWORD_VALIDITY_DAYS: u32 = 7;
@@ -75,6 +75,7 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
             .user_pool_add_ons
             .as_ref()
             .and_then(|add_ons| add_ons.advanced_security_mode.clone()),
+        device_configuration: request.device_configuration.as_ref().and_then(devices::settings),
         ..Default::default()
     };
     record.mfa = mfa::of_new_pool(request, &record)?;

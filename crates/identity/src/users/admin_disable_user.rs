@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
-use super::{admin_user, index};
+use super::{admin_user, index, sign_out};
 use crate::{
     call::Call,
     tx::{Decision, Transaction, Tx, transact},
@@ -48,8 +48,7 @@ impl Transaction for AdminDisableUser<'_> {
             let mut disabled = user.clone();
             disabled.enabled = false;
             disabled.modified_ms = tx.now_ms();
-            // a session of this very millisecond began before
-            disabled.sessions_valid_from_ms = tx.now_ms() + 1;
+            disabled.sessions_valid_from_ms = sign_out::valid_from_ms(&user, tx.now_ms());
             index::write_user(tx, Some(&user), &disabled)?;
         }
         Ok(types::AdminDisableUserResponse::default().into())

@@ -6,7 +6,7 @@ use conclave_api::{ApiError, types};
 use super::{
     admin_user,
     codes::{self, CodePurpose, Limited},
-    delivery, forgot_password, index, status,
+    delivery, forgot_password, index, sign_out, status,
 };
 use crate::{
     call::Call,
@@ -56,7 +56,7 @@ impl Transaction for AdminResetUserPassword<'_> {
         let mut reset = user.clone();
         status::RESET_REQUIRED.clone_into(&mut reset.status);
         reset.modified_ms = tx.now_ms();
-        reset.sessions_valid_from_ms = tx.now_ms() + 1;
+        reset.sessions_valid_from_ms = sign_out::valid_from_ms(&user, tx.now_ms());
         index::write_user(tx, Some(&user), &reset)?;
         codes::count(tx, &user.sub, Limited::AdminResetUserPassword);
         let code = codes::issue(tx, &reset, CodePurpose::ResetPassword, &destination)?;

@@ -17,7 +17,7 @@ use super::{
     lookup::{self, With},
     password_history,
     password_policy::{self, Wording},
-    status,
+    sign_out, status,
 };
 use crate::{
     auth::attempts,
@@ -142,7 +142,7 @@ fn reset(user: &UserRecord, now_ms: i64) -> UserRecord {
     let mut changed = user.clone();
     status::CONFIRMED.clone_into(&mut changed.status);
     changed.modified_ms = now_ms;
-    changed.sessions_valid_from_ms = now_ms + 1;
+    changed.sessions_valid_from_ms = sign_out::valid_from_ms(user, now_ms);
     changed
 }
 

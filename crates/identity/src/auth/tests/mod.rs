@@ -7,6 +7,7 @@ mod any_request;
 mod choice;
 mod choice_hidden;
 mod claims;
+mod devices;
 mod enumeration;
 mod get_user;
 mod groups;
@@ -18,9 +19,12 @@ mod new_password;
 mod password;
 mod races;
 mod refresh;
+mod revocation;
+mod rotation;
 mod sessions;
 mod srp;
 mod table;
+mod token_paths;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
@@ -40,7 +44,9 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::{Map, Value};
 
-use super::{initiate_auth, respond_to_auth_challenge};
+use super::{
+    get_tokens_from_refresh_token, initiate_auth, respond_to_auth_challenge, revoke_token,
+};
 use crate::{
     config_cache::ConfigCache,
     cpu::CpuPool,
@@ -417,6 +423,33 @@ impl Fixture {
         declared("RespondToAuthChallenge", result)
     }
 
+    async fn get_tokens(
+        &self,
+        client_id: &str,
+        token: &str,
+    ) -> Result<types::AuthenticationResultType, ApiError> {
+        let request = get_tokens_request(client_id, token);
+        let result = get_tokens_from_refresh_token(&self.world, &unsigned_call(), request).await;
+        let response = declared("GetTokensFromRefreshToken", result)?;
+        Ok(response.authentication_result.expect("answers tokens"))
+    }
+
+    async fn revoke(&self, client_id: &str, token: &str) -> Result<(), ApiError> {
+        let request = types::RevokeTokenRequest {
+            client_id: Some(client_id.to_owned()),
+            token: Some(token.to_owned()),
+            ..Default::default()
+        };
+        let result = revoke_token(&self.world, &unsigned_call(), request).await;
+        declared("RevokeToken", result).map(|_| ())
+    }
+
+    async fn global_sign_out(&self, token: &str) -> Result<(), ApiError> {
+        let request = types::GlobalSignOutRequest { access_token: Some(token.to_owned()) };
+        let result = users::global_sign_out(&self.world, &unsigned_call(), request).await;
+        declared("GlobalSignOut", result).map(|_| ())
+    }
+
     async fn get_user(&self, token: &str) -> Result<types::GetUserResponse, ApiError> {
         let request = types::GetUserRequest { access_token: Some(token.to_owned()) };
         declared("GetUser", users::get_user(&self.world, &unsigned_call(), request).await)
@@ -535,6 +568,14 @@ impl Fixture {
     fn without_processor(mut self) -> Self {
         self.world.cpu = CpuPool::new(0, 0, Duration::ZERO);
         self
+    }
+}
+
+fn get_tokens_request(client_id: &str, token: &str) -> types::GetTokensFromRefreshTokenRequest {
+    types::GetTokensFromRefreshTokenRequest {
+        client_id: Some(client_id.to_owned()),
+        refresh_token: Some(token.to_owned()),
+        ..Default::default()
     }
 }
 

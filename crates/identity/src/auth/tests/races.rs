@@ -201,9 +201,9 @@ async fn a_failure_whose_answer_is_lost_counts_once_and_tells_nothing_uncertain(
 }
 
 /// How many rows live under a user.
-struct ReadChildren<'a> {
-    pool_id: &'a str,
-    sub: &'a str,
+pub(super) struct ReadChildren<'a> {
+    pub pool_id: &'a str,
+    pub sub: &'a str,
 }
 
 #[async_trait]
