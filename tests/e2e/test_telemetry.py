@@ -331,7 +331,7 @@ def test_a_trace_goes_on_in_the_node_that_is_asked(tmp_path, monkeypatch):
     secrets = {"access key's secret": secret, "password": PASSWORD, "user name": USERNAME}
     assert found_in(collector.raw(), secrets) == []
     for node in cluster.nodes:
-        assert found_in(node.log().encode(), secrets) == [], f"node {node.node_id}"
+        assert found_in(node.log().encode(), secrets) == [], f"node {node.number}"
 
 
 # ---- without a collector ---------------------------------------------------------------------------------------------
