@@ -26,6 +26,8 @@ use conclave_store::proto::{Commit, write::Action};
 
 /// A sync that takes longer than this has met a disk that hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
+/// Percentages are of at most 40 GiB: on a large disk 2 GiB are room enough, and a twentieth of it is not always free.
+const COUNTED_MAX: u64 = 40 << 30;
 /// How much room above a mark there must be before it counts as passed again, in percent of the disk.
 const HYSTERESIS: u64 = 1;
 /// The file that holds room.
@@ -49,7 +51,7 @@ pub struct Space {
 
 type Probe = dyn Fn(&Path) -> io::Result<Space> + Send + Sync;
 
-/// What of the disk is kept free, in percent.
+/// What of the disk is kept free, in percent of the disk, or of 40 GiB where it is larger.
 #[derive(Clone)]
 pub struct DiskLimits {
     /// Below this, a leader takes on deletions only.
@@ -157,9 +159,10 @@ impl DiskWatch {
     fn level_of(&self, space: Space, before: u8) -> u8 {
         let reserved = self.reserved.load(Ordering::Acquire);
         let missing = self.reserve_of(space).saturating_sub(reserved);
+        let counted = space.total.min(COUNTED_MAX);
         let is_below = |free: u64, percent: u64, was_below: bool| {
             let percent = if was_below { percent + HYSTERESIS } else { percent };
-            u128::from(free) * 100 < u128::from(space.total) * u128::from(percent)
+            u128::from(free) * 100 < u128::from(counted) * u128::from(percent)
         };
         let (writable, spare) =
             (space.free.saturating_add(reserved), space.free.saturating_sub(missing));
@@ -342,6 +345,24 @@ mod tests {
         watch.look();
         assert!(!watch.is_full() && watch.takes_entries());
         assert_eq!(fs::metadata(&path).expect("is there").len(), RESERVE_BYTES);
+    }
+
+    #[test]
+    fn a_large_disk_has_room_as_long_as_some_gibibytes_are_free() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let free = Arc::new(AtomicU64::new(3 << 30));
+        let probed = free.clone();
+        let probe: Arc<Probe> =
+            Arc::new(move |_| Ok(Space { total: 1 << 40, free: probed.load(Ordering::Relaxed) }));
+        let watch = DiskWatch::new(dir.path(), DiskLimits { probe, ..DiskLimits::default() });
+        let watch = watch.expect("looks");
+        assert!(!watch.is_full(), "three thousandths of the disk, and 3 GiB");
+        free.store(2_000 << 20, Ordering::Relaxed);
+        watch.look();
+        assert!(watch.is_full() && watch.takes_entries());
+        free.store(800 << 20, Ordering::Relaxed);
+        watch.look();
+        assert!(!watch.takes_entries());
     }
 
     #[test]
