@@ -18,6 +18,8 @@ use conclave_api::{ApiError, ExceptionName};
 use http::header::{self, HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 
+use crate::html::escape;
+
 /// What a link asks for.
 #[derive(serde::Deserialize)]
 pub struct Asked {
@@ -123,19 +125,6 @@ fn page(status: StatusCode, text: &str) -> Response<Body> {
         headers.insert(name, HeaderValue::from_static(value));
     }
     response
-}
-
-fn escape(text: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,8 @@ use conclave_outbound::inbox::{DevInbox, Received};
 use http::header::{self, HeaderValue};
 use http::{HeaderMap, Response};
 
+use crate::html::escape;
+
 /// `GET /_conclave/inbox[?to=ADDRESS]`.
 pub fn router(inbox: Arc<DevInbox>) -> Router {
     Router::new().route("/_conclave/inbox", get(list)).with_state(inbox)
@@ -100,19 +102,6 @@ fn page(to: &str, messages: &[Received]) -> String {
     }
     out.push_str("</body></html>");
     out
-}
-
-fn escape(text: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c => out.push(c),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ pub mod confirm_user;
 pub mod dispatch;
 pub mod fronts;
 pub mod gateway;
+mod html;
 pub mod inbox;
 pub mod limits;
 pub mod logo;
