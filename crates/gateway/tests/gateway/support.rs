@@ -1,7 +1,7 @@
 //! A gateway with fake handlers, and a client that signs.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use axum::Router;
@@ -33,6 +33,15 @@ use tokio::sync::Notify;
 use tower::ServiceExt as _;
 
 pub const POOL: &str = "us-east-1_EXAMPLE00";
+/// Wants every span and event, so that a thread without a subscriber that comes to a place in the
+/// code first does not switch that place off for the tests that read the log.
+static LISTENER: LazyLock<tracing::Dispatch> = LazyLock::new(|| {
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_writer(std::io::sink)
+        .finish()
+        .into()
+});
 const NOW_MS: i64 = 1_767_268_800_000;
 const DATE: &str = "20260101T120000Z";
 
@@ -118,6 +127,7 @@ impl World {
     }
 
     pub fn with(change: impl FnOnce(&mut Setup)) -> World {
+        LazyLock::force(&LISTENER);
         let reached = Arc::new(Mutex::new(Vec::new()));
         let release = Arc::new(Notify::new());
         let mut setup = Setup {
