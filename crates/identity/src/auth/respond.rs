@@ -15,7 +15,7 @@ use super::{
     begin::within_limits,
     challenge_session, choice, device_auth, flows,
     machine::{Factor, First},
-    new_password, second_factor, srp,
+    new_password, passkey, second_factor, srp,
     step::{Answer, Step, required},
     tokens, unknown,
 };
@@ -23,7 +23,7 @@ use crate::{
     call::Call,
     client_pool,
     config::{ClientConfig, PoolConfig},
-    errors, pool_access,
+    errors, passkeys, pool_access,
     tx::{Decision, Failure, Query, Transaction, Tx},
     users::{
         lookup::{self, FoundUser, With},
@@ -102,7 +102,8 @@ impl Transaction for Respond<'_> {
             | ChallengeNameType::Password
             | ChallengeNameType::PasswordSrp
             | ChallengeNameType::EmailOtp
-            | ChallengeNameType::SmsOtp => self.choice(tx, &client).await?,
+            | ChallengeNameType::SmsOtp
+            | ChallengeNameType::WebAuthn => self.choice(tx, &client).await?,
             ChallengeNameType::DeviceSrpAuth | ChallengeNameType::DevicePasswordVerifier => {
                 self.device(tx, &client).await?
             }
@@ -163,6 +164,9 @@ impl Respond<'_> {
                 | ChallengeNameType::EmailOtp
                 | ChallengeNameType::SoftwareTokenMfa => with.extend(second_factor::ROWS),
                 ChallengeNameType::NewPasswordRequired => with.push(password_history::WITH),
+                ChallengeNameType::SelectChallenge | ChallengeNameType::WebAuthn => {
+                    with.push(passkeys::rows::WITH);
+                }
                 _ => {}
             }
             query = lookup::query(query, name, &with);
@@ -267,6 +271,7 @@ impl Respond<'_> {
             Some(first @ (First::Password | First::PasswordSrp)) => {
                 choice::answer_password(tx, client, first, &given, found).await
             }
+            Some(First::WebAuthn) => passkey::answer(tx, client, &given, found).await,
             Some(first) => choice::answer_code(tx, client, first, &given, found).await,
             None => choice::answer_select(tx, client, &given, found).await,
         }
