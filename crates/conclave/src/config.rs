@@ -18,6 +18,8 @@ use conclave_outbound::{
 };
 use serde::Deserialize;
 
+use crate::triggers::Triggers;
+
 /// One node.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,6 +74,9 @@ pub struct ServeConfig {
     pub email: Option<Email>,
     /// How text messages are sent; without, nothing is.
     pub sms: Option<SmsGateway>,
+    /// Where the functions are that pools name in LambdaConfig; without, none of them is called.
+    #[serde(default)]
+    pub triggers: Triggers,
     /// How much there may be of what administrators make.
     #[serde(default)]
     pub limits: Limits,
@@ -378,6 +383,7 @@ impl ServeConfig {
         if let Some(sms) = &self.sms {
             check_effort(sms.timeout_seconds, sms.connections).context("sms")?;
         }
+        self.triggers.check().context("triggers")?;
         if let Some(url) = &self.public_url {
             check_public_url(url).context("public_url")?;
         }
@@ -518,13 +524,13 @@ impl Kek {
     }
 }
 
-fn variable(name: &str) -> Result<SecretString> {
+pub(crate) fn variable(name: &str) -> Result<SecretString> {
     #[expect(clippy::disallowed_methods, reason = "the configuration names the variable")]
     let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
     Ok(SecretString::new(text))
 }
 
-fn read_key(path: &Path) -> Result<SecretString> {
+pub(crate) fn read_key(path: &Path) -> Result<SecretString> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(SecretString::new(text))

@@ -36,6 +36,7 @@ pub mod risk_configuration;
 pub mod saml_key;
 pub mod sealed;
 pub mod terms;
+pub mod triggers;
 pub mod tx;
 pub mod ui_customization;
 pub mod user_import;

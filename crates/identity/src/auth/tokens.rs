@@ -20,6 +20,10 @@ use crate::{
     config::{ClientConfig, PoolConfig, TokenUse},
     devices, errors,
     groups::membership,
+    triggers::{
+        self, Event, Occasion as Why, authentication,
+        token_generation::{self, Claims, Generation},
+    },
     tx::{Failure, Finish, Query, Tx},
     world::World,
 };
@@ -81,6 +85,13 @@ pub struct UnsignedTokens {
     refresh: Option<String>,
     expires_in: i64,
     new_device: Option<types::NewDeviceMetadataType>,
+    functions: Option<Box<Functions>>,
+}
+
+/// The functions that a sign-in tells and asks, once it is committed.
+struct Functions {
+    after: Option<Event>,
+    generation: Option<Generation>,
 }
 
 /// The device that a sign-in comes from.
@@ -161,6 +172,13 @@ pub async fn begin_session_on(
             device_group_key: Some(devices::group_key(&config)),
         });
     }
+    // the session is there before its functions are asked: a refusal leaves a token that nobody has
+    let after = authentication::after(tx, client, user, tokens.new_device.is_some())?;
+    let occasion = tx.circumstances().occasion;
+    let generation = token_generation::of(tx, client, user, &groups, occasion, tokens.scope())?;
+    if after.is_some() || generation.is_some() {
+        tokens.functions = Some(Box::new(Functions { after, generation }));
+    }
     Ok(tokens)
 }
 
@@ -208,7 +226,15 @@ pub async fn renew(
     let permit = gate::may_issue_tokens(client, user, Occasion::Renewal(session), now_ms)?;
     let groups = membership::groups(tx, &user.sub).await?;
     let (world, config) = (tx.world(), tx.pool()?);
-    Ok(unsigned(world, &config, client, (user, &groups), session, refresh, (permit, now_ms)))
+    let mut tokens =
+        unsigned(world, &config, client, (user, &groups), session, refresh, (permit, now_ms));
+    let generation = token_generation::of(tx, client, user, &groups, Why::Refresh, tokens.scope())?;
+    if let Some(generation) = generation {
+        // before the commit: where it fails, the refresh token is not replaced
+        let answer = triggers::ask(tx, &generation.event).await?;
+        tokens.customize(&generation, &answer)?;
+    }
+    Ok(tokens)
 }
 
 fn unsigned(
@@ -242,6 +268,7 @@ fn unsigned(
         refresh,
         expires_in: validity.access_s,
         new_device: None,
+        functions: None,
     }
 }
 
@@ -251,7 +278,35 @@ impl UnsignedTokens {
         self,
         answer: impl FnOnce(types::AuthenticationResultType) -> T + Send + 'static,
     ) -> Finish<T> {
-        Box::new(move |world| Box::pin(async move { Ok(answer(self.sign(world).await?)) }))
+        Box::new(move |world| {
+            Box::pin(async move { Ok(answer(self.customized(world).await?.sign(world).await?)) })
+        })
+    }
+
+    fn scope(&self) -> &str {
+        self.access.get("scope").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Tells and asks the functions that a sign-in has.
+    async fn customized(mut self, world: &World) -> Result<Self, ApiError> {
+        let Some(functions) = self.functions.take() else { return Ok(self) };
+        if let Some(event) = &functions.after {
+            triggers::call(world, event).await?;
+        }
+        if let Some(generation) = &functions.generation {
+            let answer = triggers::call(world, &generation.event).await?;
+            self.customize(generation, &answer)?;
+        }
+        Ok(self)
+    }
+
+    fn customize(
+        &mut self,
+        generation: &Generation,
+        answer: &Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let claims = Claims { id: &mut self.id, access: &mut self.access };
+        generation.apply(answer, claims)
     }
 
     async fn sign(self, world: &World) -> Result<types::AuthenticationResultType, ApiError> {

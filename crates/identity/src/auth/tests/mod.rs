@@ -7,6 +7,7 @@ mod any_request;
 mod choice;
 mod choice_hidden;
 mod claims;
+mod custom_auth;
 mod devices;
 mod enumeration;
 mod get_user;
@@ -25,6 +26,7 @@ mod sessions;
 mod srp;
 mod table;
 mod token_paths;
+mod triggers;
 
 use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
 
@@ -136,6 +138,7 @@ fn gateway(world: &World, store: Arc<dyn Store>) -> World {
         cpu: world.cpu.clone(),
         passwords: Arc::clone(&world.passwords),
         messenger: Arc::clone(&world.messenger),
+        triggers: Arc::clone(&world.triggers),
         cluster_keys: Arc::clone(&world.cluster_keys),
         hint_key: world.hint_key.clone(),
         configs: ConfigCache::new(100),
