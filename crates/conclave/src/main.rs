@@ -17,6 +17,7 @@ mod dev;
 mod dev_certificate;
 mod exit;
 mod failure;
+mod known_nodes;
 mod metrics;
 mod node;
 mod operations;
