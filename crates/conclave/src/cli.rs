@@ -81,6 +81,9 @@ pub struct DevArgs {
     /// Whom that e-mail is from: an address, or `name <address>`.
     #[arg(long, env = "CONCLAVE_SMTP_FROM", default_value = "Conclave <no-reply@example.com>")]
     pub smtp_from: String,
+    /// Memory for blocks that have been read, in mebibytes.
+    #[arg(long, env = "CONCLAVE_CACHE_MEBIBYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
+    pub cache_mebibytes: u32,
     /// Accounts, pools, clients and users to begin with, in TOML or JSON. Applied at every start: what is as declared stays as it is.
     #[arg(long, env = "CONCLAVE_SEED")]
     pub seed: Option<PathBuf>,

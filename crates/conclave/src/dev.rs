@@ -76,12 +76,13 @@ pub async fn run(args: DevArgs) -> Result<()> {
         None
     };
     let placement = Arc::new(HintPlacement::default());
-    let options = GroupHostOptions::alone(
+    let mut options = GroupHostOptions::alone(
         CLUSTER_ID.to_owned(),
         args.data_dir.clone(),
         POOL_GROUPS + 1,
         entropy::bytes(&SystemEntropy),
     );
+    options.limits.cache_bytes = (args.cache_mebibytes as usize) << 20;
     let host = Arc::new(GroupHost::start(options, clock.clone(), placement.clone()).await?);
     let inbox = Arc::new(DevInbox::new(clock.clone()));
     let mut messenger: Arc<dyn Messenger> = inbox.clone();

@@ -212,6 +212,7 @@ fn host_options(
         incarnation: entropy::bytes(&SystemEntropy),
         limits: Limits {
             retention: retention(config.snapshots),
+            cache_bytes: config.memory.cache_mebibytes << 20,
             disk: DiskLimits { reserve_bytes: RESERVE_BYTES, ..DiskLimits::default() },
             ..Limits::default()
         },

@@ -106,6 +106,10 @@ connections = {{ int .connections }}
 
 {{ include "conclave.config.serving" . }}
 {{- end }}
+{{- with include "conclave.config.numbers" (list "memory" .Values.memory) }}
+
+{{ . }}
+{{- end }}
 {{- with include "conclave.config.numbers" (list "snapshots" .Values.snapshots) }}
 
 {{ . }}
