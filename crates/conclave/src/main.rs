@@ -17,6 +17,7 @@ mod dev;
 mod dev_certificate;
 mod exit;
 mod failure;
+mod key_work;
 mod metrics;
 mod node;
 mod operations;
@@ -71,6 +72,7 @@ fn run(cli: Cli) -> Result<()> {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(&args.config).await,
             Command::Cluster(command) => cluster_admin::run(command).await,
+            Command::Keys(command) => cluster_admin::run_keys(command).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Seed(command) => seed::run(command).await,
