@@ -4,7 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{cluster_admin::ClusterCommand, pki::Role, seed::SeedCommand};
+use crate::{
+    cluster_admin::{ClusterCommand, KeysCommand},
+    pki::Role,
+    seed::SeedCommand,
+};
 
 /// A self-hosted identity service that speaks the Amazon Cognito user pools API.
 #[derive(Debug, Parser)]
@@ -44,6 +48,9 @@ pub enum Command {
     /// Access keys, with which requests are signed.
     #[command(subcommand)]
     Credentials(CredentialsCommand),
+    /// The keys that pools sign tokens with.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Accounts, pools, clients and users as a file declares them.
     #[command(subcommand)]
     Seed(SeedCommand),

@@ -18,6 +18,10 @@ use conclave_outbound::{
 };
 use serde::Deserialize;
 
+pub use signing_keys::SigningKeys;
+
+mod signing_keys;
+
 /// One node.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,6 +82,9 @@ pub struct ServeConfig {
     /// How much there may be of what administrators make.
     #[serde(default)]
     pub limits: Limits,
+    /// How long things take in the life of a signing key.
+    #[serde(default)]
+    pub signing_keys: SigningKeys,
 }
 
 /// What a process does.
@@ -402,6 +409,7 @@ impl ServeConfig {
             (1..=3_600).contains(&self.certificate_check_s),
             "certificate_check_s is not between 1 and 3600"
         );
+        self.signing_keys.check().context("signing_keys")?;
         if let Some(email) = &self.email {
             email.check().context("email")?;
         }

@@ -15,6 +15,7 @@ use conclave_crypto::{
 };
 use conclave_identity::{
     directory::{self, NewAccessKey, NewCluster},
+    signing_keys::Timing,
     world::World,
 };
 use conclave_outbound::{
@@ -103,6 +104,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         sender_domains: None,
         password_params: Params::DEFAULT,
         limits: Limits::default(),
+        signing_keys: Timing::default(),
     };
     let authority = certificate.as_ref().map(|made| made.authority.clone());
     let certificates = Certificates {

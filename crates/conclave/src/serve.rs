@@ -86,6 +86,7 @@ pub async fn run(path: &Path) -> Result<()> {
             cluster_id: config.cluster_id.as_str().into(),
             host: host.clone(),
             admin: Admin::new(options),
+            store: routing.clone(),
         });
         host.manage(routing.clone(), manage_options(&config)?);
         ready.push(Arc::new(GroupsReady(host.clone())));
@@ -290,6 +291,7 @@ fn parts(
         ),
         password_params: Params::DEFAULT,
         limits: config.limits.clone(),
+        signing_keys: config.signing_keys.timing(),
     })
 }
 

@@ -34,6 +34,7 @@ use crate::{
     directory::{self, NewCluster},
     limits::Limits,
     pools::create_user_pool,
+    signing_keys,
     world::{Settings, World},
 };
 
@@ -94,6 +95,7 @@ pub(crate) async fn test_world() -> TestWorld {
             clients_per_pool_max: 1_000,
             limits: Limits::default(),
             sender_domains: None,
+            signing_keys: signing_keys::Timing::default(),
         },
     };
     TestWorld { world, store, clock, outbox }

@@ -96,6 +96,10 @@ connections = {{ int .connections }}
 
 {{ . }}
 {{- end }}
+{{- with include "conclave.config.numbers" (list "signing_keys" .Values.signingKeys) }}
+
+{{ . }}
+{{- end }}
 {{- end -}}
 
 {{/* What all nodes have alike. The pods are restarted when it changes, and not when nodes are added. */}}
