@@ -4,7 +4,11 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{cluster_admin::ClusterCommand, pki::Role, seed::SeedCommand};
+use crate::{
+    cluster_admin::{ClusterCommand, KeysCommand},
+    pki::Role,
+    seed::SeedCommand,
+};
 
 /// A self-hosted identity service that speaks the Amazon Cognito user pools API.
 #[derive(Debug, Parser)]
@@ -44,6 +48,9 @@ pub enum Command {
     /// Access keys, with which requests are signed.
     #[command(subcommand)]
     Credentials(CredentialsCommand),
+    /// The keys that pools sign tokens with.
+    #[command(subcommand)]
+    Keys(KeysCommand),
     /// Accounts, pools, clients and users as a file declares them.
     #[command(subcommand)]
     Seed(SeedCommand),
@@ -96,6 +103,9 @@ pub struct DevArgs {
     /// What those calls are signed with.
     #[arg(long, env = "CONCLAVE_WEBHOOK_SECRET", default_value = "test", hide_env_values = true)]
     pub webhook_secret: String,
+    /// Memory for blocks that have been read, in mebibytes.
+    #[arg(long, env = "CONCLAVE_CACHE_MEBIBYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
+    pub cache_mebibytes: u32,
     /// Accounts, pools, clients and users to begin with, in TOML or JSON. Applied at every start: what is as declared stays as it is.
     #[arg(long, env = "CONCLAVE_SEED")]
     pub seed: Option<PathBuf>,

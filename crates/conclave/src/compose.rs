@@ -27,6 +27,7 @@ use conclave_identity::{
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
+    signing_keys,
     world::{Settings, World},
 };
 use conclave_outbound::{Channel, Messenger, Triggers, inbox::DevInbox, lanes::Tally};
@@ -81,6 +82,8 @@ pub struct Parts {
     pub password_params: Params,
     /// How much there may be of what administrators make.
     pub limits: Limits,
+    /// How long things take in the life of a signing key.
+    pub signing_keys: signing_keys::Timing,
 }
 
 /// Opens the directory and makes the world of the domain.
@@ -110,6 +113,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
             clients_per_pool_max: parts.limits.clients_per_pool,
             limits: parts.limits.domain(),
             sender_domains: parts.sender_domains.clone(),
+            signing_keys: parts.signing_keys,
         },
     }))
 }

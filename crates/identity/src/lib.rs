@@ -35,6 +35,7 @@ pub mod resource_servers;
 pub mod risk_configuration;
 pub mod saml_key;
 pub mod sealed;
+pub mod signing_keys;
 pub mod terms;
 pub mod triggers;
 pub mod tx;

@@ -38,6 +38,7 @@ use crate::{
     directory::{self, NewCluster},
     limits::Limits,
     pools::create_user_pool,
+    signing_keys,
     world::{Settings, World},
 };
 
@@ -102,6 +103,7 @@ pub(crate) async fn test_world() -> TestWorld {
             clients_per_pool_max: 1_000,
             limits: Limits::default(),
             sender_domains: None,
+            signing_keys: signing_keys::Timing::default(),
         },
     };
     TestWorld { world, store, clock, outbox, functions }

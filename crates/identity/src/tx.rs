@@ -18,6 +18,7 @@ use conclave_store::{
 };
 use futures::future::BoxFuture;
 use prost::Message;
+use tokio::time::Instant;
 use tracing::{Instrument as _, Span, field::Empty};
 
 use crate::{
@@ -219,6 +220,7 @@ pub struct Tx<'w> {
     config: Option<Arc<PoolConfig>>,
     client: Option<Arc<ClientConfig>>,
     now_ms: i64,
+    asked_at: Instant,
     epoch: u64,
     rows: BTreeMap<Bytes, proto::Row>,
     pages: Vec<Page>,
@@ -246,6 +248,7 @@ impl<'w> Tx<'w> {
             config: None,
             client: None,
             now_ms: 0,
+            asked_at: Instant::now(),
             epoch: 0,
             rows: BTreeMap::new(),
             pages: Vec::new(),
@@ -283,6 +286,7 @@ impl<'w> Tx<'w> {
         };
         let mut with_config = cached.is_none() || !client_cached;
         let mut known = cached;
+        self.asked_at = Instant::now();
         // twice at most: a read that holds the configuration agrees with itself
         loop {
             let request = self.request(&query, with_config);
@@ -386,6 +390,11 @@ impl<'w> Tx<'w> {
         self.now_ms
     }
 
+    /// When this process has asked for what was loaded last: the pool's configuration was the present one then, or later.
+    pub fn asked_at(&self) -> Instant {
+        self.asked_at
+    }
+
     /// The services that are not transactional: randomness, processor, keys.
     pub fn world(&self) -> &'w World {
         self.world
@@ -450,6 +459,18 @@ impl<'w> Tx<'w> {
             .range(Bytes::copy_from_slice(prefix)..)
             .take_while(move |(key, _)| key.starts_with(prefix))
             .filter_map(|(key, row)| row.value.as_ref().map(|value| (key, value)))
+    }
+
+    /// The loaded rows that exist and whose keys begin with `prefix`, with their versions.
+    pub fn versions_under<'t>(
+        &'t self,
+        prefix: &'t [u8],
+    ) -> impl Iterator<Item = (&'t Bytes, u64)> {
+        self.rows
+            .range(Bytes::copy_from_slice(prefix)..)
+            .take_while(move |(key, _)| key.starts_with(prefix))
+            .filter(|(_, row)| row.value.is_some())
+            .map(|(key, row)| (key, row.version))
     }
 
     // ---- writing ----------------------------------------------------------------------------

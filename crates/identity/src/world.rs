@@ -6,7 +6,7 @@ use conclave_crypto::{entropy::Entropy, password::PasswordHasher, seal::Keyring,
 use conclave_outbound::{Messenger, Triggers};
 use conclave_store::Store;
 
-use crate::{config_cache::ConfigCache, cpu::CpuPool, limits::Limits};
+use crate::{config_cache::ConfigCache, cpu::CpuPool, limits::Limits, signing_keys};
 
 /// The services behind every operation. Cheap to clone by `Arc`.
 pub struct World {
@@ -47,6 +47,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Domains, with what is below them, that pools may send e-mail from; `None`: any.
     pub sender_domains: Option<Vec<String>>,
+    /// How long things take in the life of a signing key.
+    pub signing_keys: signing_keys::Timing,
 }
 
 impl Settings {
