@@ -20,6 +20,8 @@ use serde::Deserialize;
 
 pub use signing_keys::SigningKeys;
 
+use crate::triggers::Triggers;
+
 mod signing_keys;
 
 /// One node.
@@ -79,6 +81,9 @@ pub struct ServeConfig {
     pub email: Option<Email>,
     /// How text messages are sent; without, nothing is.
     pub sms: Option<SmsGateway>,
+    /// Where the functions are that pools name in LambdaConfig; without, none of them is called.
+    #[serde(default)]
+    pub triggers: Triggers,
     /// How much there may be of what administrators make.
     #[serde(default)]
     pub limits: Limits,
@@ -416,6 +421,7 @@ impl ServeConfig {
         if let Some(sms) = &self.sms {
             check_effort(sms.timeout_seconds, sms.connections).context("sms")?;
         }
+        self.triggers.check().context("triggers")?;
         if let Some(url) = &self.public_url {
             check_public_url(url).context("public_url")?;
         }
@@ -556,13 +562,13 @@ impl Kek {
     }
 }
 
-fn variable(name: &str) -> Result<SecretString> {
+pub(crate) fn variable(name: &str) -> Result<SecretString> {
     #[expect(clippy::disallowed_methods, reason = "the configuration names the variable")]
     let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
     Ok(SecretString::new(text))
 }
 
-fn read_key(path: &Path) -> Result<SecretString> {
+pub(crate) fn read_key(path: &Path) -> Result<SecretString> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(SecretString::new(text))

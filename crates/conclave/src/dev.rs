@@ -38,6 +38,7 @@ use crate::{
     placement::HintPlacement,
     process::{Ports, Process},
     seed::{self, Report, Seed},
+    triggers,
 };
 
 const CLUSTER_ID: &str = "dev";
@@ -93,6 +94,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         deliveries = lanes.tallies();
         messenger = Arc::new(Copied { inbox: inbox.clone(), lanes });
     }
+    let triggers = triggers::of_dev(args.lambda, &args.webhooks, args.webhook_secret, &clock)?;
     let parts = Parts {
         store: host.store(),
         placement,
@@ -100,6 +102,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         cluster: NewCluster { cluster_id: CLUSTER_ID.to_owned(), pool_groups: POOL_GROUPS },
         public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
         messenger,
+        triggers,
         deliveries,
         sender_domains: None,
         password_params: Params::DEFAULT,

@@ -30,6 +30,7 @@ mod reconcile;
 mod seed;
 mod serve;
 mod telemetry;
+mod triggers;
 mod user_imports;
 
 use anyhow::Result;

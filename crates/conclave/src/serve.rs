@@ -286,6 +286,7 @@ fn parts(
         public_url: config.gateway_url()?.to_owned(),
         deliveries: lanes.tallies(),
         messenger: Arc::new(lanes),
+        triggers: config.triggers.open(clock.clone())?,
         sender_domains: Some(
             config.email.as_ref().map_or_else(Vec::new, |email| email.sender_domains.clone()),
         ),

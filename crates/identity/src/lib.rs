@@ -37,6 +37,7 @@ pub mod saml_key;
 pub mod sealed;
 pub mod signing_keys;
 pub mod terms;
+pub mod triggers;
 pub mod tx;
 pub mod ui_customization;
 pub mod user_import;

@@ -14,6 +14,10 @@
 //! | password | CONFIRMED | OPTIONAL, ON | one switched on that cannot be asked for | refused |
 //! | code by message | CONFIRMED | OFF, OPTIONAL | nothing switched on | tokens |
 //! | second factor | CONFIRMED | | | tokens |
+//! | custom challenges | RESET_REQUIRED | | | PasswordResetRequiredException |
+//! | custom challenges | FORCE_CHANGE_PASSWORD | | | refused |
+//! | custom challenges | CONFIRMED | | | as after a password |
+//! | password in CUSTOM_AUTH | | | | custom challenges, after NEW_PASSWORD_REQUIRED |
 //!
 //! Sources: developer guide, "Adding MFA to a user pool" and "Authentication flows"; API reference,
 //! SetUserPoolMfaConfig, SetUserMFAPreference (what is not offered any more still counts for who has it).
@@ -146,6 +150,13 @@ pub fn after_password(status: &str) -> AfterPassword {
         status::FORCE_CHANGE_PASSWORD => AfterPassword::NewPassword,
         _ => AfterPassword::SecondFactor,
     }
+}
+
+/// What follows when functions have decided that a user is to have tokens. A temporary password is nothing
+/// that a custom challenge replaces, so [`AfterPassword::NewPassword`] is a refusal here: who began with the
+/// password has set a new one by then.
+pub fn after_custom_challenges(status: &str) -> AfterPassword {
+    after_password(status)
 }
 
 /// What is asked for after the first factor.
