@@ -17,6 +17,8 @@ mod dev;
 mod dev_certificate;
 mod exit;
 mod failure;
+mod key_work;
+mod known_nodes;
 mod metrics;
 mod node;
 mod operations;
@@ -28,6 +30,7 @@ mod reconcile;
 mod seed;
 mod serve;
 mod telemetry;
+mod triggers;
 mod user_imports;
 
 use anyhow::Result;
@@ -71,6 +74,7 @@ fn run(cli: Cli) -> Result<()> {
             Command::Dev(args) => dev::run(args).await,
             Command::Serve(args) => serve::run(&args.config).await,
             Command::Cluster(command) => cluster_admin::run(command).await,
+            Command::Keys(command) => cluster_admin::run_keys(command).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Seed(command) => seed::run(command).await,

@@ -6,8 +6,10 @@
 
 use crate::proto;
 
+mod key_rows;
 mod pages;
 
+pub use key_rows::{key_order, key_order_pool, key_orders, key_set, key_worker};
 pub use pages::{
     AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
     branding_hop, client_page, client_page_count, client_pages, terms,
@@ -200,6 +202,12 @@ pub enum Tag {
     ClientPageCount = 0x4a,
     /// Users by their identity at a provider, by the provider's id: the sub.
     ProviderLink = 0x55,
+    /// The signing keys of a pool as a set: `KeySetRecord`.
+    KeySet = 0x64,
+    /// Who works on keys: `KeyWorkerRecord`.
+    KeyWorker = 0x65,
+    /// Pools whose keys are to be looked at now, by id: `KeyOrderRecord`.
+    KeyOrder = 0x66,
     /// Users by their passkeys, by the hash of the credential's id: the sub.
     Passkey = 0x56,
 }

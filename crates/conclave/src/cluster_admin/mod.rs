@@ -3,6 +3,7 @@
 //!
 //! - `service`: answers, and writes down who has changed what; `access`: who may ask
 //! - `convert`, `health`: what the cluster says, as messages; what of it is wrong
+//! - `key_orders`: what is done to the signing keys of a pool; `keys`: the commands for it
 //! - `client`: finds a node that answers; `args`, `commands`, `wait`: what people type; `table`, `json`: what they see
 
 mod access;
@@ -12,6 +13,8 @@ mod commands;
 mod convert;
 mod health;
 mod json;
+mod key_orders;
+mod keys;
 mod service;
 mod table;
 mod wait;
@@ -29,4 +32,5 @@ pub mod proto {
 
 pub use args::ClusterCommand;
 pub use commands::run;
+pub use keys::{KeysCommand, run as run_keys};
 pub use service::{AdminService, Serving};

@@ -128,6 +128,11 @@ impl<'a> PresentedToken<'a> {
             return Err(invalid().into());
         }
         check_token_times(&claims, tx.now_ms())?;
+        // issued when a key signed that has been revoked since: `iat` has whole seconds
+        let not_before_s = config.tokens_not_before_ms(TokenUse::Access).div_euclid(1_000);
+        if claims.get("iat").and_then(|time| time.as_i64()).is_none_or(|iat| iat < not_before_s) {
+            return Err(ApiError::not_authorized("Access Token has been revoked").into());
+        }
         let scopes = text("scope").unwrap_or_default();
         if !scopes.split(' ').any(|scope| scope == SELF_SERVICE_SCOPE) {
             return Err(

@@ -16,6 +16,10 @@
 //! | passkey | CONFIRMED | OFF, OPTIONAL | nothing switched on | tokens |
 //! | passkey, user verified | CONFIRMED | | passkeys switched on as two factors, in a pool that lets them | tokens |
 //! | second factor | CONFIRMED | | | tokens |
+//! | custom challenges | RESET_REQUIRED | | | PasswordResetRequiredException |
+//! | custom challenges | FORCE_CHANGE_PASSWORD | | | refused |
+//! | custom challenges | CONFIRMED | | | as after a password |
+//! | password in CUSTOM_AUTH | | | | custom challenges, after NEW_PASSWORD_REQUIRED |
 //!
 //! Sources: developer guide, "Adding MFA to a user pool" and "Authentication flows"; API reference,
 //! SetUserPoolMfaConfig, SetUserMFAPreference (what is not offered any more still counts for who has it).
@@ -158,6 +162,13 @@ pub fn after_password(status: &str) -> AfterPassword {
         status::FORCE_CHANGE_PASSWORD => AfterPassword::NewPassword,
         _ => AfterPassword::SecondFactor,
     }
+}
+
+/// What follows when functions have decided that a user is to have tokens. A temporary password is nothing
+/// that a custom challenge replaces, so [`AfterPassword::NewPassword`] is a refusal here: who began with the
+/// password has set a new one by then.
+pub fn after_custom_challenges(status: &str) -> AfterPassword {
+    after_password(status)
 }
 
 /// What is asked for after the first factor.

@@ -9,6 +9,7 @@ mod begin;
 pub mod challenge_session;
 pub mod choice;
 pub mod claims;
+pub mod custom_auth;
 pub mod device_auth;
 pub mod factors;
 pub mod flows;
