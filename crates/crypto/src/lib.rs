@@ -23,7 +23,10 @@
 //! | [`ids`] | pool ids, client ids, codes, temporary passwords |
 //! | [`refresh`] | refresh tokens |
 //! | [`totp`] | time-based one-time passwords |
+//! | [`age`] | files for the holders of offline keys: backups |
 
+pub mod age;
+mod bech32;
 pub mod bignum;
 pub mod encoding;
 pub mod entropy;
