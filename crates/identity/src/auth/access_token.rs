@@ -128,6 +128,11 @@ impl<'a> PresentedToken<'a> {
             return Err(invalid().into());
         }
         check_token_times(&claims, tx.now_ms())?;
+        // what is issued in the second of a restore is issued after it
+        let issued_at = claims.get("iat").and_then(|time| time.as_i64()).unwrap_or(0);
+        if issued_at < config.record.tokens_not_before_ms.div_euclid(1_000) {
+            return Err(ApiError::not_authorized("Access Token has been revoked").into());
+        }
         let scopes = text("scope").unwrap_or_default();
         if !scopes.split(' ').any(|scope| scope == SELF_SERVICE_SCOPE) {
             return Err(

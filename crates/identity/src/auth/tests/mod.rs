@@ -19,6 +19,7 @@ mod new_password;
 mod password;
 mod races;
 mod refresh;
+mod restored;
 mod revocation;
 mod rotation;
 mod sessions;
