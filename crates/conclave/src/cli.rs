@@ -4,7 +4,13 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::{cluster_admin::ClusterCommand, pki::Role, seed::SeedCommand};
+use crate::{
+    backup::{BackupArgs, RestoreArgs},
+    cluster_admin::ClusterCommand,
+    doctor::DoctorArgs,
+    pki::Role,
+    seed::SeedCommand,
+};
 
 /// A self-hosted identity service that speaks the Amazon Cognito user pools API.
 #[derive(Debug, Parser)]
@@ -38,6 +44,10 @@ pub enum Command {
     Serve(ConfigArg),
     #[command(flatten)]
     Cluster(ClusterCommand),
+    /// Copies a running cluster, encrypted, to where backups are kept; lists and verifies what is there.
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Doctor(DoctorArgs),
     /// Accounts, the tenants of a cluster.
     #[command(subcommand)]
     Account(AccountCommand),

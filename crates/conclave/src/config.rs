@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use conclave_crypto::{
+    age::{RECIPIENTS_MAX, Recipient},
     seal::{StaticKek, parse_key},
     secret::SecretString,
 };
@@ -68,6 +69,9 @@ pub struct ServeConfig {
     /// Snapshots, and what of the log is kept.
     #[serde(default)]
     pub snapshots: Snapshots,
+    /// Whom backups are for.
+    #[serde(default)]
+    pub backup: Backup,
     /// How e-mail is sent; without, nothing is.
     pub email: Option<Email>,
     /// How text messages are sent; without, nothing is.
@@ -75,6 +79,26 @@ pub struct ServeConfig {
     /// How much there may be of what administrators make.
     #[serde(default)]
     pub limits: Limits,
+}
+
+/// Backups. The same on all nodes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// age recipients, each of whom can open every backup: `conclave backup keygen` makes an identity and prints its
+    /// recipient. Without any there are no backups.
+    pub recipients: Vec<String>,
+}
+
+impl Backup {
+    /// The recipients.
+    pub fn recipients(&self) -> Result<Vec<Recipient>> {
+        ensure!(self.recipients.len() <= RECIPIENTS_MAX, "backup.recipients has more than 32");
+        let parse = |text: &String| {
+            text.parse().with_context(|| format!("backup.recipients: {text} cannot be used"))
+        };
+        self.recipients.iter().map(parse).collect()
+    }
 }
 
 /// What a process does.
@@ -372,6 +396,7 @@ impl ServeConfig {
             (1..=3_600).contains(&self.certificate_check_s),
             "certificate_check_s is not between 1 and 3600"
         );
+        self.backup.recipients()?;
         if let Some(email) = &self.email {
             email.check().context("email")?;
         }
@@ -589,6 +614,20 @@ mod tests {
         }
         let both = EXAMPLE.replace("[listen]", "join = [\"a:1\"]\n[listen]");
         assert!(check(&both).unwrap_err().contains("members and join"));
+    }
+
+    #[test]
+    fn recipients_of_backups_are_checked_before_anything_starts() {
+        let check = |recipients: &str| {
+            let text = format!("{EXAMPLE}\n[backup]\nrecipients = [{recipients}]");
+            let config: ServeConfig = toml::from_str(&text).expect("parses");
+            config.check().map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(check(""), Ok(()));
+        let recipient = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+        assert_eq!(check(&format!("\"{recipient}\"")), Ok(()));
+        let refused = check(&format!("\"{}\"", recipient.replace('t', "q"))).unwrap_err();
+        assert!(refused.contains("backup.recipients"), "{refused}");
     }
 
     #[test]
