@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    backup::{BackupArgs, RestoreArgs},
     cluster_admin::{ClusterCommand, KeysCommand},
+    doctor::DoctorArgs,
     pki::Role,
     seed::SeedCommand,
 };
@@ -42,6 +44,10 @@ pub enum Command {
     Serve(ConfigArg),
     #[command(flatten)]
     Cluster(ClusterCommand),
+    /// Copies a running cluster, encrypted, to where backups are kept; lists and verifies what is there.
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Doctor(DoctorArgs),
     /// Accounts, the tenants of a cluster.
     #[command(subcommand)]
     Account(AccountCommand),

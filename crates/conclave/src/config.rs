@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail, ensure};
 use conclave_crypto::{
+    age::{RECIPIENTS_MAX, Recipient},
     seal::{StaticKek, parse_key},
     secret::SecretString,
 };
@@ -77,6 +78,9 @@ pub struct ServeConfig {
     /// Memory for what a node keeps.
     #[serde(default)]
     pub memory: Memory,
+    /// Whom backups are for.
+    #[serde(default)]
+    pub backup: Backup,
     /// How e-mail is sent; without, nothing is.
     pub email: Option<Email>,
     /// How text messages are sent; without, nothing is.
@@ -90,6 +94,26 @@ pub struct ServeConfig {
     /// How long things take in the life of a signing key.
     #[serde(default)]
     pub signing_keys: SigningKeys,
+}
+
+/// Backups. The same on all nodes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// age recipients, each of whom can open every backup: `conclave backup keygen` makes an identity and prints its
+    /// recipient. Without any there are no backups.
+    pub recipients: Vec<String>,
+}
+
+impl Backup {
+    /// The recipients.
+    pub fn recipients(&self) -> Result<Vec<Recipient>> {
+        ensure!(self.recipients.len() <= RECIPIENTS_MAX, "backup.recipients has more than 32");
+        let parse = |text: &String| {
+            text.parse().with_context(|| format!("backup.recipients: {text} cannot be used"))
+        };
+        self.recipients.iter().map(parse).collect()
+    }
 }
 
 /// What a process does.
@@ -415,6 +439,7 @@ impl ServeConfig {
             "certificate_check_s is not between 1 and 3600"
         );
         self.signing_keys.check().context("signing_keys")?;
+        self.backup.recipients()?;
         if let Some(email) = &self.email {
             email.check().context("email")?;
         }
@@ -633,6 +658,20 @@ mod tests {
         }
         let both = EXAMPLE.replace("[listen]", "join = [\"a:1\"]\n[listen]");
         assert!(check(&both).unwrap_err().contains("members and join"));
+    }
+
+    #[test]
+    fn recipients_of_backups_are_checked_before_anything_starts() {
+        let check = |recipients: &str| {
+            let text = format!("{EXAMPLE}\n[backup]\nrecipients = [{recipients}]");
+            let config: ServeConfig = toml::from_str(&text).expect("parses");
+            config.check().map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(check(""), Ok(()));
+        let recipient = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+        assert_eq!(check(&format!("\"{recipient}\"")), Ok(()));
+        let refused = check(&format!("\"{}\"", recipient.replace('t', "q"))).unwrap_err();
+        assert!(refused.contains("backup.recipients"), "{refused}");
     }
 
     #[test]

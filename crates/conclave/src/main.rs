@@ -6,6 +6,7 @@
 mod adapters;
 mod admin;
 mod auth_metrics;
+mod backup;
 mod certificates;
 mod cli;
 mod clock;
@@ -15,6 +16,7 @@ mod config;
 mod delivery_metrics;
 mod dev;
 mod dev_certificate;
+mod doctor;
 mod exit;
 mod failure;
 mod key_work;
@@ -75,6 +77,9 @@ fn run(cli: Cli) -> Result<()> {
             Command::Serve(args) => serve::run(&args.config).await,
             Command::Cluster(command) => cluster_admin::run(command).await,
             Command::Keys(command) => cluster_admin::run_keys(command).await,
+            Command::Backup(args) => backup::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
+            Command::Restore(args) => backup::run_restore(args).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Seed(command) => seed::run(command).await,

@@ -29,6 +29,7 @@ use conclave_tls::Mutual;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    backup,
     certificates::{self, Certificates},
     clock::SystemClock,
     cluster_admin::{AdminService, Serving},
@@ -82,11 +83,20 @@ pub async fn run(path: &Path) -> Result<()> {
             clock: clock.clone(),
             new_id: new_id(),
         };
+        let admin = Admin::new(options);
         administration.serve(Serving {
             cluster_id: config.cluster_id.as_str().into(),
             host: host.clone(),
-            admin: Admin::new(options),
+            admin: admin.clone(),
             store: routing.clone(),
+        });
+        administration.serve_backups(backup::Serving {
+            cluster_id: config.cluster_id.clone(),
+            groups: config.pool_groups + 1,
+            host: host.clone(),
+            admin,
+            store: routing.clone(),
+            recipients: config.backup.recipients()?,
         });
         host.manage(routing.clone(), manage_options(&config)?);
         ready.push(Arc::new(GroupsReady(host.clone())));
@@ -177,6 +187,13 @@ pub async fn connect(path: &Path) -> Result<Arc<World>> {
     let store = route(&config, &placement, internal.as_ref(), None)?;
     let clock = Arc::new(SystemClock::start());
     compose::world(&parts(&config, store, placement, &clock)?).await
+}
+
+/// The rows of the running cluster, for an administration command with the certificate of the configuration.
+pub fn connect_store(config: &ServeConfig) -> Result<Arc<dyn Store>> {
+    let placement = Arc::new(HintPlacement::default());
+    let internal = config.internal_tls.as_ref().map(certificates::internal).transpose()?;
+    Ok(route(config, &placement, internal.as_ref(), None)?)
 }
 
 fn load_certificates(config: &ServeConfig) -> Result<Certificates> {

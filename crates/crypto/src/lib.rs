@@ -24,7 +24,10 @@
 //! | [`refresh`] | refresh tokens |
 //! | [`totp`] | time-based one-time passwords |
 //! | [`webauthn`] | passkeys: the relying party's side of WebAuthn |
+//! | [`age`] | files for the holders of offline keys: backups |
 
+pub mod age;
+mod bech32;
 pub mod bignum;
 pub mod encoding;
 pub mod entropy;

@@ -33,6 +33,7 @@ pub mod pool_list;
 pub mod pools;
 pub mod reconciler;
 pub mod resource_servers;
+pub mod restore;
 pub mod risk_configuration;
 pub mod saml_key;
 pub mod sealed;

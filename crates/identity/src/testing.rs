@@ -166,6 +166,11 @@ pub(crate) async fn new_client_with(
 pub(crate) struct TestClock(AtomicI64);
 
 impl TestClock {
+    /// One that stands at a time, in milliseconds since 1970.
+    pub fn at(now_ms: i64) -> Self {
+        Self(AtomicI64::new(now_ms))
+    }
+
     /// Moves on.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);

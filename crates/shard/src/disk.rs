@@ -50,6 +50,18 @@ pub struct Space {
     pub free: u64,
 }
 
+impl Space {
+    /// Of the file system that a path is on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = rustix::fs::statvfs(path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Self { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+    }
+}
+
 type Probe = dyn Fn(&Path) -> io::Result<Space> + Send + Sync;
 
 /// What of the disk is kept free, in percent of the disk, or of 40 GiB where it is larger.
@@ -86,11 +98,7 @@ impl Default for DiskLimits {
             reserve_bytes: 0,
             // what others write can fill a disk in a moment
             interval: Duration::from_millis(100),
-            probe: Arc::new(|path| {
-                let found = rustix::fs::statvfs(path)?;
-                let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-                Ok(Space { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
-            }),
+            probe: Arc::new(Space::of),
         }
     }
 }

@@ -413,7 +413,12 @@ impl Group {
         })
     }
 
-    async fn wait_applied(&self, index: u64) -> Result<(), GroupError> {
+    /// The index that a state must have applied so that it holds whatever has been acknowledged by now.
+    pub(crate) async fn read_index(&self) -> Result<u64, GroupError> {
+        self.replica()?.read_index.get().await
+    }
+
+    pub(crate) async fn wait_applied(&self, index: u64) -> Result<(), GroupError> {
         let mut applied = self.state.applied();
         let wait = applied.wait_for(|applied| applied.next > index);
         match timeout(self.shared.limits.read_timeout, wait).await {

@@ -364,7 +364,6 @@ impl GroupHost {
         self.close().await;
     }
 
-    #[cfg(test)]
     pub(crate) fn inner(&self) -> &Arc<HostInner> {
         &self.inner
     }

@@ -19,6 +19,7 @@ use parking_lot::Mutex;
 use prost::Message;
 
 use crate::{
+    cut::CutDir,
     proto::{self, snapshot_chunk::Part},
     state_db::{
         InUse, StateDb, applied_of_files, check_files, read_small_file, sync_dir,
@@ -206,6 +207,16 @@ impl SnapshotStore {
             old.forget();
         }
         Ok(built)
+    }
+
+    /// Copies the state as it is now, for somebody else.
+    ///
+    /// # Errors
+    /// From the disk or RocksDB.
+    pub(crate) fn cut(&self, state: &StateDb) -> io::Result<CutDir> {
+        let dir = CutDir::new(self.temporary("cut"), self.in_use.clone());
+        state.checkpoint(dir.path())?;
+        Ok(dir)
     }
 
     /// Starts to receive a snapshot.

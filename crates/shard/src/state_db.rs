@@ -297,6 +297,11 @@ impl StateDb {
             .map_err(io::Error::other)
     }
 
+    /// Every row in order, as it is when this begins.
+    pub(crate) fn visit_all(&self, visit: Visitor<'_>) -> io::Result<()> {
+        crate::cut::visit_all(&self.db, visit)
+    }
+
     /// One state of all rows, whatever is applied meanwhile.
     pub(crate) fn view(&self) -> View<'_> {
         View(self.db.snapshot())

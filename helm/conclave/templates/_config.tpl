@@ -118,6 +118,18 @@ connections = {{ int .connections }}
 
 {{ . }}
 {{- end }}
+{{- with include "conclave.config.backup" . }}
+
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Whom backups are for. */}}
+{{- define "conclave.config.backup" -}}
+{{- with .Values.backup.recipients -}}
+[backup]
+recipients = {{ toJson . }}
+{{- end -}}
 {{- end -}}
 
 {{/* The first lines of it, which belong to no table. */}}

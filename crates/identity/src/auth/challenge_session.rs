@@ -58,12 +58,13 @@ pub fn seal(
         .map_err(|_| errors::internal("a session could not be sealed"))
 }
 
-/// Opens a session; `None` when it is not one of this pool, or was altered.
+/// Opens a session; `None` when it is not one of this pool, was altered, or is from before the pool was restored.
 pub fn open(config: &PoolConfig, sealed: &[u8]) -> Option<ChallengeSession> {
     let plain = config.keyring.open(Purpose::Session, &[config.id().as_bytes()], sealed).ok()?;
     let (length, message) = plain.expose().split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    ChallengeSession::decode(message.get(..length)?).ok()
+    let session = ChallengeSession::decode(message.get(..length)?).ok()?;
+    (session.issued_ms >= config.record.tokens_not_before_ms).then_some(session)
 }
 
 /// The row that says that a session has been answered. It can be named before the session is opened.

@@ -143,6 +143,7 @@ pub(super) fn updated_pool(
         case_sensitive: present.case_sensitive,
         // set by operations of their own
         domains: present.domains.clone(),
+        tokens_not_before_ms: present.tokens_not_before_ms,
         log_configurations: present.log_configurations.clone(),
         web_authn: present.web_authn.clone(),
         ..new_pool(&as_new)?

@@ -21,6 +21,7 @@ mod passkeys;
 mod password;
 mod races;
 mod refresh;
+mod restored;
 mod revocation;
 mod rotation;
 mod sessions;
