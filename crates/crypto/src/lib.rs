@@ -23,6 +23,7 @@
 //! | [`ids`] | pool ids, client ids, codes, temporary passwords |
 //! | [`refresh`] | refresh tokens |
 //! | [`totp`] | time-based one-time passwords |
+//! | [`webauthn`] | passkeys: the relying party's side of WebAuthn |
 
 pub mod bignum;
 pub mod encoding;
@@ -40,3 +41,4 @@ pub mod srp;
 pub mod testing;
 pub mod token;
 pub mod totp;
+pub mod webauthn;

@@ -27,6 +27,7 @@ pub mod limits;
 pub mod log_delivery;
 pub mod memo;
 pub mod page_token;
+pub mod passkeys;
 pub mod pool_access;
 pub mod pool_list;
 pub mod pools;

@@ -18,7 +18,7 @@ use crate::{
     call::Call,
     client_pool,
     config::ClientConfig,
-    errors, pool_access,
+    errors, passkeys, pool_access,
     triggers::{Trigger, authentication},
     tx::{Decision, Failure, Query, Transaction, Tx},
     users::{lookup, secret_hash},
@@ -107,7 +107,11 @@ impl Begin<'_> {
         if !within_limits(name) {
             return query;
         }
-        query = lookup::query(query, name, &[lookup::With::Credentials]);
+        let mut with = vec![lookup::With::Credentials];
+        if self.flow == AuthFlowType::UserAuth {
+            with.push(passkeys::rows::WITH);
+        }
+        query = lookup::query(query, name, &with);
         if self.flow == AuthFlowType::UserAuth
             && let Some(sealed) = self.sealed()
         {

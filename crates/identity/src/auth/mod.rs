@@ -20,6 +20,7 @@ pub mod lockout;
 pub mod machine;
 pub mod new_password;
 pub mod otp;
+pub mod passkey;
 pub mod password;
 pub mod refresh;
 mod respond;

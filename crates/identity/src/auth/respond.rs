@@ -15,7 +15,7 @@ use super::{
     begin::within_limits,
     challenge_session, choice, custom_auth, device_auth, flows,
     machine::{Factor, First},
-    new_password, second_factor, srp,
+    new_password, passkey, second_factor, srp,
     step::{Answer, Step, required},
     tokens, unknown,
 };
@@ -23,7 +23,7 @@ use crate::{
     call::Call,
     client_pool,
     config::{ClientConfig, PoolConfig},
-    errors, pool_access,
+    errors, passkeys, pool_access,
     triggers::{Circumstances, Occasion},
     tx::{Decision, Failure, Query, Transaction, Tx},
     users::{
@@ -115,7 +115,8 @@ impl Transaction for Respond<'_> {
             | ChallengeNameType::Password
             | ChallengeNameType::PasswordSrp
             | ChallengeNameType::EmailOtp
-            | ChallengeNameType::SmsOtp => self.choice(tx, &client).await?,
+            | ChallengeNameType::SmsOtp
+            | ChallengeNameType::WebAuthn => self.choice(tx, &client).await?,
             ChallengeNameType::DeviceSrpAuth | ChallengeNameType::DevicePasswordVerifier => {
                 self.device(tx, &client).await?
             }
@@ -180,6 +181,9 @@ impl Respond<'_> {
                     with.push(With::Child(UserChild::MfaAttempts, &[]));
                 }
                 ChallengeNameType::NewPasswordRequired => with.push(password_history::WITH),
+                ChallengeNameType::SelectChallenge | ChallengeNameType::WebAuthn => {
+                    with.push(passkeys::rows::WITH);
+                }
                 _ => {}
             }
             query = lookup::query(query, name, &with);
@@ -286,6 +290,7 @@ impl Respond<'_> {
             Some(first @ (First::Password | First::PasswordSrp)) => {
                 choice::answer_password(tx, client, first, &given, found).await
             }
+            Some(First::WebAuthn) => passkey::answer(tx, client, &given, found).await,
             Some(first) => choice::answer_code(tx, client, first, &given, found).await,
             None => choice::answer_select(tx, client, &given, found).await,
         }

@@ -144,6 +144,7 @@ pub(super) fn updated_pool(
         // set by operations of their own
         domains: present.domains.clone(),
         log_configurations: present.log_configurations.clone(),
+        web_authn: present.web_authn.clone(),
         ..new_pool(&as_new)?
     };
     // these two stay where they are left out

@@ -17,6 +17,7 @@ mod mfa;
 mod mfa_codes;
 mod mfa_setup;
 mod new_password;
+mod passkeys;
 mod password;
 mod races;
 mod refresh;
