@@ -279,7 +279,8 @@ def test_s55_calls_do_not_go_where_the_operator_has_not_let_them(tmp_path, funct
         node = cluster.start().nodes[0]
         app, user = signing_in((node, boto_client(node, *cluster.credentials())), functions.add())
         asked = len(functions.requests)
-        with refused("UnexpectedLambdaException", "PreAuthentication invocation failed due to error calls may not go"):
+        text = "PreAuthentication invocation failed due to error calls may not go to its address."
+        with refused("UnexpectedLambdaException", text):
             app.password_sign_in(user)
         assert len(functions.requests) == asked
     finally:
