@@ -360,26 +360,30 @@ def test_settings_of_messages_limits_and_snapshots_reach_who_needs_them():
         "from": "+12065550100", "token_file": "/etc/conclave/sms/token", "timeout_seconds": 10, "connections": 4,
     }  # fmt: skip
     assert gateway["limits"] == {"pools_per_account": 5000, "custom_attributes_per_pool": 25}
+    assert gateway["signing_keys"] == {"rotate_after_days": 30, "publish_seconds": 7200}
     assert gateway["public_tls"]["certificate"] == "/etc/conclave/public-tls/tls.crt"
     seen = files(container(gateways(manifests)), spec(gateways(manifests))["volumes"], "any")
     assert seen["/etc/conclave/email/password"] == ("Secret", "conclave-email", "smtp")
     assert seen["/etc/conclave/email/ca.crt"] == ("Secret", "conclave-email", "ca")
     assert seen["/etc/conclave/sms/token"] == ("Secret", "conclave-sms", "auth-token")
     for node in configs(manifests, nodes(manifests)).values():
+        assert node["memory"] == {"cache_mebibytes": 256}
         assert node["snapshots"] == {"entries": 200_000, "mebibytes": 512, "keep_entries": 20_000, "keep_seconds": 120}
-        assert not {"email", "sms", "limits", "kek", "public_tls"} & set(node)
+        assert not {"email", "sms", "limits", "signing_keys", "kek", "public_tls"} & set(node)
 
 
 def test_what_the_program_can_be_told_of_messages_limits_and_snapshots_the_chart_can_say():
     """A new setting of the program is a new value of the chart."""
-    source = (ROOT / "crates" / "conclave" / "src" / "config.rs").read_text()
+    directory = ROOT / "crates" / "conclave" / "src"
+    files = [directory / "config.rs", *sorted((directory / "config").glob("*.rs"))]
+    source = "\n".join(path.read_text() for path in files)
 
     def settings(struct):
         body = re.search(rf"^pub struct {struct} \{{\n(.*?)^\}}", source, re.MULTILINE | re.DOTALL)[1]
         return set(re.findall(r"^    pub (\w+):", body, re.MULTILINE)) - {"password_env", "token_env"}
 
     schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
-    for struct, table in (("Limits", "limits"), ("Snapshots", "snapshots")):
+    for struct, table in (("Limits", "limits"), ("Snapshots", "snapshots"), ("SigningKeys", "signingKeys")):
         named = {re.sub("[A-Z]", lambda m: "_" + m[0].lower(), name) for name in schema[table]["properties"]}
         assert named == settings(struct), named ^ settings(struct)
     said = {"email": set(), "sms": set()}

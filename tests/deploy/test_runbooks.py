@@ -123,6 +123,27 @@ def test_replace_certificates(site, pool, capsys):
         assert 'conclave_certificate_reloads_refused_total{port="internal"} 0' in site[name].get("/metrics")[1]
 
 
+def test_rotate_signing_keys(site, pool, capsys):
+    quick = "[signing_keys]\npublish_seconds = 2\ncheck_seconds = 1\n"
+    for name in MEMBERS:
+        site[name].run(f"printf '%s' '\n{quick}' >> /etc/conclave/conclave.toml && systemctl restart conclave")
+        until(lambda name=name: site[name].ready, 60, f"{name} is ready")
+    listed = f"conclave keys list --pool {pool.id}"
+    until(lambda: site["admin"].run(listed).stdout.count("PENDING") == 2, 60, "there are spares")
+    user = pool.make_user()
+    before = pool.sign_in(user, via=1)
+    with pool.load() as load:
+        (*_, last) = [site["admin"].run(f"POOL={pool.id}\n{b.script}").stdout for b in blocks("rotate-signing-keys.md")]
+    check(load, capsys, "rotated and revoked")
+    states = [line.split()[:2] for line in last.splitlines() if line.startswith(("id ", "access "))]
+    expected = [["ACTIVE", "PENDING", "RETIRING"], ["ACTIVE", "PENDING", "RETIRING", "REVOKED"]]
+    assert states == [[use, state] for use, of in zip(("id", "access"), expected, strict=True) for state in of]
+    # a token of before the revocation is good for nothing, and the session goes on
+    with pytest.raises(pool.client().exceptions.NotAuthorizedException):
+        pool.client(2).get_user(AccessToken=before["AccessToken"])
+    assert pool.sign_in(user, via=3)["AccessToken"]
+
+
 def test_grow_and_shrink(site, pool, capsys):
     site.add("node-4")
     started = False

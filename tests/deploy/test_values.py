@@ -45,6 +45,7 @@ REFUSED = {
     "an unknown value": ({"replicas": 3}, "replicas"),
     "an unknown value below": ({"kek__value": "00"}, "value"),
     "an unknown limit": ({"limits": {"pools": 3}}, "limits"),
+    "a lease that is none": ({"signingKeys": {"leaseSeconds": 0}}, "leaseSeconds"),
     "an ingress without a host": ({"ingress": {"enabled": True}}, "ingress.hostname is needed"),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),
     "two kinds of route of one host": (

@@ -27,9 +27,10 @@ use conclave_identity::{
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
+    signing_keys,
     world::{Settings, World},
 };
-use conclave_outbound::{Channel, Messenger, inbox::DevInbox, lanes::Tally};
+use conclave_outbound::{Channel, Messenger, Triggers, inbox::DevInbox, lanes::Tally};
 use conclave_store::Store;
 
 use crate::{
@@ -71,6 +72,8 @@ pub struct Parts {
     pub public_url: String,
     /// Delivers messages.
     pub messenger: Arc<dyn Messenger>,
+    /// Calls the functions of pools.
+    pub triggers: Arc<dyn Triggers>,
     /// What becomes of the messages, for the metrics.
     pub deliveries: Vec<(Channel, Arc<Tally>)>,
     /// Domains that pools may send e-mail from; `None`: any.
@@ -79,6 +82,8 @@ pub struct Parts {
     pub password_params: Params,
     /// How much there may be of what administrators make.
     pub limits: Limits,
+    /// How long things take in the life of a signing key.
+    pub signing_keys: signing_keys::Timing,
 }
 
 /// Opens the directory and makes the world of the domain.
@@ -97,6 +102,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
         cpu: CpuPool::new(cores, cores * CPU_QUEUE_PER_CORE, CPU_WAIT_MAX),
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&parts.messenger),
+        triggers: Arc::clone(&parts.triggers),
         cluster_keys: Arc::new(directory.cluster_keys),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(POOLS_KEPT),
@@ -107,6 +113,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
             clients_per_pool_max: parts.limits.clients_per_pool,
             limits: parts.limits.domain(),
             sender_domains: parts.sender_domains.clone(),
+            signing_keys: parts.signing_keys,
         },
     }))
 }

@@ -19,6 +19,12 @@ use conclave_outbound::{
 };
 use serde::Deserialize;
 
+pub use signing_keys::SigningKeys;
+
+use crate::triggers::Triggers;
+
+mod signing_keys;
+
 /// One node.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -72,13 +78,22 @@ pub struct ServeConfig {
     /// Whom backups are for.
     #[serde(default)]
     pub backup: Backup,
+    /// Memory for what a node keeps.
+    #[serde(default)]
+    pub memory: Memory,
     /// How e-mail is sent; without, nothing is.
     pub email: Option<Email>,
     /// How text messages are sent; without, nothing is.
     pub sms: Option<SmsGateway>,
+    /// Where the functions are that pools name in LambdaConfig; without, none of them is called.
+    #[serde(default)]
+    pub triggers: Triggers,
     /// How much there may be of what administrators make.
     #[serde(default)]
     pub limits: Limits,
+    /// How long things take in the life of a signing key.
+    #[serde(default)]
+    pub signing_keys: SigningKeys,
 }
 
 /// Backups. The same on all nodes.
@@ -275,6 +290,28 @@ impl Default for Snapshots {
     }
 }
 
+/// Memory for the states of all groups of a node.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// Mebibytes for blocks that have been read and for what is not written out yet. Where all rows of the users that are
+    /// often asked for have room, a request costs the same in a large pool as in a small one.
+    pub cache_mebibytes: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { cache_mebibytes: conclave_shard::Limits::default().cache_bytes >> 20 }
+    }
+}
+
+impl Memory {
+    /// Less would not hold what is not written out yet.
+    pub const CACHE_MEBIBYTES_MIN: usize = 64;
+    /// More than a machine has.
+    pub const CACHE_MEBIBYTES_MAX: usize = 1 << 20;
+}
+
 /// Where the key-encryption key is: 64 hexadecimal digits, or base64 of 32 bytes.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -369,6 +406,11 @@ impl ServeConfig {
             (1..=1 << 20).contains(&self.snapshots.mebibytes),
             "snapshots.mebibytes is not between 1 and 1048576"
         );
+        ensure!(
+            (Memory::CACHE_MEBIBYTES_MIN..=Memory::CACHE_MEBIBYTES_MAX)
+                .contains(&self.memory.cache_mebibytes),
+            "memory.cache_mebibytes is not between 64 and 1048576"
+        );
         ensure!(!self.roles.is_empty(), "roles is empty");
         ensure!(self.replication_factor % 2 == 1, "replication_factor is not odd");
         ensure!(self.dead_after_seconds > 0, "dead_after_seconds is 0");
@@ -397,12 +439,14 @@ impl ServeConfig {
             "certificate_check_s is not between 1 and 3600"
         );
         self.backup.recipients()?;
+        self.signing_keys.check().context("signing_keys")?;
         if let Some(email) = &self.email {
             email.check().context("email")?;
         }
         if let Some(sms) = &self.sms {
             check_effort(sms.timeout_seconds, sms.connections).context("sms")?;
         }
+        self.triggers.check().context("triggers")?;
         if let Some(url) = &self.public_url {
             check_public_url(url).context("public_url")?;
         }
@@ -543,13 +587,13 @@ impl Kek {
     }
 }
 
-fn variable(name: &str) -> Result<SecretString> {
+pub(crate) fn variable(name: &str) -> Result<SecretString> {
     #[expect(clippy::disallowed_methods, reason = "the configuration names the variable")]
     let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
     Ok(SecretString::new(text))
 }
 
-fn read_key(path: &Path) -> Result<SecretString> {
+pub(crate) fn read_key(path: &Path) -> Result<SecretString> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(SecretString::new(text))

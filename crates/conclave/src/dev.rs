@@ -15,6 +15,7 @@ use conclave_crypto::{
 };
 use conclave_identity::{
     directory::{self, NewAccessKey, NewCluster},
+    signing_keys::Timing,
     world::World,
 };
 use conclave_outbound::{
@@ -37,6 +38,7 @@ use crate::{
     placement::HintPlacement,
     process::{Ports, Process},
     seed::{self, Report, Seed},
+    triggers,
 };
 
 const CLUSTER_ID: &str = "dev";
@@ -76,12 +78,13 @@ pub async fn run(args: DevArgs) -> Result<()> {
         None
     };
     let placement = Arc::new(HintPlacement::default());
-    let options = GroupHostOptions::alone(
+    let mut options = GroupHostOptions::alone(
         CLUSTER_ID.to_owned(),
         args.data_dir.clone(),
         POOL_GROUPS + 1,
         entropy::bytes(&SystemEntropy),
     );
+    options.limits.cache_bytes = (args.cache_mebibytes as usize) << 20;
     let host = Arc::new(GroupHost::start(options, clock.clone(), placement.clone()).await?);
     let inbox = Arc::new(DevInbox::new(clock.clone()));
     let mut messenger: Arc<dyn Messenger> = inbox.clone();
@@ -91,6 +94,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         deliveries = lanes.tallies();
         messenger = Arc::new(Copied { inbox: inbox.clone(), lanes });
     }
+    let triggers = triggers::of_dev(args.lambda, &args.webhooks, args.webhook_secret, &clock)?;
     let parts = Parts {
         store: host.store(),
         placement,
@@ -98,10 +102,12 @@ pub async fn run(args: DevArgs) -> Result<()> {
         cluster: NewCluster { cluster_id: CLUSTER_ID.to_owned(), pool_groups: POOL_GROUPS },
         public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
         messenger,
+        triggers,
         deliveries,
         sender_domains: None,
         password_params: Params::DEFAULT,
         limits: Limits::default(),
+        signing_keys: Timing::default(),
     };
     let authority = certificate.as_ref().map(|made| made.authority.clone());
     let certificates = Certificates {

@@ -19,6 +19,8 @@ mod dev_certificate;
 mod doctor;
 mod exit;
 mod failure;
+mod key_work;
+mod known_nodes;
 mod metrics;
 mod node;
 mod operations;
@@ -30,6 +32,7 @@ mod reconcile;
 mod seed;
 mod serve;
 mod telemetry;
+mod triggers;
 mod user_imports;
 
 use anyhow::Result;
@@ -76,6 +79,7 @@ fn run(cli: Cli) -> Result<()> {
             Command::Backup(args) => backup::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Restore(args) => backup::run_restore(args).await,
+            Command::Keys(command) => cluster_admin::run_keys(command).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Seed(command) => seed::run(command).await,

@@ -14,7 +14,7 @@ use crate::{
     certificates::{Certificates, Watching},
     clock::SystemClock,
     compose::{self, Parts},
-    delivery_metrics, metrics,
+    delivery_metrics, key_work, metrics,
     node::{self, Signals, Stop},
     output, reconcile, user_imports,
 };
@@ -84,6 +84,7 @@ impl Process {
             let (readiness, metrics) = (running.readiness.clone(), running.metrics.clone());
             let reconciling = reconcile::start(Arc::clone(&world), running.stop.subscribe());
             let importing = user_imports::start(Arc::clone(&world), running.stop.subscribe());
+            let keys = key_work::start(Arc::clone(&world), running.stop.subscribe());
             let gateway = compose::gateway(&world, &clock, &metrics, readiness, inbox)?;
             let stopping = running.stop.subscribe();
             let serving = node::serve_public(public, certificate, gateway, metrics, stopping);
@@ -97,6 +98,7 @@ impl Process {
             serving.await?;
             reconciling.await?;
             importing.await?;
+            keys.await?;
         }
         running.stop.send_replace(true);
         running.management.await?;

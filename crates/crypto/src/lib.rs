@@ -24,6 +24,7 @@
 //! | [`refresh`] | refresh tokens |
 //! | [`totp`] | time-based one-time passwords |
 //! | [`age`] | files for the holders of offline keys: backups |
+//! | [`webauthn`] | passkeys: the relying party's side of WebAuthn |
 
 pub mod age;
 mod bech32;
@@ -43,3 +44,4 @@ pub mod srp;
 pub mod testing;
 pub mod token;
 pub mod totp;
+pub mod webauthn;

@@ -49,6 +49,10 @@ pub const POINTS: &[(&str, &str)] = &[
         "a pool, client or domain is deleted in its pool, and the directory still has it",
     ),
     (
+        "keys.after_pool_before_order",
+        "a rotation or revocation stands in the pool, and nobody has been told to hurry",
+    ),
+    (
         "gateway.after_commit_before_reply",
         "the gateway knows of the commit, and the client does not",
     ),

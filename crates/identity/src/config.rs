@@ -13,7 +13,7 @@ use conclave_crypto::{
 use conclave_store::{
     keys, proto,
     records::{
-        ClientRecord, GroupRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord,
+        ClientRecord, GroupRecord, KeySetRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord,
         signing_key_record::State,
     },
 };
@@ -23,11 +23,10 @@ use prost::Message;
 use crate::{
     errors,
     sealed::{self, Place},
+    signing_keys::set,
     world::World,
 };
 
-/// Signing keys that a pool can have at a time: two uses, each with a few generations.
-const SIGNING_KEYS_MAX: u32 = 32;
 /// App clients of one pool that are kept decoded.
 const CLIENTS_KEPT_MAX: usize = 1_000;
 /// Groups of one pool that are kept decoded, or known to be gone.
@@ -50,6 +49,15 @@ impl TokenUse {
             Self::Access => "access",
         }
     }
+
+    /// The inverse of [`TokenUse::as_str`].
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "id" => Some(Self::Id),
+            "access" => Some(Self::Access),
+            _ => None,
+        }
+    }
 }
 
 /// A pool's configuration at one epoch.
@@ -62,6 +70,7 @@ pub struct PoolConfig {
     pub keyring: Keyring,
     /// Answers for users that do not exist.
     pub fake_users: FakeUsers,
+    key_set: KeySetRecord,
     signing: Vec<TokenKey>,
     clients: RwLock<HashMap<String, Arc<ClientConfig>>>,
     groups: RwLock<HashMap<String, Option<Arc<GroupRecord>>>>,
@@ -73,13 +82,13 @@ pub struct TokenKey {
     pub token_use: TokenUse,
     /// `kid` of the tokens it signs.
     pub kid: String,
-    /// Whether it signs now.
-    pub active: bool,
+    /// Whether it will sign, signs, or has signed.
+    pub state: State,
     /// As the JWKS shows it.
     pub jwk: Jwk,
     /// For checking tokens.
     pub verifying: VerifyingKey,
-    /// For signing; `None` when it signs no more.
+    /// For signing; `None` when it does not sign now.
     pub signing: Option<Arc<SigningKey>>,
 }
 
@@ -93,15 +102,15 @@ pub struct ClientConfig {
 
 impl PoolConfig {
     /// The rows that a configuration is made of, beside [`PoolConfig::scan`].
-    pub(crate) fn gets() -> [Bytes; 2] {
-        [Bytes::from_static(keys::ROOT), keys::pool_keys().into()]
+    pub(crate) fn gets() -> [Bytes; 3] {
+        [Bytes::from_static(keys::ROOT), keys::pool_keys().into(), keys::key_set().into()]
     }
 
     pub(crate) fn scan() -> proto::Scan {
         proto::Scan {
             prefix: keys::signing_keys().into(),
             after: Bytes::new(),
-            limit: SIGNING_KEYS_MAX,
+            limit: set::ROWS_MAX,
         }
     }
 
@@ -129,16 +138,28 @@ impl PoolConfig {
             }
             if let Some(value) = &row.value {
                 let key = SigningKeyRecord::decode(value.clone()).map_err(|_| undecodable())?;
-                signing.extend(TokenKey::open(&keyring, scope, &row.key, &key)?);
+                // a read that asks for these rows for another reason too answers them twice
+                if !signing.iter().any(|known: &TokenKey| known.kid == key.kid) {
+                    signing.extend(TokenKey::open(&keyring, scope, &row.key, &key)?);
+                }
             }
         }
-        // the JWKS lists ID-token keys first, as Cognito's does
-        signing.sort_by_key(|key| (key.token_use != TokenUse::Id, !key.active));
+        // the JWKS lists the key of ID tokens first and that of access tokens next, as Cognito's does: there are programs
+        // that rely on it. The others follow in an order that is the same on all gateways.
+        signing.sort_by_key(|key| {
+            let rank = match key.state {
+                State::Active => 0,
+                State::Pending => 1,
+                _ => 2,
+            };
+            (rank, key.token_use != TokenUse::Id)
+        });
         Ok(Self {
             epoch: result.epoch,
             record,
             keyring,
             fake_users: FakeUsers::new(Key256::new(secret)),
+            key_set: decode(result, &keys::key_set())?.unwrap_or_default(),
             signing,
             clients: RwLock::default(),
             groups: RwLock::default(),
@@ -171,7 +192,7 @@ impl PoolConfig {
         named(&self.record.alias_attributes) || named(&self.record.username_attributes)
     }
 
-    /// Every key whose tokens are accepted: what `jwks.json` shows, ID-token keys first.
+    /// Every key whose tokens are accepted: what `jwks.json` shows, those that sign first.
     pub fn jwks(&self) -> Jwks {
         Jwks { keys: self.signing.iter().map(|key| key.jwk.clone()).collect() }
     }
@@ -187,9 +208,14 @@ impl PoolConfig {
     /// # Errors
     /// InternalErrorException when the pool has none.
     pub fn active_key(&self, token_use: TokenUse) -> Result<Arc<SigningKey>, ApiError> {
-        let mut keys = self.signing.iter().filter(|key| key.token_use == token_use && key.active);
+        let mut keys = self.signing.iter().filter(|key| key.token_use == token_use);
         keys.find_map(|key| key.signing.clone())
             .ok_or_else(|| errors::internal("a pool has no active signing key"))
+    }
+
+    /// Tokens of `token_use` that were issued before this time count no more, in milliseconds since 1970.
+    pub fn tokens_not_before_ms(&self, token_use: TokenUse) -> i64 {
+        set::use_of(&self.key_set, token_use).map_or(0, |entry| entry.tokens_not_before_ms)
     }
 
     /// A group, once [`Self::learn_group`] has been told what there is.
@@ -241,13 +267,10 @@ impl TokenKey {
         row_key: &[u8],
         record: &SigningKeyRecord,
     ) -> Result<Option<Self>, ApiError> {
-        // a use or a state of a later version, such as a revoked key's, is good for nothing here
-        let token_use = match record.r#use.as_str() {
-            "id" => TokenUse::Id,
-            "access" => TokenUse::Access,
-            _ => return Ok(None),
-        };
-        if record.state() == State::Unspecified {
+        // a use or a state of a later version is good for nothing here
+        let Some(token_use) = TokenUse::parse(&record.r#use) else { return Ok(None) };
+        let state = record.state();
+        if matches!(state, State::Unspecified | State::Revoked) {
             return Ok(None);
         }
         let jwk = Jwk {
@@ -260,23 +283,20 @@ impl TokenKey {
         };
         let verifying = VerifyingKey::from_jwk(&jwk)
             .map_err(|_| errors::internal("a signing key's public part does not parse"))?;
-        let signing = if record.sealed_private_key.is_empty() {
+        let signing = if state != State::Active || record.sealed_private_key.is_empty() {
             None
         } else {
             let place = Place { scope, key: row_key, field: "private_key" };
             let pkcs8 = sealed::open(keyring, place, &record.sealed_private_key)?;
             let key = SigningKey::from_pkcs8(&pkcs8)
                 .map_err(|_| errors::internal("a signing key does not parse"))?;
+            // a token would name a key that is not in the JWKS
+            if key.jwk() != &jwk {
+                return Err(errors::internal("the halves of a signing key do not fit"));
+            }
             Some(Arc::new(key))
         };
-        Ok(Some(Self {
-            token_use,
-            kid: record.kid.clone(),
-            active: record.state() == State::Active,
-            jwk,
-            verifying,
-            signing,
-        }))
+        Ok(Some(Self { token_use, kid: record.kid.clone(), state, jwk, verifying, signing }))
     }
 }
 
@@ -391,13 +411,14 @@ mod tests {
         for config in [
             change(|record| record.state = 77),
             change(|record| record.state = 0),
+            change(|record| record.set_state(State::Revoked)),
             change(|record| record.r#use = "something".to_owned()),
         ] {
             assert_eq!(config.jwks().keys, []);
             assert!(config.active_key(TokenUse::Access).is_err());
         }
         // a retired key's tokens are accepted, and it signs no more
-        let retired = change(|record| record.set_state(State::Retired));
+        let retired = change(|record| record.set_state(State::Retiring));
         let jwks = retired.jwks();
         assert_eq!(jwks.keys.len(), 2);
         assert!(retired.verifying_key(TokenUse::Id, &jwks.keys[0].kid).is_some());

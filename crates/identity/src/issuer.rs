@@ -6,6 +6,8 @@ use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName};
 use conclave_crypto::{ids, token::Jwks};
 
+use tokio::time::Instant;
+
 use crate::{
     config::PoolConfig,
     tx::{Decision, Query, Transaction, Tx, transact},
@@ -31,6 +33,18 @@ pub async fn issuer(world: &World, pool_id: &str) -> Result<Option<String>, ApiE
 /// Whether `text` can be a pool's id. Other scopes are no pools, and no business of anybody.
 pub fn is_pool_id(text: &str) -> bool {
     text.len() <= ids::POOL_ID_LEN_MAX && ids::pool_name(text).is_some()
+}
+
+/// The configuration of a pool as it is now, and when it was asked for: for who signs with what it has known for too long.
+///
+/// # Errors
+/// ResourceNotFoundException when there is no such pool; ServiceUnavailable when the store does not answer.
+pub(crate) async fn fresh(
+    world: &World,
+    pool_id: &str,
+) -> Result<(Arc<PoolConfig>, Instant), ApiError> {
+    let asked_at = Instant::now();
+    Ok((transact(world, &ReadConfig { pool_id }).await?, asked_at))
 }
 
 /// Without a quorum, what was last known is served: tokens are checked with it as long as they live.

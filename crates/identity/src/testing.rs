@@ -18,13 +18,17 @@ use conclave_crypto::{
     secret::Key256,
     testing::SeededEntropy,
 };
-use conclave_outbound::{Channel, Message, Messenger, SendError};
+use conclave_outbound::{Channel, Message, Messenger, SendError, Triggers};
 use conclave_store::{
     Clock, Store, StoreError,
     memory::{MemoryStore, Trips},
     proto,
 };
 use parking_lot::Mutex;
+
+mod functions;
+
+pub(crate) use functions::Functions;
 
 use crate::{
     call::{Call, CallPrincipal},
@@ -34,6 +38,7 @@ use crate::{
     directory::{self, NewCluster},
     limits::Limits,
     pools::create_user_pool,
+    signing_keys,
     world::{Settings, World},
 };
 
@@ -54,6 +59,8 @@ pub(crate) struct TestWorld {
     pub clock: Arc<TestClock>,
     /// What was sent.
     pub outbox: Arc<Outbox>,
+    /// What pools' functions were asked, and what they answer.
+    pub functions: Arc<Functions>,
 }
 
 impl Deref for TestWorld {
@@ -73,6 +80,7 @@ pub(crate) async fn test_world() -> TestWorld {
     });
     let entropy = Arc::new(SeededEntropy::new(1));
     let outbox = Arc::new(Outbox::default());
+    let functions = Arc::new(Functions::default());
     let kek = StaticKek::new(Key256::new([7; 32]), Vec::new());
     let new = NewCluster { cluster_id: "test".to_owned(), pool_groups: 3 };
     let directory = directory::open(&*store, &kek, &*entropy, &new).await.expect("opens");
@@ -84,6 +92,7 @@ pub(crate) async fn test_world() -> TestWorld {
         cpu: CpuPool::new(4, 1_000, Duration::from_secs(60)),
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&outbox) as Arc<dyn Messenger>,
+        triggers: Arc::clone(&functions) as Arc<dyn Triggers>,
         cluster_keys: Arc::new(directory.cluster_keys),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(100),
@@ -94,9 +103,10 @@ pub(crate) async fn test_world() -> TestWorld {
             clients_per_pool_max: 1_000,
             limits: Limits::default(),
             sender_domains: None,
+            signing_keys: signing_keys::Timing::default(),
         },
     };
-    TestWorld { world, store, clock, outbox }
+    TestWorld { world, store, clock, outbox, functions }
 }
 
 /// A principal of `account_id` in [`REGION`].

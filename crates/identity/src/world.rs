@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use conclave_crypto::{entropy::Entropy, password::PasswordHasher, seal::Keyring, secret::Key256};
-use conclave_outbound::Messenger;
+use conclave_outbound::{Messenger, Triggers};
 use conclave_store::Store;
 
-use crate::{config_cache::ConfigCache, cpu::CpuPool, limits::Limits};
+use crate::{config_cache::ConfigCache, cpu::CpuPool, limits::Limits, signing_keys};
 
 /// The services behind every operation. Cheap to clone by `Arc`.
 pub struct World {
@@ -20,6 +20,8 @@ pub struct World {
     pub passwords: Arc<PasswordHasher>,
     /// E-mail and SMS.
     pub messenger: Arc<dyn Messenger>,
+    /// The functions that pools name.
+    pub triggers: Arc<dyn Triggers>,
     /// Keys that wrap the pools' own keys.
     pub cluster_keys: Arc<Keyring>,
     /// Authenticates the hints in pool and client ids.
@@ -45,6 +47,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Domains, with what is below them, that pools may send e-mail from; `None`: any.
     pub sender_domains: Option<Vec<String>>,
+    /// How long things take in the life of a signing key.
+    pub signing_keys: signing_keys::Timing,
 }
 
 impl Settings {

@@ -23,6 +23,7 @@ use std::{
 };
 
 use conclave_store::proto::{Commit, write::Action};
+use parking_lot::Mutex;
 
 /// A sync that takes longer than this has met a disk that hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
@@ -111,6 +112,7 @@ pub(crate) struct DiskWatch {
     dir: PathBuf,
     limits: DiskLimits,
     level: AtomicU8,
+    space: Mutex<Option<Space>>,
     /// Bytes of the reserve that are there.
     reserved: AtomicU64,
 }
@@ -127,10 +129,16 @@ impl DiskWatch {
             dir: dir.to_owned(),
             limits,
             level: AtomicU8::new(ROOM),
+            space: Mutex::default(),
             reserved: AtomicU64::new(reserved),
         };
         watch.look();
         Ok(watch)
+    }
+
+    /// What was last seen; `None` when the disk has never said.
+    pub(crate) fn space(&self) -> Option<Space> {
+        *self.space.lock()
     }
 
     pub(crate) fn interval(&self) -> Duration {
@@ -147,6 +155,7 @@ impl DiskWatch {
                 return false;
             }
         };
+        *self.space.lock() = Some(space);
         let before = self.level.load(Ordering::Acquire);
         let level = self.level_of(space, before);
         self.level.store(level, Ordering::Release);

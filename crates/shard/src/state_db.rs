@@ -319,6 +319,26 @@ pub(crate) fn applied_of_files(path: &Path) -> io::Result<(Option<LogId>, Stored
     read_applied(&db)
 }
 
+/// Reads every row that the files in `path` hold, past all caches.
+///
+/// # Errors
+/// From the disk, or that a checksum is wrong.
+pub(crate) fn check_files(path: &Path) -> io::Result<()> {
+    let mut options = Options::default();
+    options.set_max_open_files(64);
+    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
+    let mut reading = ReadOptions::default();
+    reading.fill_cache(false);
+    reading.set_verify_checksums(true);
+    reading.set_readahead_size(1 << 20);
+    let mut rows = db.raw_iterator_opt(reading);
+    rows.seek_to_first();
+    while rows.valid() {
+        rows.next();
+    }
+    rows.status().map_err(io::Error::other)
+}
+
 fn read_applied(db: &DB) -> io::Result<(Option<LogId>, StoredMembers)> {
     let applied = match db.get_pinned(APPLIED).map_err(io::Error::other)? {
         Some(bytes) => Some(proto::LogId::decode(&bytes[..]).map_err(corrupt)?.into()),

@@ -6,8 +6,10 @@
 
 use crate::proto;
 
+mod key_rows;
 mod pages;
 
+pub use key_rows::{key_order, key_order_pool, key_orders, key_set, key_worker};
 pub use pages::{
     AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
     branding_hop, client_page, client_page_count, client_pages, terms,
@@ -216,6 +218,14 @@ pub enum Tag {
     ProviderLink = 0x55,
     /// Backups by id, in [`crate::NODES_SCOPE`]: `BackupRecord`, with an expiry.
     Backup = 0x6A,
+    /// The signing keys of a pool as a set: `KeySetRecord`.
+    KeySet = 0x64,
+    /// Who works on keys: `KeyWorkerRecord`.
+    KeyWorker = 0x65,
+    /// Pools whose keys are to be looked at now, by id: `KeyOrderRecord`.
+    KeyOrder = 0x66,
+    /// Users by their passkeys, by the hash of the credential's id: the sub.
+    Passkey = 0x56,
 }
 
 /// What lives under a user.
@@ -244,6 +254,8 @@ pub enum UserChild {
     Device = 14,
     /// Sealed sessions of DEVICE_SRP_AUTH, by the public value of the SRP before; with an expiry.
     DeviceChallenge = 15,
+    /// Passkeys: `PasskeysRecord`.
+    Passkeys = 16,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -656,6 +668,11 @@ pub fn backups() -> Vec<u8> {
     vec![Tag::Backup as u8]
 }
 
+/// The sub of the user who has a passkey, by SHA-256 of the credential's id.
+pub fn passkey(credential_id_hash: &[u8; 32]) -> Vec<u8> {
+    tagged(Tag::Passkey, &[credential_id_hash])
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -750,5 +767,7 @@ mod tests {
         assert_eq!(user_import_report("j", 3), [0x54, b'j', 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]);
         assert_eq!(provider_link("p", "a", "v"), [0x55, b'p', 0, 1, b'a', b'v']);
         assert_eq!(user_child("s", UserChild::PasswordHistory, &[]), [0x21, b's', 7]);
+        assert_eq!(passkey(&[7; 32])[..2], [0x56, 7]);
+        assert_eq!(user_child("s", UserChild::Passkeys, &[]), [0x21, b's', 16]);
     }
 }

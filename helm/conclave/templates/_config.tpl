@@ -96,6 +96,10 @@ connections = {{ int .connections }}
 
 {{ . }}
 {{- end }}
+{{- with include "conclave.config.numbers" (list "signing_keys" .Values.signingKeys) }}
+
+{{ . }}
+{{- end }}
 {{- end -}}
 
 {{/* What all nodes have alike. The pods are restarted when it changes, and not when nodes are added. */}}
@@ -105,6 +109,10 @@ connections = {{ int .connections }}
 {{- if $serves }}
 
 {{ include "conclave.config.serving" . }}
+{{- end }}
+{{- with include "conclave.config.numbers" (list "memory" .Values.memory) }}
+
+{{ . }}
 {{- end }}
 {{- with include "conclave.config.numbers" (list "snapshots" .Values.snapshots) }}
 

@@ -31,8 +31,8 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ),
         (
             "CreateUserPool",
-            r#""Policies":{"SignInPolicy":{"AllowedFirstAuthFactors":["PASSWORD","WEB_AUTHN"]}}"#,
-            "Policies.SignInPolicy.AllowedFirstAuthFactors = WEB_AUTHN",
+            r#""Policies":{"SignInPolicy":{"AllowedFirstAuthFactors":["PASSWORD","SOFTWARE_TOKEN"]}}"#,
+            "Policies.SignInPolicy.AllowedFirstAuthFactors = SOFTWARE_TOKEN",
         ),
         (
             "CreateUserPool",
@@ -52,13 +52,8 @@ fn a_member_that_is_not_built_is_refused_by_name() {
         ),
         (
             "RespondToAuthChallenge",
-            r#""ClientId":"c","ChallengeName":"WEB_AUTHN""#,
-            "ChallengeName = WEB_AUTHN",
-        ),
-        (
-            "SetUserMFAPreference",
-            r#""AccessToken":"a","WebAuthnMfaSettings":{"Enabled":true}"#,
-            "WebAuthnMfaSettings.Enabled = true",
+            r#""ClientId":"c","ChallengeName":"CUSTOM_CHALLENGE""#,
+            "ChallengeName = CUSTOM_CHALLENGE",
         ),
     ] {
         let body = match name {

@@ -151,4 +151,4 @@ async fn transfer_leadership(connection: &Connection, group: u32, to: u64) -> Re
     Err(Failure::failed(format!("the leader of group {group} keeps moving: try again")).into())
 }
 
-type Asked = proto::admin_client::AdminClient<tonic::transport::Channel>;
+pub(super) type Asked = proto::admin_client::AdminClient<tonic::transport::Channel>;

@@ -3,6 +3,7 @@
 //!
 //! - `service`: answers, and writes down who has changed what; `access`: who may ask
 //! - `convert`, `health`: what the cluster says, as messages; what of it is wrong
+//! - `key_orders`: what is done to the signing keys of a pool; `keys`: the commands for it
 //! - `client`: finds a node that answers; `args`, `commands`, `wait`: what people type; `table`, `json`: what they see
 
 mod access;
@@ -12,6 +13,8 @@ mod commands;
 mod convert;
 mod health;
 mod json;
+mod key_orders;
+mod keys;
 mod service;
 mod table;
 mod wait;
@@ -31,5 +34,6 @@ pub use access::Administrator;
 pub use args::{ClusterCommand, Connection};
 pub use client::Client;
 pub use commands::run;
+pub use keys::{KeysCommand, run as run_keys};
 pub use service::{AdminService, Serving, record, status, who};
 pub use table::table;

@@ -6,6 +6,7 @@ use std::{
 };
 
 use conclave_shard::{Admin, AdminError, GroupHost};
+use conclave_store::Store;
 use tokio::{
     sync::{Semaphore, mpsc},
     time::{Instant, sleep},
@@ -18,7 +19,7 @@ use tonic::{
 
 use super::{
     access::{Administrator, CheckAdministrator},
-    convert, health,
+    convert, health, key_orders,
     proto::{self, admin_server, backups_server},
 };
 use crate::backup::{self, BackupService};
@@ -42,6 +43,8 @@ pub struct Serving {
     pub host: Arc<GroupHost>,
     /// All nodes and groups.
     pub admin: Admin,
+    /// The pools, for what is done to their keys.
+    pub store: Arc<dyn Store>,
 }
 
 /// Cheap to clone.
@@ -104,7 +107,7 @@ pub fn status(error: AdminError) -> Status {
 pub fn record<T>(
     who: &Administrator,
     operation: &'static str,
-    subject: u64,
+    subject: impl tracing::Value,
     outcome: Result<T, Status>,
 ) -> Result<T, Status> {
     match &outcome {
@@ -261,6 +264,36 @@ impl admin_server::Admin for AdminService {
                 Ok(Response::new(proto::TransferLeadershipResponse { ask: None }))
             }
         }
+    }
+
+    async fn list_signing_keys(
+        &self,
+        request: Request<proto::ListSigningKeysRequest>,
+    ) -> Result<Response<proto::ListSigningKeysResponse>, Status> {
+        let store = &*self.serving()?.store;
+        key_orders::list(store, &request.get_ref().pool_id).await.map(Response::new)
+    }
+
+    async fn rotate_signing_keys(
+        &self,
+        request: Request<proto::RotateSigningKeysRequest>,
+    ) -> Result<Response<proto::RotateSigningKeysResponse>, Status> {
+        let (serving, who) = (self.serving()?, who(&request)?);
+        let request = request.into_inner();
+        let outcome = key_orders::rotate(&*serving.store, &request).await;
+        let done = record(&who, "rotate_signing_keys", request.pool_id.as_str(), outcome)?;
+        Ok(Response::new(done))
+    }
+
+    async fn revoke_signing_key(
+        &self,
+        request: Request<proto::RevokeSigningKeyRequest>,
+    ) -> Result<Response<proto::RevokeSigningKeyResponse>, Status> {
+        let (serving, who) = (self.serving()?, who(&request)?);
+        let request = request.into_inner();
+        let outcome = key_orders::revoke(&*serving.store, &request).await;
+        let done = record(&who, "revoke_signing_key", request.kid.as_str(), outcome)?;
+        Ok(Response::new(done))
     }
 
     async fn watch_progress(

@@ -128,9 +128,11 @@ impl<'a> PresentedToken<'a> {
             return Err(invalid().into());
         }
         check_token_times(&claims, tx.now_ms())?;
-        // what is issued in the second of a restore is issued after it
-        let issued_at = claims.get("iat").and_then(|time| time.as_i64()).unwrap_or(0);
-        if issued_at < config.record.tokens_not_before_ms.div_euclid(1_000) {
+        // issued before the pool was restored, or when a key signed that has been revoked since: `iat` has whole seconds
+        let not_before_ms = config.tokens_not_before_ms(TokenUse::Access);
+        let not_before_ms = not_before_ms.max(config.record.tokens_not_before_ms);
+        let not_before_s = not_before_ms.div_euclid(1_000);
+        if claims.get("iat").and_then(|time| time.as_i64()).is_none_or(|iat| iat < not_before_s) {
             return Err(ApiError::not_authorized("Access Token has been revoked").into());
         }
         let scopes = text("scope").unwrap_or_default();

@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use conclave_api::ApiError;
 use conclave_crypto::{encoding, entropy, mac, seal::Purpose};
-use conclave_store::{keys, records::ChallengeSession};
+use conclave_store::{
+    keys,
+    records::{ChallengeResult, ChallengeSession},
+};
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -129,12 +132,21 @@ pub struct SignIn<'a> {
     pub device_key: Option<&'a str>,
     /// A of the SRP by which the password has been proved, if it was.
     pub srp_public: &'a [u8],
+    /// What has been answered of a custom sign-in in which the functions have not decided yet.
+    pub results: &'a [ChallengeResult],
 }
 
 impl<'a> SignIn<'a> {
     /// A sign-in that has proved nothing yet.
     pub fn begun(event_id: &'a str, flow: &'a str) -> Self {
-        Self { event_id, flow, credentials_set_ms: 0, device_key: None, srp_public: &[] }
+        Self {
+            event_id,
+            flow,
+            credentials_set_ms: 0,
+            device_key: None,
+            srp_public: &[],
+            results: &[],
+        }
     }
 
     /// The sign-in that a session belongs to.
@@ -145,6 +157,7 @@ impl<'a> SignIn<'a> {
             credentials_set_ms: session.credentials_set_ms,
             device_key: Some(session.device_key.as_str()).filter(|key| !key.is_empty()),
             srp_public: &session.srp_client_public,
+            results: &session.results,
         }
     }
 }
@@ -168,6 +181,7 @@ pub fn new(
         credentials_set_ms: sign_in.credentials_set_ms,
         flow: sign_in.flow.to_owned(),
         device_key: sign_in.device_key.unwrap_or_default().to_owned(),
+        results: sign_in.results.to_vec(),
         ..Default::default()
     }
 }

@@ -10,6 +10,7 @@ use conclave_store::{
 use prost::Message;
 use serde_json::{Map, Value};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 use super::{
     claims,
@@ -20,6 +21,11 @@ use crate::{
     config::{ClientConfig, PoolConfig, TokenUse},
     devices, errors,
     groups::membership,
+    issuer,
+    triggers::{
+        self, Event, Occasion as Why, authentication,
+        token_generation::{self, Claims, Generation},
+    },
     tx::{Failure, Finish, Query, Tx},
     world::World,
 };
@@ -37,6 +43,8 @@ pub const REVOKED_MS: i64 = -1;
 /// them and never all. A user with fewer than about half as many hardly loses any.
 pub const SESSIONS_MAX: usize = SESSIONS_PER_BUCKET * 256;
 const SESSIONS_PER_BUCKET: usize = 8;
+/// How often a gateway signs that is held up each time for longer than its lease.
+const SIGN_TRIES_MAX: u32 = 3;
 /// Digits of an origin_jti that name its bucket.
 const BUCKET_DIGITS: usize = 2;
 /// More than a bucket can hold, but for sign-ins at the same moment.
@@ -76,11 +84,20 @@ fn make_room(tx: &mut Tx<'_>, sub: &str, origin_jti: &str) {
 /// Claims that wait for the commit, to be signed then.
 pub struct UnsignedTokens {
     config: Arc<PoolConfig>,
-    id: Map<String, Value>,
-    access: Map<String, Value>,
+    /// When `config` was the present one.
+    asked_at: Instant,
+    id: Arc<Map<String, Value>>,
+    access: Arc<Map<String, Value>>,
     refresh: Option<String>,
     expires_in: i64,
     new_device: Option<types::NewDeviceMetadataType>,
+    functions: Option<Box<Functions>>,
+}
+
+/// The functions that a sign-in tells and asks, once it is committed.
+struct Functions {
+    after: Option<Event>,
+    generation: Option<Generation>,
 }
 
 /// The device that a sign-in comes from.
@@ -153,13 +170,21 @@ pub async fn begin_session_on(
     make_room(tx, &user.sub, &origin_jti);
     put_session(tx, &user.sub, &session);
     let refresh = Some(refresh.encode().expose().clone());
+    let known = (&config, tx.asked_at());
     let mut tokens =
-        unsigned(world, &config, client, (user, &groups), &session, refresh, (permit, now_ms));
+        unsigned(world, known, client, (user, &groups), &session, refresh, (permit, now_ms));
     if !session.device_key.is_empty() && !session.is_device_confirmed {
         tokens.new_device = Some(types::NewDeviceMetadataType {
             device_key: Some(session.device_key),
             device_group_key: Some(devices::group_key(&config)),
         });
+    }
+    // the session is there before its functions are asked: a refusal leaves a token that nobody has
+    let after = authentication::after(tx, client, user, tokens.new_device.is_some())?;
+    let occasion = tx.circumstances().occasion;
+    let generation = token_generation::of(tx, client, user, &groups, occasion, tokens.scope())?;
+    if after.is_some() || generation.is_some() {
+        tokens.functions = Some(Box::new(Functions { after, generation }));
     }
     Ok(tokens)
 }
@@ -208,12 +233,21 @@ pub async fn renew(
     let permit = gate::may_issue_tokens(client, user, Occasion::Renewal(session), now_ms)?;
     let groups = membership::groups(tx, &user.sub).await?;
     let (world, config) = (tx.world(), tx.pool()?);
-    Ok(unsigned(world, &config, client, (user, &groups), session, refresh, (permit, now_ms)))
+    let known = (&config, tx.asked_at());
+    let mut tokens =
+        unsigned(world, known, client, (user, &groups), session, refresh, (permit, now_ms));
+    let generation = token_generation::of(tx, client, user, &groups, Why::Refresh, tokens.scope())?;
+    if let Some(generation) = generation {
+        // before the commit: where it fails, the refresh token is not replaced
+        let answer = triggers::ask(tx, &generation.event).await?;
+        tokens.customize(&generation, &answer)?;
+    }
+    Ok(tokens)
 }
 
 fn unsigned(
     world: &World,
-    config: &Arc<PoolConfig>,
+    (config, asked_at): (&Arc<PoolConfig>, Instant),
     client: &ClientConfig,
     (user, groups): (&UserRecord, &[Arc<GroupRecord>]),
     session: &SessionRecord,
@@ -237,11 +271,13 @@ fn unsigned(
     let jti = || ids::uuid(&*world.entropy);
     UnsignedTokens {
         config: Arc::clone(config),
-        id: claims::id(&common, user, client, &jti(), issued_at + validity.id_s),
-        access: claims::access(&common, user, &jti(), issued_at + validity.access_s),
+        asked_at,
+        id: claims::id(&common, user, client, &jti(), issued_at + validity.id_s).into(),
+        access: claims::access(&common, user, &jti(), issued_at + validity.access_s).into(),
         refresh,
         expires_in: validity.access_s,
         new_device: None,
+        functions: None,
     }
 }
 
@@ -251,19 +287,41 @@ impl UnsignedTokens {
         self,
         answer: impl FnOnce(types::AuthenticationResultType) -> T + Send + 'static,
     ) -> Finish<T> {
-        Box::new(move |world| Box::pin(async move { Ok(answer(self.sign(world).await?)) }))
+        Box::new(move |world| {
+            Box::pin(async move { Ok(answer(self.customized(world).await?.sign(world).await?)) })
+        })
     }
 
-    async fn sign(self, world: &World) -> Result<types::AuthenticationResultType, ApiError> {
-        let id_key = self.config.active_key(TokenUse::Id)?;
-        let access_key = self.config.active_key(TokenUse::Access)?;
-        let Self { id, access, refresh, expires_in, new_device, .. } = self;
-        let signed =
-            world.cpu.run(move || Ok((id_key.sign(&id)?, access_key.sign(&access)?))).await;
-        let (id_token, access_token) =
-            signed.map_err(errors::cpu)?.map_err(|_: conclave_crypto::token::TokenError| {
-                errors::internal("a token could not be signed")
-            })?;
+    fn scope(&self) -> &str {
+        self.access.get("scope").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Tells and asks the functions that a sign-in has.
+    async fn customized(mut self, world: &World) -> Result<Self, ApiError> {
+        let Some(functions) = self.functions.take() else { return Ok(self) };
+        if let Some(event) = &functions.after {
+            triggers::call(world, event).await?;
+        }
+        if let Some(generation) = &functions.generation {
+            let answer = triggers::call(world, &generation.event).await?;
+            self.customize(generation, &answer)?;
+        }
+        Ok(self)
+    }
+
+    fn customize(
+        &mut self,
+        generation: &Generation,
+        answer: &Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let claims =
+            Claims { id: Arc::make_mut(&mut self.id), access: Arc::make_mut(&mut self.access) };
+        generation.apply(answer, claims)
+    }
+
+    async fn sign(mut self, world: &World) -> Result<types::AuthenticationResultType, ApiError> {
+        let (id_token, access_token) = self.signatures(world).await?;
+        let Self { refresh, expires_in, new_device, .. } = self;
         Ok(types::AuthenticationResultType {
             access_token: Some(access_token),
             expires_in: i32::try_from(expires_in).ok(),
@@ -272,5 +330,29 @@ impl UnsignedTokens {
             id_token: Some(id_token),
             new_device_metadata: new_device,
         })
+    }
+
+    /// The ID token and the access token. Whoever has been away for longer than the lease on what it knows of the keys,
+    /// before or while it signs, does not hand out what it has signed: the key may have been revoked meanwhile.
+    async fn signatures(&mut self, world: &World) -> Result<(String, String), ApiError> {
+        let lease = world.settings.signing_keys.lease;
+        for _ in 0..SIGN_TRIES_MAX {
+            if self.asked_at.elapsed() >= lease {
+                let pool_id = self.config.id().to_owned();
+                (self.config, self.asked_at) = issuer::fresh(world, &pool_id).await?;
+            }
+            let id_key = self.config.active_key(TokenUse::Id)?;
+            let access_key = self.config.active_key(TokenUse::Access)?;
+            let (id, access) = (Arc::clone(&self.id), Arc::clone(&self.access));
+            let sign = move || Ok((id_key.sign(&*id)?, access_key.sign(&*access)?));
+            let signed = world.cpu.run(sign).await.map_err(errors::cpu)?;
+            let signed = signed.map_err(|_: conclave_crypto::token::TokenError| {
+                errors::internal("a token could not be signed")
+            })?;
+            if self.asked_at.elapsed() < lease {
+                return Ok(signed);
+            }
+        }
+        Err(errors::unavailable())
     }
 }

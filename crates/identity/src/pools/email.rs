@@ -102,6 +102,7 @@ mod tests {
             limits: Limits::default(),
             sender_domains: domains
                 .map(|domains| domains.iter().map(|domain| (*domain).to_owned()).collect()),
+            signing_keys: crate::signing_keys::Timing::default(),
         };
         let given = EmailConfigurationType {
             email_sending_account: text(account),

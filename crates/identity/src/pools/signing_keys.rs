@@ -75,6 +75,8 @@ pub(super) fn put(tx: &mut Tx<'_>, pool_id: &str, token_keys: &TokenKeys) -> Res
             n: pair.jwk().n.clone(),
             e: pair.jwk().e.clone(),
             created_ms,
+            activated_ms: created_ms,
+            ..Default::default()
         };
         tx.put_new(row, record.encode_to_vec().into(), None);
     }

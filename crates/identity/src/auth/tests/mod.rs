@@ -7,6 +7,7 @@ mod any_request;
 mod choice;
 mod choice_hidden;
 mod claims;
+mod custom_auth;
 mod devices;
 mod enumeration;
 mod get_user;
@@ -16,6 +17,7 @@ mod mfa;
 mod mfa_codes;
 mod mfa_setup;
 mod new_password;
+mod passkeys;
 mod password;
 mod races;
 mod refresh;
@@ -23,11 +25,21 @@ mod restored;
 mod revocation;
 mod rotation;
 mod sessions;
+mod signing_keys;
 mod srp;
 mod table;
 mod token_paths;
+mod triggers;
 
-use std::{collections::BTreeMap, ops::Deref, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    ops::Deref,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName, Operation, types};
@@ -89,6 +101,8 @@ impl Deref for Fixture {
 struct HookedStore {
     inner: Arc<TestStore>,
     before_commit: Mutex<Option<BoxFuture<'static, ()>>>,
+    after_commit: Mutex<Option<BoxFuture<'static, ()>>>,
+    is_down: AtomicBool,
     faults: Mutex<Vec<Fault>>,
 }
 
@@ -106,6 +120,9 @@ enum Fault {
 #[async_trait]
 impl Store for HookedStore {
     async fn read(&self, read: proto::Read) -> Result<proto::ReadResult, StoreError> {
+        if self.is_down.load(Ordering::SeqCst) {
+            return Err(StoreError::Unavailable { detail: "as the test wants it".to_owned() });
+        }
         self.inner.read(read).await
     }
 
@@ -121,6 +138,10 @@ impl Store for HookedStore {
         }
         if fault != Some(Fault::RequestLost) {
             let answer = self.inner.commit(commit).await;
+            let hook = self.after_commit.lock().take();
+            if let Some(hook) = hook {
+                hook.await;
+            }
             if fault.is_none() {
                 return answer;
             }
@@ -137,6 +158,7 @@ fn gateway(world: &World, store: Arc<dyn Store>) -> World {
         cpu: world.cpu.clone(),
         passwords: Arc::clone(&world.passwords),
         messenger: Arc::clone(&world.messenger),
+        triggers: Arc::clone(&world.triggers),
         cluster_keys: Arc::clone(&world.cluster_keys),
         hint_key: world.hint_key.clone(),
         configs: ConfigCache::new(100),
@@ -238,6 +260,8 @@ impl Fixture {
         let hooked = Arc::new(HookedStore {
             inner: Arc::clone(&test.store),
             before_commit: Mutex::new(None),
+            after_commit: Mutex::new(None),
+            is_down: AtomicBool::new(false),
             faults: Mutex::default(),
         });
         let world = gateway(&test, Arc::clone(&hooked) as Arc<dyn Store>);
@@ -552,6 +576,15 @@ impl Fixture {
     {
         let other = gateway(&self.test, Arc::clone(&self.store) as Arc<dyn Store>);
         *self.hooked.before_commit.lock() = Some(Box::pin(act(other, self.pool_id.clone())));
+    }
+
+    /// What another gateway does between this one's next commit and its answer.
+    fn after_commit<F>(&self, act: impl FnOnce(World, String) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let other = gateway(&self.test, Arc::clone(&self.store) as Arc<dyn Store>);
+        *self.hooked.after_commit.lock() = Some(Box::pin(act(other, self.pool_id.clone())));
     }
 
     /// What becomes of the next commits of the gateway under test, in turn.

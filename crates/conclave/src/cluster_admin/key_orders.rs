@@ -1,0 +1,95 @@
+//! What is done to the signing keys of a pool. A node does it that may have no key-encryption key.
+
+use conclave_crypto::entropy::SystemEntropy;
+use conclave_identity::{
+    config::TokenUse,
+    signing_keys::{
+        order::{self, OrderError},
+        set::{Refused, USES},
+    },
+};
+use conclave_store::{
+    Store, StoreError,
+    records::{SigningKeyRecord, signing_key_record::State},
+};
+use tonic::Status;
+
+use super::proto::{self, SigningKeyState};
+
+fn status(error: OrderError) -> Status {
+    match &error {
+        OrderError::NoSuchPool(_) | OrderError::Refused(Refused::NoSuchKey(_)) => {
+            Status::not_found(error.to_string())
+        }
+        OrderError::Refused(Refused::Changed(_)) => Status::failed_precondition(error.to_string()),
+        OrderError::Contended => Status::aborted(error.to_string()),
+        OrderError::Damaged(_) | OrderError::Store(StoreError::Invalid { .. }) => {
+            Status::internal(error.to_string())
+        }
+        OrderError::Store(_) => {
+            Status::unavailable(format!("the pool's group does not answer: {error}"))
+        }
+    }
+}
+
+pub async fn list(
+    store: &dyn Store,
+    pool_id: &str,
+) -> Result<proto::ListSigningKeysResponse, Status> {
+    let (set, now_ms) = order::list(store, pool_id).await.map_err(status)?;
+    let uses = set.record().uses.iter().map(|entry| proto::SigningKeyUse {
+        r#use: entry.r#use.clone(),
+        tokens_not_before_ms: entry.tokens_not_before_ms,
+        rotation_asked_ms: entry.rotation_asked_ms,
+    });
+    Ok(proto::ListSigningKeysResponse {
+        version: set.record().version,
+        keys: set.keys().iter().map(key).collect(),
+        now_ms,
+        uses: uses.collect(),
+    })
+}
+
+fn key(key: &SigningKeyRecord) -> proto::SigningKey {
+    let state = match key.state() {
+        State::Pending => SigningKeyState::Pending,
+        State::Active => SigningKeyState::Active,
+        State::Retiring => SigningKeyState::Retiring,
+        State::Revoked => SigningKeyState::Revoked,
+        State::Unspecified => SigningKeyState::Unspecified,
+    };
+    proto::SigningKey {
+        kid: key.kid.clone(),
+        r#use: key.r#use.clone(),
+        state: state.into(),
+        created_ms: key.created_ms,
+        activated_ms: key.activated_ms,
+        retired_ms: key.retired_ms,
+        revoked_ms: key.revoked_ms,
+    }
+}
+
+pub async fn rotate(
+    store: &dyn Store,
+    request: &proto::RotateSigningKeysRequest,
+) -> Result<proto::RotateSigningKeysResponse, Status> {
+    let uses = match request.r#use.as_str() {
+        "" => USES.to_vec(),
+        other => vec![
+            TokenUse::parse(other)
+                .ok_or_else(|| Status::invalid_argument("use is id or access"))?,
+        ],
+    };
+    let (pool_id, expected) = (&request.pool_id, request.expected_version);
+    let version = order::rotate(store, &SystemEntropy, pool_id, &uses, expected).await;
+    Ok(proto::RotateSigningKeysResponse { version: version.map_err(status)? })
+}
+
+pub async fn revoke(
+    store: &dyn Store,
+    request: &proto::RevokeSigningKeyRequest,
+) -> Result<proto::RevokeSigningKeyResponse, Status> {
+    let (pool_id, expected) = (&request.pool_id, request.expected_version);
+    let version = order::revoke(store, &SystemEntropy, pool_id, &request.kid, expected).await;
+    Ok(proto::RevokeSigningKeyResponse { version: version.map_err(status)? })
+}
