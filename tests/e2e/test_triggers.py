@@ -226,7 +226,7 @@ def signing_in(node, arn):
 
 def test_s55_failures_are_told_as_cognito_tells_them(node, functions):
     other = Functions()
-    huge = b'{"response": {"x": "' + b"x" * (6 * 1024 * 1024) + b'"}}'
+    huge = b'{"response": {"x": "' + b"x" * (512 * 1024) + b'"}}'
     unexpected = "PreAuthentication invocation failed due to error "
     invalid = "Invalid lambda function output : "
 

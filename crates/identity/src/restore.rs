@@ -11,7 +11,10 @@ use conclave_store::{
     DIRECTORY_SCOPE, NODES_SCOPE,
     keys::{self, Tag, UserChild},
     proto::StoredRow,
-    records::{ClusterRecord, PoolRecord},
+    records::{
+        ClusterRecord, PoolRecord, UserImportJobRecord, UserImportsRecord,
+        user_import_job_record::State as JobState,
+    },
 };
 use prost::Message;
 
@@ -95,6 +98,8 @@ impl Restore {
             DIRECTORY_SCOPE if key == keys::cluster() => {
                 Ok(Fate::Becomes(with_value(stored(value)?, self.cluster.encode_to_vec())))
             }
+            // imports are stopped
+            DIRECTORY_SCOPE if key.starts_with(&keys::active_imports()) => Ok(Fate::Goes),
             DIRECTORY_SCOPE => Ok(Fate::Stays),
             // deleted while the groups were being cut, or made then: the directory was cut last, and says
             pool if !self.pools.contains(pool) => Ok(Fate::Goes),
@@ -109,6 +114,15 @@ impl Restore {
             pool.tokens_not_before_ms = pool.tokens_not_before_ms.max(self.now_ms);
             return Ok(Fate::Becomes(with_value(row, pool.encode_to_vec())));
         }
+        if key == keys::user_imports() {
+            let row = stored(value)?;
+            let imports = UserImportsRecord::decode(row.value.clone()).map_err(|_| Damaged)?;
+            let imports = UserImportsRecord { active_job_id: String::new(), ..imports };
+            return Ok(Fate::Becomes(with_value(row, imports.encode_to_vec())));
+        }
+        if key.starts_with(&keys::user_import_jobs()) {
+            return self.fate_of_import(stored(value)?);
+        }
         if key.first() != Some(&(Tag::UserChild as u8)) {
             return Ok(Fate::Stays);
         }
@@ -118,6 +132,21 @@ impl Restore {
             || is(UserChild::DeviceChallenge)
             || is(UserChild::Session) && self.keep == Keep::Nothing;
         Ok(if ends { Fate::Goes } else { Fate::Stays })
+    }
+
+    /// An import that was under way is stopped: the directory, which was cut later, may not know it any more, and then no
+    /// node would ever go on with it.
+    fn fate_of_import(&self, row: StoredRow) -> Result<Fate, Damaged> {
+        let mut job = UserImportJobRecord::decode(row.value.clone()).map_err(|_| Damaged)?;
+        if !matches!(job.state(), JobState::Pending | JobState::InProgress | JobState::Stopping) {
+            return Ok(Fate::Stays);
+        }
+        job.set_state(JobState::Stopped);
+        job.completed_ms = self.now_ms;
+        job.completion_message = "The user pool was restored from a backup.".to_owned();
+        job.worker.clear();
+        job.worker_until_ms = 0;
+        Ok(Fate::Becomes(with_value(row, job.encode_to_vec())))
     }
 }
 
@@ -146,6 +175,39 @@ mod tests {
 
     fn fate(keep: Keep, scope: &str, key: &[u8]) -> Fate {
         restore(keep).fate(&keys::row(scope, key), &row(Vec::new())).expect("decodes")
+    }
+
+    #[test]
+    fn imports_that_were_under_way_are_stopped_and_others_stay() {
+        let restore = restore(Keep::Tokens);
+        let becomes = |key: &[u8], value: Vec<u8>| match restore
+            .fate(&keys::row(POOL, key), &row(value))
+            .expect("decodes")
+        {
+            Fate::Becomes(row) => StoredRow::decode(&row[..]).expect("decodes").value,
+            fate => panic!("{fate:?}"),
+        };
+        let imports = UserImportsRecord { active_job_id: "j".to_owned(), ..Default::default() };
+        let imports = becomes(&keys::user_imports(), imports.encode_to_vec());
+        assert_eq!(UserImportsRecord::decode(imports).expect("decodes").active_job_id, "");
+        let job = |state: JobState| UserImportJobRecord {
+            state: state.into(),
+            worker_until_ms: 9,
+            ..Default::default()
+        };
+        let key = keys::user_import_job("j");
+        for state in [JobState::Pending, JobState::InProgress, JobState::Stopping] {
+            let stopped = becomes(&key, job(state).encode_to_vec());
+            let stopped = UserImportJobRecord::decode(stopped).expect("decodes");
+            assert!(stopped.state() == JobState::Stopped && stopped.completed_ms == 5_000);
+            assert_eq!(stopped.worker_until_ms, 0);
+        }
+        for state in [JobState::Created, JobState::Succeeded, JobState::Failed] {
+            let stays = restore.fate(&keys::row(POOL, &key), &row(job(state).encode_to_vec()));
+            assert_eq!(stays, Ok(Fate::Stays));
+        }
+        let active = keys::active_import("000000000000", "us-east-1");
+        assert_eq!(fate(Keep::Tokens, DIRECTORY_SCOPE, &active), Fate::Goes);
     }
 
     #[test]

@@ -7,8 +7,10 @@
 //! something else.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
     ops::ControlFlow,
+    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -67,7 +69,7 @@ impl DataBuilder {
     pub fn begin(new: NewData) -> io::Result<Self> {
         const CACHE_BYTES: usize = 64 << 20;
         const WRITE_BUFFER_BYTES: usize = 32 << 20;
-        fs::create_dir_all(&new.data_dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(&new.data_dir)?;
         let building = new.data_dir.join(RESTORING);
         let unfinished = building.exists();
         for entry in fs::read_dir(&new.data_dir)? {
@@ -97,7 +99,8 @@ impl DataBuilder {
             }
             fs::remove_dir_all(&building)?;
         }
-        fs::create_dir(&building)?;
+        // rows are in it long before a service manager narrows the modes
+        DirBuilder::new().mode(0o700).create(&building)?;
         sync_dir(&new.data_dir)?;
         let memory = SharedMemory::new(CACHE_BYTES, WRITE_BUFFER_BYTES);
         Ok(Self { new, building, memory, groups: Vec::new() })

@@ -31,7 +31,11 @@ use crate::{
 const FILE: &str = "keys.age";
 
 /// The keys of a running cluster.
-pub struct Read(ClusterKeys);
+pub struct Read {
+    keys: ClusterKeys,
+    /// Whom they are for, as the configuration beside the key-encryption key says: a node may be one that is not to have them.
+    recipients: Vec<Recipient>,
+}
 
 /// Asks the cluster, and opens what it answers.
 pub async fn read(connection: &Connection) -> Result<Read> {
@@ -42,6 +46,10 @@ pub async fn read(connection: &Connection) -> Result<Read> {
     let kek =
         config.kek.as_ref().ok_or_else(|| Failure::usage("--with-keys needs [kek] in --config"))?;
     let kek = kek.open()?;
+    let recipients = config.backup.recipients()?;
+    if recipients.is_empty() {
+        return Err(Failure::usage("--with-keys needs backup.recipients in --config").into());
+    }
     let store = serve::connect_store(&config)?;
     let get = proto::Read {
         scope: DIRECTORY_SCOPE.to_owned(),
@@ -52,7 +60,7 @@ pub async fn read(connection: &Connection) -> Result<Read> {
         store.read(get).await.context("the directory does not answer")?.rows.into_iter().next();
     let value = row.and_then(|row| row.value).context("no gateway has been started yet")?;
     let record = ClusterRecord::decode(value).context("the directory is damaged")?;
-    Ok(Read(unwrap_cluster_keys(&record, &kek)?))
+    Ok(Read { keys: unwrap_cluster_keys(&record, &kek)?, recipients })
 }
 
 impl Read {
@@ -62,17 +70,21 @@ impl Read {
         started: &admin::StartBackupResponse,
         writing: &mut Writing<'_>,
     ) -> Result<Stored> {
-        let recipients: Result<Vec<Recipient>, _> =
-            started.recipients.iter().map(|recipient| recipient.parse()).collect();
+        let named: Vec<String> = self.recipients.iter().map(Recipient::to_string).collect();
+        ensure!(
+            named == started.recipients,
+            "the nodes encrypt to other recipients than backup.recipients of --config says: the cluster's keys are not given \
+             to them"
+        );
         let header = Header {
             format: files::FORMAT,
             backup_id: started.backup_id.clone(),
             cluster_id: started.cluster_id.clone(),
             ..Header::default()
         };
-        let mut writer = Writer::new(header, &recipients?, &SystemEntropy)?;
+        let mut writer = Writer::new(header, &self.recipients, &SystemEntropy)?;
         let keys = self
-            .0
+            .keys
             .iter()
             .map(|(version, key)| ClusterKey { version: *version, key: key.expose().to_vec() });
         writer.cluster_keys(super::proto::ClusterKeys { keys: keys.collect() })?;

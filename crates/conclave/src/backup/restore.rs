@@ -70,6 +70,9 @@ pub async fn run(args: &RestoreArgs) -> Result<()> {
     }
     data.finish()?;
     let manifest = &restoring.manifest;
+    output::line(
+        "Signing keys that were revoked, and access keys that were deleted, after the backup are good again: see the runbook.",
+    )?;
     output::line(&format!(
         "Backup {} of {} is restored to {}: {} groups, {} rows, with the hashes of its manifest.\nStart the \
          node; others join it with empty data directories and join = [\"{}\"].{}",
@@ -205,6 +208,10 @@ impl Restoring<'_> {
         kek: &dyn KekProvider,
     ) -> Result<Restore> {
         let now_ms = SystemClock::start().now_ms();
+        ensure!(
+            now_ms > self.manifest.cut_ms,
+            "the clock of this machine is before the time of the backup: what was issued until then could not be told apart"
+        );
         let record = found.cluster.context("no gateway was ever started in the cluster")?;
         let keys = self.cluster_keys(&record, kek).await?;
         let cluster = relocate(&record, keys, kek, &config.cluster_id, &SystemEntropy, now_ms)?;

@@ -147,7 +147,7 @@ impl Begin<'_> {
         let password = SecretString::new(required(self.parameters, "PASSWORD")?.to_owned());
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
-        self.ask_before(tx, client, username, found.as_ref()).await?;
+        self.ask_before(tx, client, (username, found.as_ref())).await?;
         let device_key = device_auth::named(self.parameters);
         let sign_in = SignIn { device_key, ..self.sign_in() };
         password::sign_in(tx, client, username, &password, found, sign_in).await
@@ -158,7 +158,7 @@ impl Begin<'_> {
         let srp_a = required(self.parameters, "SRP_A")?;
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
-        self.ask_before(tx, client, username, found.as_ref()).await?;
+        self.ask_before(tx, client, (username, found.as_ref())).await?;
         srp::challenge(tx, client, username, srp_a, found, self.sign_in()).await
     }
 
@@ -166,7 +166,8 @@ impl Begin<'_> {
         let username = required(self.parameters, "USERNAME")?;
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
-        self.ask_before(tx, client, username, found.as_ref()).await?;
+        // a passkey comes through while the password is locked; what can be guessed looks at the lock itself
+        self.ask_function(tx, client, (username, found.as_ref())).await?;
         let somebody = choice::Somebody { username, found, event_id: &self.call.request_id };
         if self.session.is_none() {
             return choice::begin(tx, client, somebody, self.parameters).await;
@@ -179,19 +180,18 @@ impl Begin<'_> {
         let username = required(self.parameters, "USERNAME")?;
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
-        self.ask_before(tx, client, username, found.as_ref()).await?;
+        self.ask_before(tx, client, (username, found.as_ref())).await?;
         let device_key = device_auth::named(self.parameters);
         let sign_in = SignIn { device_key, ..self.sign_in() };
         custom_auth::begin(tx, client, username, found, (sign_in, self.parameters)).await
     }
 
-    /// PreAuthentication. Who is refused without it is not asked about, and nobody is while the lock lasts.
+    /// PreAuthentication, of whom nobody is asked about while the lock lasts.
     async fn ask_before(
         &self,
         tx: &Tx<'_>,
         client: &ClientConfig,
-        username: &str,
-        found: Option<&lookup::FoundUser>,
+        (username, found): (&str, Option<&lookup::FoundUser>),
     ) -> Result<(), ApiError> {
         let config = tx.pool()?;
         if Trigger::PreAuthentication.function(&config.record).is_none() {
@@ -203,13 +203,31 @@ impl Begin<'_> {
                 let folded = lookup::folded(&config, username);
                 attempts::of_unknown(tx.world(), config.id(), &folded)
             }
-            Some(found) => {
-                step::may_try(client, &found.user.record)?;
-                attempts::of_user(found.sub())
-            }
+            Some(found) => attempts::of_user(found.sub()),
         };
+        if let Some(found) = found {
+            step::may_try(client, &found.user.record)?;
+        }
         attempts::check_lock(tx, &counter)?;
+        self.ask_function(tx, client, (username, found)).await
+    }
+
+    /// PreAuthentication. Who is refused without it is not asked about.
+    async fn ask_function(
+        &self,
+        tx: &Tx<'_>,
+        client: &ClientConfig,
+        (username, found): (&str, Option<&lookup::FoundUser>),
+    ) -> Result<(), ApiError> {
+        if Trigger::PreAuthentication.function(&tx.pool()?.record).is_none() {
+            return Ok(());
+        }
         let user = found.map(|found| &found.user.record);
+        match user {
+            None if !client.hides_users() => return Ok(()),
+            None => {}
+            Some(user) => step::may_try(client, user)?,
+        }
         authentication::before(tx, client, username, user, self.client_metadata).await
     }
 

@@ -281,6 +281,12 @@ pub async fn respond(
     let shown = somebody.shown(&config);
     let asked = challenge::Somebody { username: &shown, user };
     let verdict = challenge::verify(tx, client, asked, &session.private_parameters, given).await;
+    if let Err(error) = &verdict
+        && error.code == ExceptionName::TooManyRequestsException
+    {
+        // no function was called: the answer can be given again
+        return Err(error.clone().into());
+    }
 
     // from here on the answer has been seen, and whatever becomes of it, it was one
     challenge_session::consume(tx, sealed, session);
@@ -294,7 +300,9 @@ pub async fn respond(
             return Err(Failure::RefusedAfterCommit(error));
         }
     };
-    if !is_passed && attempts::count(tx, counter)? {
+    if is_passed {
+        attempts::take_turn(tx, &counter);
+    } else if attempts::count(tx, counter)? {
         return Err(Failure::RefusedAfterCommit(errors::incorrect_username_or_password()));
     }
     let mut results = session.results.clone();

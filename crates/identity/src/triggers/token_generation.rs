@@ -209,7 +209,9 @@ fn override_groups(
     let names = answer::list(given, "groupsToOverride")?;
     let roles = answer::list(given, "iamRolesToOverride")?;
     let preferred = answer::text(given, "preferredRole")?;
-    let bytes: usize = names.iter().chain(&roles).map(String::len).sum();
+    // with its quotes and comma
+    let written = |text: &String| text.len() + 3;
+    let bytes: usize = names.iter().chain(&roles).chain(&preferred).map(written).sum();
     if bytes > ADDED_BYTES_MAX {
         return Err(answer::invalid("groupOverrideDetails is too long"));
     }

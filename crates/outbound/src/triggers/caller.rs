@@ -13,6 +13,7 @@ use super::{
     egress::Egress,
     http::{Answer, Client, Target},
     settings::{SettingsError, TriggerSettings, matches},
+    shares::Shares,
     webhook,
 };
 use crate::{Clock, aws::Signer};
@@ -26,6 +27,9 @@ const MESSAGE_CHARS_MAX: usize = 1_024;
 /// Calls that nobody waits for, for each one that may be under way.
 const BACKGROUND: usize = 4;
 
+/// One function has this part of all places.
+const SHARE: usize = 4;
+
 /// See the module. Connects when the first call comes.
 pub struct Caller {
     client: Client,
@@ -33,6 +37,7 @@ pub struct Caller {
     timeout: Duration,
     tries: u32,
     places: Semaphore,
+    shares: Shares,
     background: Arc<Semaphore>,
     lambda: Option<Lambda>,
     webhooks: HashMap<String, Hook>,
@@ -96,6 +101,7 @@ impl Caller {
             timeout: settings.timeout,
             tries: settings.tries,
             places: Semaphore::new(concurrency),
+            shares: Shares::new(concurrency.div_ceil(SHARE)),
             background: Arc::new(Semaphore::new(concurrency * BACKGROUND)),
             lambda,
             webhooks,
@@ -166,6 +172,10 @@ impl Caller {
         {
             return Err(InvokeError::Failed(message));
         }
+        // a function that says no more has judged what it was asked; other statuses are of what is before it
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
+            return Err(InvokeError::Failed(format!("HTTP {}", answer.status.as_u16())));
+        }
         Err(refused(answer.status, None))
     }
 }
@@ -213,13 +223,15 @@ fn encoded(text: &str) -> String {
 #[async_trait]
 impl Triggers for Caller {
     async fn invoke(&self, invocation: Invocation) -> Result<Bytes, InvokeError> {
-        let place = tokio::time::timeout(self.timeout, self.places.acquire()).await;
-        let Ok(Ok(_place)) = place else { return Err(InvokeError::Overloaded) };
+        let _share = self.shares.take(&invocation.function).ok_or(InvokeError::Overloaded)?;
         let mut pause = PAUSE;
         let mut left = self.tries;
         loop {
             left -= 1;
+            let place = tokio::time::timeout(self.timeout, self.places.acquire()).await;
+            let Ok(Ok(place)) = place else { return Err(InvokeError::Overloaded) };
             let answer = tokio::time::timeout(self.timeout, self.once(&invocation)).await;
+            drop(place);
             let error = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error @ InvokeError::Unreachable(_))) => error,

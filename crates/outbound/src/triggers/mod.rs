@@ -7,6 +7,7 @@ pub mod caller;
 pub mod egress;
 mod http;
 pub mod settings;
+mod shares;
 mod webhook;
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ pub struct TriggerSettings {
     pub tries: u32,
     /// Calls under way at once, in this process.
     pub concurrency: u32,
-    /// An answer has at most so many bytes. AWS Lambda: 6 MB.
+    /// An answer has at most so many bytes. AWS Lambda has 6 MB; what a pool can take of it is far less.
     pub answer_bytes_max: usize,
     /// Networks that calls may go to beside the public internet.
     pub networks: Vec<Network>,
@@ -58,7 +58,7 @@ impl TriggerSettings {
             timeout: Duration::from_secs(5),
             tries: 3,
             concurrency: 128,
-            answer_bytes_max: 6 * 1024 * 1024,
+            answer_bytes_max: 512 * 1024,
             networks: Vec::new(),
             allows_plain_http: false,
             ca: None,
