@@ -50,11 +50,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
             r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_TOKEN_EXCHANGE_DELEGATION"]"#,
             "ExplicitAuthFlows = ALLOW_TOKEN_EXCHANGE_DELEGATION",
         ),
-        (
-            "RespondToAuthChallenge",
-            r#""ClientId":"c","ChallengeName":"CUSTOM_CHALLENGE""#,
-            "ChallengeName = CUSTOM_CHALLENGE",
-        ),
     ] {
         let body = match name {
             "CreateUserPool" => format!(r#"{{"PoolName":"p",{members}}}"#),
