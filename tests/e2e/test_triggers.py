@@ -192,6 +192,34 @@ def test_an_unknown_user_is_asked_too_where_users_are_hidden(make_pool, function
         app.respond("CUSTOM_CHALLENGE", session, USERNAME=name, ANSWER="42")
 
 
+def test_a_user_of_another_directory_comes_along_with_the_password(server, make_pool, functions):
+    def find(event):
+        is_sign_in = event["triggerSource"] == "UserMigration_Authentication"
+        if is_sign_in and event["request"]["password"] != PASSWORD:
+            raise Thrown("Bad password")
+        name = event["userName"]
+        event["response"]["userAttributes"] = {"email": f"{name}@example.com", "email_verified": "true"}
+        event["response"]["finalUserStatus"] = "CONFIRMED"
+        event["response"]["messageAction"] = "SUPPRESS"
+
+    arn = functions.add(find)
+    pool = make_pool(LambdaConfig={"UserMigration": arn})
+    app, name = pool.app_client(), unique("user")
+    with refused("UserNotFoundException", f"Exception migrating user in app client {app.id}"):
+        app.password_sign_in(name, "Wrong-horse-7")
+    assert app.tokens(name)
+    assert pool.status(name) == "CONFIRMED"
+    assert as_dict(pool.get(name)["UserAttributes"])["email_verified"] == "true"
+    asked = len(functions.events[arn])
+    assert app.tokens(name) and len(functions.events[arn]) == asked
+    other = unique("user")
+    pool.cognito.forgot_password(ClientId=app.id, Username=other)
+    assert pool.status(other) == "RESET_REQUIRED"
+    code = inbox(server, f"{other}@example.com")[0]["code"]
+    pool.cognito.confirm_forgot_password(ClientId=app.id, Username=other, ConfirmationCode=code, Password=PASSWORD)
+    assert app.tokens(other)
+
+
 # ---- how calls go wrong ---------------------------------------------------------------------
 
 

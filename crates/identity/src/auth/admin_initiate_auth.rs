@@ -5,8 +5,8 @@
 
 use conclave_api::{ApiError, enums::AuthFlowType, types};
 
-use super::begin::Begin;
-use crate::{call::Call, tx::transact, world::World};
+use super::begin::{Begin, begin};
+use crate::{call::Call, world::World};
 
 /// Answers AdminInitiateAuth.
 ///
@@ -18,15 +18,16 @@ pub async fn admin_initiate_auth(
     input: types::AdminInitiateAuthRequest,
 ) -> Result<types::AdminInitiateAuthResponse, ApiError> {
     let client_id = input.client_id.unwrap_or_default();
-    let begin = Begin {
+    let request = Begin {
         pool_id: input.user_pool_id.unwrap_or_default(),
         client_id: &client_id,
         flow: AuthFlowType::from(input.auth_flow.as_deref().unwrap_or_default()),
         parameters: &input.auth_parameters,
         session: input.session.as_deref(),
         client_metadata: Some(&input.client_metadata),
+        is_migration_over: false,
         call,
         is_admin: true,
     };
-    transact(world, &begin).await.map(Into::into)
+    begin(world, request).await.map(Into::into)
 }

@@ -19,9 +19,14 @@ use crate::{
     client_pool,
     config::ClientConfig,
     errors, passkeys, pool_access,
-    triggers::{Trigger, authentication},
-    tx::{Decision, Failure, Query, Transaction, Tx},
-    users::{lookup, secret_hash},
+    triggers::{Circumstances, Trigger, authentication, user_migration::Wanted},
+    tx::{Decision, Failure, Query, Transaction, Tx, transact},
+    users::{
+        lookup,
+        migrate::{self, Migrate},
+        secret_hash,
+    },
+    world::World,
 };
 
 /// A sign-in that begins.
@@ -38,10 +43,35 @@ pub struct Begin<'a> {
     pub session: Option<&'a str>,
     /// ClientMetadata: what PreAuthentication is told, and no other trigger of the request.
     pub client_metadata: Option<&'a BTreeMap<String, String>>,
+    /// The other directory has been asked, if there is one.
+    pub is_migration_over: bool,
     /// Who calls.
     pub call: &'a Call,
     /// Whether the call is signed, and so the pool must be the caller's.
     pub is_admin: bool,
+}
+
+/// Begins a sign-in. Whom another directory knows is made first.
+///
+/// # Errors
+/// As the API declares them.
+pub async fn begin(world: &World, mut begin: Begin<'_>) -> Result<Answer, ApiError> {
+    let answer = transact(world, &begin).await?;
+    if !answer.is_migration {
+        return Ok(answer);
+    }
+    let given = |name: &str| begin.parameters.get(name).cloned().unwrap_or_default();
+    let (username, password) = (given("USERNAME"), SecretString::new(given("PASSWORD")));
+    let migrate = Migrate {
+        pool_id: &begin.pool_id,
+        client_id: begin.client_id,
+        username: &username,
+        wanted: Wanted::SignIn(&password, begin.client_metadata),
+        circumstances: Circumstances::default(),
+    };
+    Box::pin(transact(world, &migrate)).await?;
+    begin.is_migration_over = true;
+    transact(world, &begin).await
 }
 
 #[async_trait]
@@ -147,6 +177,9 @@ impl Begin<'_> {
         let password = SecretString::new(required(self.parameters, "PASSWORD")?.to_owned());
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
+        if found.is_none() && !self.is_migration_over && migrate::is_possible(&*tx.pool()?) {
+            return Ok(Step::Migrate);
+        }
         self.ask_before(tx, client, (username, found.as_ref())).await?;
         let device_key = device_auth::named(self.parameters);
         let sign_in = SignIn { device_key, ..self.sign_in() };

@@ -3,8 +3,8 @@
 
 use conclave_api::{ApiError, enums::AuthFlowType, types};
 
-use super::begin::Begin;
-use crate::{call::Call, client_pool::client_pool, tx::transact, world::World};
+use super::begin::{Begin, begin};
+use crate::{call::Call, client_pool::client_pool, world::World};
 
 /// Answers InitiateAuth.
 ///
@@ -16,15 +16,16 @@ pub async fn initiate_auth(
     input: types::InitiateAuthRequest,
 ) -> Result<types::InitiateAuthResponse, ApiError> {
     let client_id = input.client_id.unwrap_or_default();
-    let begin = Begin {
+    let request = Begin {
         pool_id: client_pool(world, &client_id).await?,
         client_id: &client_id,
         flow: AuthFlowType::from(input.auth_flow.as_deref().unwrap_or_default()),
         parameters: &input.auth_parameters,
         session: input.session.as_deref(),
         client_metadata: Some(&input.client_metadata),
+        is_migration_over: false,
         call,
         is_admin: false,
     };
-    transact(world, &begin).await.map(Into::into)
+    begin(world, request).await.map(Into::into)
 }

@@ -21,6 +21,8 @@ use crate::{
 
 /// See the module.
 pub enum Step {
+    /// Nobody has the name, and another directory is to be asked before that is said.
+    Migrate,
     /// The user is in.
     Tokens(UnsignedTokens),
     /// The user has more to show.
@@ -48,6 +50,8 @@ pub struct Answer {
     pub session: Option<String>,
     /// `AvailableChallenges`
     pub available_challenges: Vec<String>,
+    /// [`Step::Migrate`]
+    pub is_migration: bool,
 }
 
 macro_rules! answers {
@@ -90,13 +94,24 @@ impl Step {
                 challenge_parameters: BTreeMap::new(),
                 session: None,
                 available_challenges: Vec::new(),
+                is_migration: false,
             })),
+            Self::Migrate => Answer {
+                authentication_result: None,
+                challenge_name: None,
+                challenge_parameters: BTreeMap::new(),
+                session: None,
+                available_challenges: Vec::new(),
+                is_migration: true,
+            }
+            .into(),
             Self::Challenge { name, parameters, session, available } => Answer {
                 authentication_result: None,
                 challenge_name: Some(name.to_owned()),
                 challenge_parameters: parameters,
                 session,
                 available_challenges: available,
+                is_migration: false,
             }
             .into(),
         }

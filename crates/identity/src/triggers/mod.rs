@@ -17,6 +17,7 @@ pub mod post_confirmation;
 pub mod pre_sign_up;
 pub mod settings;
 pub mod token_generation;
+pub mod user_migration;
 
 use std::collections::BTreeMap;
 
@@ -52,6 +53,8 @@ pub enum Trigger {
     VerifyAuthChallengeResponse,
     /// What tokens say.
     PreTokenGeneration,
+    /// Whom another directory knows.
+    UserMigration,
 }
 
 impl Trigger {
@@ -67,6 +70,7 @@ impl Trigger {
             Self::CreateAuthChallenge => "CreateAuthChallenge",
             Self::VerifyAuthChallengeResponse => "VerifyAuthChallengeResponse",
             Self::PreTokenGeneration => "PreTokenGeneration",
+            Self::UserMigration => "UserMigration",
         }
     }
 
@@ -83,6 +87,7 @@ impl Trigger {
             Self::CreateAuthChallenge => &triggers.create_auth_challenge,
             Self::VerifyAuthChallengeResponse => &triggers.verify_auth_challenge_response,
             Self::PreTokenGeneration => &triggers.pre_token_generation,
+            Self::UserMigration => &triggers.user_migration,
         };
         function.as_deref()
     }

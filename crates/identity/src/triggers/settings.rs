@@ -48,7 +48,7 @@ pub fn record(
         verify_auth_challenge_response: given.verify_auth_challenge_response.clone(),
         pre_token_generation,
         pre_token_generation_version: version,
-        user_migration: None,
+        user_migration: given.user_migration.clone(),
     };
     check_tier(tier, &record)?;
     Ok((record != PoolTriggers::default()).then_some(record))
@@ -84,6 +84,7 @@ pub fn describe(pool: &PoolRecord) -> types::LambdaConfigType {
         verify_auth_challenge_response: record.verify_auth_challenge_response,
         pre_token_generation: record.pre_token_generation,
         pre_token_generation_config: versioned,
+        user_migration: record.user_migration,
         ..Default::default()
     }
 }

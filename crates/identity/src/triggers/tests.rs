@@ -394,6 +394,7 @@ fn what_is_set_is_described() {
         create_auth_challenge: arn("g"),
         verify_auth_challenge_response: arn("h"),
         pre_token_generation: arn("tokens"),
+        user_migration: arn("i"),
         ..versioned("V3_0")
     };
     let described = |given: &types::LambdaConfigType| {

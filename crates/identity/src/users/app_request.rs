@@ -50,6 +50,11 @@ impl AppRequest {
         self
     }
 
+    /// The app client.
+    pub fn client_id(&self) -> &str {
+        &self.client_id
+    }
+
     /// For [`crate::tx::Transaction::circumstances`].
     pub fn circumstances(&self) -> Circumstances<'_> {
         Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }

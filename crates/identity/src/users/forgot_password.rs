@@ -10,14 +10,17 @@ use super::{
     confirm_sign_up::combination_not_found,
     delivery::{self, Destination},
     lookup::{self, With},
+    migrate::{self, Migrate},
     status,
 };
 use crate::{
     call::Call,
     config::PoolConfig,
+    errors,
     triggers::{
         Circumstances,
         custom_message::{self, Reason},
+        user_migration::Wanted,
     },
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
@@ -36,16 +39,33 @@ pub async fn forgot_password(
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let request = request.with_metadata(input.client_metadata);
-    transact(world, &ForgotPassword { request }).await
+    let mut forgot = ForgotPassword { request, is_migration_over: false };
+    if let Some(response) = transact(world, &forgot).await? {
+        return Ok(response);
+    }
+    let migrate = Migrate {
+        pool_id: &forgot.request.pool_id,
+        client_id: forgot.request.client_id(),
+        username: &forgot.request.username,
+        wanted: Wanted::Reset,
+        circumstances: forgot.request.circumstances(),
+    };
+    Box::pin(transact(world, &migrate)).await?;
+    forgot.is_migration_over = true;
+    let response = transact(world, &forgot).await?;
+    response.ok_or_else(|| errors::internal("a user is to be migrated twice"))
 }
 
 struct ForgotPassword {
     request: AppRequest,
+    /// The other directory has been asked, if there is one.
+    is_migration_over: bool,
 }
 
 #[async_trait]
 impl Transaction for ForgotPassword {
-    type Output = types::ForgotPasswordResponse;
+    /// None when the other directory is to be asked first.
+    type Output = Option<types::ForgotPasswordResponse>;
 
     fn scope(&self) -> &str {
         &self.request.pool_id
@@ -64,6 +84,9 @@ impl Transaction for ForgotPassword {
             return Err(ApiError::not_authorized("Contact administrator to reset password.").into());
         }
         let found = lookup::find(tx, &pool, username)?;
+        if found.is_none() && !self.is_migration_over && migrate::is_possible(&pool) {
+            return Ok(None.into());
+        }
         let recoverable = match &found {
             None => Err(combination_not_found()),
             Some(found) => destination(&pool, &found.user.record),
@@ -88,7 +111,8 @@ impl Transaction for ForgotPassword {
                 details
             }
         };
-        Ok(types::ForgotPasswordResponse { code_delivery_details: Some(details) }.into())
+        let response = types::ForgotPasswordResponse { code_delivery_details: Some(details) };
+        Ok(Some(response).into())
     }
 }
 

@@ -47,6 +47,7 @@ pub mod links;
 mod list_users;
 pub mod lookup;
 pub mod mfa_preference;
+pub mod migrate;
 pub mod password_history;
 pub mod password_policy;
 mod resend_confirmation_code;

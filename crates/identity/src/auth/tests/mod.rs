@@ -16,6 +16,7 @@ mod lockout;
 mod mfa;
 mod mfa_codes;
 mod mfa_setup;
+mod migration;
 mod new_password;
 mod passkeys;
 mod password;
