@@ -14,7 +14,7 @@ import jwt
 import pyrage
 import pytest
 import requests
-from cluster import POOL_GROUPS, Cluster, ClusterPool, Load, conclave, issue, must
+from cluster import POOL_GROUPS, Cluster, ClusterPool, Load, Node, conclave, fixed_ports, issue, must
 from harness import s3
 from harness.cognito import NEW_PASSWORD, refused
 from harness.server import binary, until
@@ -66,10 +66,29 @@ class Restored(Backed):
         arguments = ["restore", destination, "--config", self.node(1).config_path, "--identity", keys.path, *more]
         return run(*arguments, environment=environment)
 
-    def grow(self):
-        """Two more nodes join, and get every group."""
-        for _ in range(2):
-            self.add_node()
+    def start_all(self):
+        """The others are started first, as the runbook says, and wait for the one that has been restored."""
+        first = self.node(1)
+        for number in (2, 3):
+            node = Node(
+                self.directory / f"node-{number}",
+                number,
+                fixed_ports(3),
+                {1: first.internal[1]},
+                self._issue(number, number),
+                self.kek,
+                self.cluster_id,
+                join=True,
+                pool_groups=self.pool_groups,
+                tables=self.tables,
+            )
+            self.nodes.append(node.spawn())
+        first.start()
+
+    def wait_grown(self):
+        """The others have joined, and have every group."""
+        for node in self.nodes[1:]:
+            node.wait_ready()
 
         def complete():
             status = self.status()
@@ -174,7 +193,7 @@ def test_a_backup_under_load_becomes_a_cluster_of_three_that_knows_all_and_trust
     new = restored_cluster(tmp_path / "new", keys, old, destination, "--manifest-sha256", made["manifest_sha256"])
     try:
         restored_after = time.monotonic() - began
-        new.node(1).start()
+        new.start_all()
         serves_after = time.monotonic() - began
         pool.cluster = new
         # codes, sessions and tokens of before are void
@@ -203,7 +222,7 @@ def test_a_backup_under_load_becomes_a_cluster_of_three_that_knows_all_and_trust
             )
         with refused("NotAuthorizedException", "Password attempts exceeded"):
             pool.sign_in("eve")
-        new.grow()
+        new.wait_grown()
         grown_after = time.monotonic() - began
         names = pool.names()
         assert acknowledged <= set(names)
@@ -244,11 +263,11 @@ def test_a_large_pool_is_back_within_a_minute(keys, tmp_path, record_property, c
     new = restored_cluster(tmp_path / "new", keys, old, tmp_path / "backups")
     try:
         took["restore"] = time.monotonic() - began
-        new.node(1).start()
+        new.start_all()
         took["serving"] = time.monotonic() - began
         pool.cluster = new
         pool.sign_in(sorted(load.usable)[0])
-        new.grow()
+        new.wait_grown()
         took["three voters"] = time.monotonic() - began
         new.check_histories()
         client = new.client(2)
