@@ -42,6 +42,9 @@ impl From<GroupError> for CutError {
     }
 }
 
+/// Takes a row, its key first, and says whether to go on.
+pub type VisitRow<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
 /// The rows of a group as they stood at one entry of its log. Its files go when it is dropped.
 pub struct GroupCut {
     group: u32,
@@ -71,16 +74,13 @@ impl GroupCut {
     ///
     /// # Errors
     /// From the disk.
-    pub fn rows(&self, visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>) -> io::Result<()> {
+    pub fn rows(&self, visit: VisitRow<'_>) -> io::Result<()> {
         visit_all(&self.db, visit)
     }
 }
 
 /// Rows of a database that is read once, from its beginning to its end.
-pub(crate) fn visit_all(
-    db: &DB,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-) -> io::Result<()> {
+pub(crate) fn visit_all(db: &DB, visit: VisitRow<'_>) -> io::Result<()> {
     let mut options = ReadOptions::default();
     // what is read once must not push out what is read often
     options.fill_cache(false);

@@ -67,7 +67,7 @@ mod proto {
 pub use admin::{
     Admin, AdminError, AdminOptions, GroupInfo, Move, NodeInfo, Progress, ReplicaInfo,
 };
-pub use cut::{CutError, GroupCut};
+pub use cut::{CutError, GroupCut, VisitRow};
 pub use disk::Space;
 pub use host::{
     DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, StartError, Timing,
