@@ -524,8 +524,9 @@ mod tests {
             write(&fixture.state, index);
         }
         let built = fixture.snapshots.build(&fixture.state).expect("builds");
-        let tables = fs::read_dir(built.path()).expect("reads").flatten().map(|entry| entry.path());
-        let table = tables.filter(|path| path.extension().is_some_and(|kind| kind == "sst")).next();
+        let mut tables =
+            fs::read_dir(built.path()).expect("reads").flatten().map(|entry| entry.path());
+        let table = tables.find(|path| path.extension().is_some_and(|kind| kind == "sst"));
         let table = table.expect("a table");
         let mut bytes = fs::read(&table).expect("reads");
         bytes[10] ^= 1;

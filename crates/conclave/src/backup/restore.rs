@@ -164,7 +164,7 @@ impl Restoring<'_> {
         &self,
         group: &Group,
         builder: &mut GroupBuilder,
-        look: &mut dyn FnMut(&[u8], &[u8]) -> Result<()>,
+        look: &mut Look<'_>,
     ) -> Result<()> {
         let write = |key: &[u8], value: &[u8]| {
             look(key, value)?;
@@ -245,6 +245,9 @@ impl Restoring<'_> {
         })
     }
 }
+
+/// Sees every row, by its physical key, as it is written.
+type Look<'a> = dyn FnMut(&[u8], &[u8]) -> Result<()> + 'a;
 
 /// Changes what a restore changes. The group is complete then.
 fn change(restore: &Restore, mut builder: GroupBuilder) -> Result<()> {
