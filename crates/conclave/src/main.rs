@@ -17,6 +17,7 @@ mod dev;
 mod dev_certificate;
 mod exit;
 mod failure;
+mod kek;
 mod key_work;
 mod metrics;
 mod node;

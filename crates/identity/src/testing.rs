@@ -29,6 +29,7 @@ use parking_lot::Mutex;
 use crate::{
     call::{Call, CallPrincipal},
     clients::create_user_pool_client,
+    cluster_key::ClusterKeys,
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
@@ -85,7 +86,7 @@ pub(crate) async fn test_world() -> TestWorld {
         cpu: CpuPool::new(4, 1_000, Duration::from_secs(60)),
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&outbox) as Arc<dyn Messenger>,
-        cluster_keys: Arc::new(directory.cluster_keys),
+        cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, Duration::MAX)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(100),
         settings: Settings {

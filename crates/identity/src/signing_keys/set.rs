@@ -30,6 +30,9 @@ pub struct KeySet {
     removed: Vec<String>,
 }
 
+/// The key and the value of a row.
+pub type Put = (Vec<u8>, Bytes);
+
 /// What is to be done with a key set.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Due {
@@ -85,7 +88,7 @@ impl KeySet {
     }
 
     /// The rows to write, and the keys of those to delete.
-    pub fn writes(&self) -> (Vec<(Vec<u8>, Bytes)>, Vec<Vec<u8>>) {
+    pub fn writes(&self) -> (Vec<Put>, Vec<Vec<u8>>) {
         let changed = self.keys.iter().filter(|key| self.changed.contains(&key.kid));
         let mut puts: Vec<_> = changed
             .map(|key| (keys::signing_key(&key.kid), Bytes::from(key.encode_to_vec())))
