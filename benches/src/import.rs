@@ -43,6 +43,9 @@ pub struct ImportArgs {
     /// How often each request is sent to each pool.
     #[arg(long, default_value_t = 300)]
     samples: usize,
+    /// Memory that the server has for blocks, in mebibytes.
+    #[arg(long, default_value_t = 128)]
+    cache_mebibytes: u32,
     /// Where data are kept while it runs; on the disk that is to be measured.
     #[arg(long, default_value = "target")]
     dir: PathBuf,
@@ -61,7 +64,8 @@ pub async fn run(args: &ImportArgs) -> Result<()> {
         .with_context(|| format!("{} is not there: build it first", args.conclave.display()))?;
     let scratch = Scratch::new(&args.dir)?;
     let dir = scratch.sub("import")?;
-    let servers = Servers::dev(&binary, &dir).await?;
+    let cache = args.cache_mebibytes.to_string();
+    let servers = Servers::dev(&binary, &dir, &["--cache-mebibytes", &cache]).await?;
     let authority = servers.authorities().first().context("no servers")?.clone();
     let mut bench = Bench {
         connection: Connection::open(&authority).await?,

@@ -220,7 +220,7 @@ async fn deployment(
     let dir = scratch.sub(&format!("nodes-{nodes}"))?;
     progress(&format!("starting {nodes} of {}", binary.display()))?;
     let servers = match nodes {
-        1 => Servers::dev(binary, &dir).await?,
+        1 => Servers::dev(binary, &dir, &[]).await?,
         _ => Servers::cluster(binary, &dir).await?,
     };
     let target = Target::prepare(&servers, cli.users).await?;

@@ -47,12 +47,12 @@ struct Ports {
 
 impl Servers {
     /// One process with everything in it.
-    pub async fn dev(binary: &Path, dir: &Path) -> Result<Self> {
+    pub async fn dev(binary: &Path, dir: &Path, more: &[&str]) -> Result<Self> {
         let ports = free_ports(1)?.remove(0);
         let (public, management) = (local(ports.public), local(ports.management));
         let data = path_text(&dir.join("data"))?;
-        let arguments =
-            ["dev", "--listen", &public, "--management", &management, "--data-dir", &data];
+        let always = ["dev", "--listen", &public, "--management", &management, "--data-dir", &data];
+        let arguments = [&always[..], more].concat();
         let node = Node::start(binary, &arguments, dir, "dev", &ports)?;
         let access_key = AccessKey {
             id: "test".to_owned(),

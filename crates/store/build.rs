@@ -9,12 +9,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let files = protox::compile(
         [
             "conclave/store/v1/store.proto",
+            "conclave/records/v1/backup.proto",
             "conclave/records/v1/records.proto",
             "conclave/records/v1/pool_settings.proto",
             "conclave/records/v1/user_import.proto",
             "conclave/records/v1/branding.proto",
             "conclave/records/v1/users.proto",
             "conclave/records/v1/keys.proto",
+            "conclave/records/v1/webauthn.proto",
         ],
         [proto_dir],
     )?;

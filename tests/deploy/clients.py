@@ -1,5 +1,7 @@
 """Clients that never pause, of a pool that is made for them: tests/e2e/cluster.py says how they judge."""
 
+import copy
+
 import boto3
 import botocore.config
 import cluster as e2e
@@ -14,26 +16,33 @@ class Pool(e2e.ClusterPool):
         `verify` is the authority of the endpoints' certificates.
         """
         assert account_created.strip().isdigit(), account_created
-        key = dict(line.split("=", 1) for line in key_printed.splitlines())
+        self._key = dict(line.split("=", 1) for line in key_printed.splitlines())
         # who looks after the clients, and the clients
         self.cluster = self
         self.nodes = []
-        self._clients = [
-            boto3.client(
-                "cognito-idp",
-                endpoint_url=endpoint,
-                region_name="us-east-1",
-                verify=verify,
-                aws_access_key_id=key["AWS_ACCESS_KEY_ID"],
-                aws_secret_access_key=key["AWS_SECRET_ACCESS_KEY"],
-                config=botocore.config.Config(
-                    retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, parameter_validation=False
-                ),
-            )
-            for endpoint in endpoints
-        ]
+        self._clients = [self._client_of(endpoint, verify) for endpoint in endpoints]
         self.id = self.client().create_user_pool(PoolName="main")["UserPool"]["Id"]
         self.app_id = self.make_app()
+
+    def _client_of(self, endpoint, verify=None):
+        return boto3.client(
+            "cognito-idp",
+            endpoint_url=endpoint,
+            region_name="us-east-1",
+            verify=verify,
+            aws_access_key_id=self._key["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=self._key["AWS_SECRET_ACCESS_KEY"],
+            config=botocore.config.Config(
+                retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=20, parameter_validation=False
+            ),
+        )
+
+    def at(self, endpoints):
+        """The same pool, app client and access key, elsewhere."""
+        there = copy.copy(self)
+        there.cluster = there
+        there._clients = [self._client_of(endpoint) for endpoint in endpoints]
+        return there
 
     def client(self, number=1):
         return self._clients[number - 1]

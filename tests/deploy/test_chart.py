@@ -367,6 +367,7 @@ def test_settings_of_messages_limits_and_snapshots_reach_who_needs_them():
     assert seen["/etc/conclave/email/ca.crt"] == ("Secret", "conclave-email", "ca")
     assert seen["/etc/conclave/sms/token"] == ("Secret", "conclave-sms", "auth-token")
     for node in configs(manifests, nodes(manifests)).values():
+        assert node["memory"] == {"cache_mebibytes": 256}
         assert node["snapshots"] == {"entries": 200_000, "mebibytes": 512, "keep_entries": 20_000, "keep_seconds": 120}
         assert not {"email", "sms", "limits", "signing_keys", "kek", "public_tls"} & set(node)
 
@@ -424,6 +425,26 @@ def test_a_command_of_administration_has_the_administrators_certificate_and_no_o
     labels = job["spec"]["template"]["metadata"]["labels"].items()
     assert selector("admin")["matchLabels"].items() <= labels, "the network policy lets it in"
     assert "Job" not in kinds(render(GROWN))
+
+
+def test_backups_are_made_on_a_schedule_by_a_job_that_cannot_read_them():
+    manifests = render(FULL)
+    [backup] = [job for job in all_of(manifests, "CronJob") if job["metadata"]["name"].endswith("-backup")]
+    job = backup["spec"]["jobTemplate"]["spec"]
+    pod = job["template"]["spec"]
+    [only] = pod["containers"]
+    assert only["args"] == ["backup", "s3://backups/identity", "--rate", "16", "--json"]
+    assert {"name": "AWS_REGION", "value": "eu-central-1"} in only["env"]
+    assert only["envFrom"] == [{"secretRef": {"name": "conclave-backup"}}]
+    assert pod["restartPolicy"] == "Never" and job["activeDeadlineSeconds"] == 3600
+    # the administrator's certificate, and no other key
+    assert [volume["name"] for volume in pod["volumes"]] == ["admin"]
+    labels = job["template"]["metadata"]["labels"].items()
+    assert "admin" in [value for name, value in labels if name.endswith("component")], "the network policy lets it in"
+    recipients = FULL["backup"]["recipients"]
+    for config in configs(manifests, nodes(manifests)).values():
+        assert config["backup"]["recipients"] == recipients
+    assert not [job for job in all_of(render(DEFAULT), "CronJob") if job["metadata"]["name"].endswith("-backup")]
 
 
 def test_the_tests_of_a_release_are_hooks_and_ask_the_service():

@@ -19,6 +19,8 @@ from netns import Network, open_to_others, run, until
 RUNBOOKS = ROOT / "docs" / "runbooks"
 MEMBERS = ("node-1", "node-2", "node-3")
 DISK_MIB = 400
+# Users of the time of the backup.
+BACKED_UP = set()
 
 pytestmark = [
     pytest.mark.skipif(not netns.possible(), reason="needs CONCLAVE_BIN, root, network namespaces"),
@@ -90,6 +92,14 @@ def test_upgrade(site, pool, capsys):
         follow(site, "upgrade.md")
     assert not {site[name].process() for name in MEMBERS} & set(before)
     check(load, capsys, "upgraded")
+
+
+def test_back_up(site, pool, capsys):
+    BACKED_UP.update(pool.make_user() for _ in range(3))
+    with pool.load() as load:
+        follow(site, "back-up.md")
+    check(load, capsys, "backed up")
+    is_well(site)
 
 
 def expiry(machine):
@@ -236,6 +246,26 @@ def test_a_node_that_has_lost_its_data_does_not_come_back_under_its_number(site,
     assert "new node id" in node.log, node.log[-2_000:]
     until(lambda: site["node-1"].ready, 30, "the others go on")
     assert run("curl", "-s", f"http://{site['node-1'].address}:9000/livez").stdout == "ok\n"
+
+
+def test_restore(site, pool, capsys):
+    """From what was backed up at the beginning, before nodes came and went."""
+    later = pool.make_user()
+    for machine in site.nodes:
+        machine.run("systemctl stop conclave", check=False)
+    names = ("new-1", "new-2", "new-3")
+    for name in names:
+        site.add(name)
+    follow(site, "restore.md")
+    new = pool.at([f"http://{site[name].address}:9229" for name in names])
+    assert BACKED_UP and BACKED_UP <= set(new.names()) and later not in new.names()
+    for via, user in zip([1, 2, 3], sorted(BACKED_UP), strict=False):
+        assert new.sign_in(user, via=via)["AccessToken"]
+    with new.load() as load:
+        new.make_user()
+    check(load, capsys, "restored")
+    left = set(site["new-1"].run("ls").stdout.split())
+    assert not left & {"backups", "backups.tar", "backup-identity", "kek", "new-kek"}, left
 
 
 def test_every_page_is_followed():

@@ -21,6 +21,12 @@ REFUSED = {
         "publicTls takes one of",
     ),
     "a public certificate of nobody": ({"publicTls__certManager": {"enabled": True}}, "issuerRef.name is needed"),
+    "a backup to nowhere": ({"backup": {"enabled": True}}, "backup.destination is needed"),
+    "a backup for nobody": (
+        {"backup": {"enabled": True, "destination": "s3://b/c"}},
+        "backup.recipients is needed",
+    ),
+    "a recipient that is none": ({"backup": {"recipients": ["age1x"]}}, "backup/recipients"),
     "administration without a certificate": ({"admin__command": ["status"]}, "existingAdminSecret is needed"),
     "an even number of first nodes": ({"initialNodes": 4, "replicaCount": 4}, "initialNodes"),
     "fewer nodes than the first": ({"replicaCount": 1}, "replicaCount is less than initialNodes"),

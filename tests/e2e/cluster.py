@@ -274,6 +274,7 @@ class Cluster:
         pool_groups=POOL_GROUPS,
         tables="",
         secure=True,
+        cluster_id=CLUSTER_ID,
     ):
         """`settings` and `tables` go into every node's file; with `public_authority`, they put TLS on the public ports.
         A cluster that is not `secure` has no certificates between its nodes."""
@@ -282,8 +283,9 @@ class Cluster:
         self.public_authority = public_authority
         self.secure = secure
         self.pki = self.directory / "pki"
+        self.cluster_id = cluster_id
         if secure:
-            make_authority(self.pki)
+            make_authority(self.pki, cluster_id)
         self.kek = self.directory / "kek"
         self.kek.write_text(secrets.token_hex(32))
         self.settings = settings
@@ -299,6 +301,7 @@ class Cluster:
                 internal,
                 self._issue(n, n),
                 self.kek,
+                cluster_id,
                 settings=settings,
                 pool_groups=pool_groups,
                 tables=tables,
@@ -311,7 +314,7 @@ class Cluster:
         self._clients = {}
 
     def _issue(self, number, node_id):
-        return issue(self.pki, node_id, f"node-{number}") if self.secure else None
+        return issue(self.pki, node_id, f"node-{number}", self.cluster_id) if self.secure else None
 
     def __enter__(self):
         try:
@@ -348,6 +351,7 @@ class Cluster:
             members,
             tls,
             self.kek,
+            self.cluster_id,
             settings=self.settings,
             join=True,
             roles=roles,

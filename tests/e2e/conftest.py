@@ -3,6 +3,7 @@
 import pytest
 
 from harness.cognito import Pool, boto_client
+from harness.functions import Functions
 from harness.server import Server, binary
 
 _running = []
@@ -19,9 +20,18 @@ def _track(server):
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def functions():
+    """Where pools' functions run."""
+    functions = Functions()
+    yield functions
+    functions.stop()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory, functions):
     """The server that tests share. Each makes its own pool, so none sees another's users."""
-    server = _track(Server(tmp_path_factory.mktemp("conclave")).start())
+    options = ["--lambda", functions.url]
+    server = _track(Server(tmp_path_factory.mktemp("conclave"), options=options).start())
     yield server
     server.stop()
     _running.remove(server)

@@ -2,6 +2,7 @@
 
 import itertools
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -21,6 +22,14 @@ def test_metrics_are_prometheus_text(server, cognito):
     assert re.search(r'^conclave_api_requests_total\{.*operation="ListUserPools".*\} [1-9]', text, re.MULTILINE)
     for name in ("conclave_api_request_duration_seconds_count", "conclave_build_info"):
         assert f"\n{name}{{" in text
+
+
+def test_metrics_say_how_much_room_the_disk_has(server):
+    text = server.metrics()
+    free, size = (int(re.search(rf"^conclave_disk_{name}_bytes (\d+)$", text, re.M)[1]) for name in ("free", "size"))
+    assert 0 < free <= size
+    there = shutil.disk_usage(server.data)
+    assert size == there.total and abs(free - there.free) < 1 << 30
 
 
 def test_metrics_are_not_on_the_public_port(server):

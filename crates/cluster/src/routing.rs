@@ -190,17 +190,17 @@ impl RoutingStore {
         })
     }
 
-    /// Learns from the directory which nodes the cluster has; seeds are asked as before. To be called
-    /// from time to time: the nodes that are known now may all be gone one day.
+    /// Learns from the directory which nodes the cluster has, and returns their addresses; seeds are
+    /// asked as before. To be called from time to time: the nodes that are known now may all be gone
+    /// one day.
     ///
     /// # Errors
     /// The directory does not answer.
-    pub async fn look_for_nodes(&self) -> Result<(), StoreError> {
-        let mut found = nodes::read(self).await?;
-        found.retain(|address| !self.options.seeds.contains(address));
-        found.truncate(NAMED_MAX);
-        *self.named.lock() = found;
-        Ok(())
+    pub async fn look_for_nodes(&self) -> Result<Vec<String>, StoreError> {
+        let found = nodes::read(self).await?;
+        let is_new = |address: &&String| !self.options.seeds.contains(address);
+        *self.named.lock() = found.iter().filter(is_new).take(NAMED_MAX).cloned().collect();
+        Ok(found)
     }
 
     /// The group of a scope; `None` when the directory does not know the scope.

@@ -5,7 +5,9 @@ use std::{net::SocketAddr, path::PathBuf};
 use clap::{Args, Parser, Subcommand};
 
 use crate::{
+    backup::{BackupArgs, RestoreArgs},
     cluster_admin::{ClusterCommand, KeysCommand},
+    doctor::DoctorArgs,
     pki::Role,
     seed::SeedCommand,
 };
@@ -42,6 +44,10 @@ pub enum Command {
     Serve(ConfigArg),
     #[command(flatten)]
     Cluster(ClusterCommand),
+    /// Copies a running cluster, encrypted, to where backups are kept; lists and verifies what is there.
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
+    Doctor(DoctorArgs),
     /// Accounts, the tenants of a cluster.
     #[command(subcommand)]
     Account(AccountCommand),
@@ -88,6 +94,24 @@ pub struct DevArgs {
     /// Whom that e-mail is from: an address, or `name <address>`.
     #[arg(long, env = "CONCLAVE_SMTP_FROM", default_value = "Conclave <no-reply@example.com>")]
     pub smtp_from: String,
+    /// Where functions that pools name in LambdaConfig are called: what answers to the invoke API of AWS Lambda,
+    /// such as http://localhost:4566. Signed with the access key `test`.
+    #[arg(long, env = "CONCLAVE_LAMBDA", value_name = "URL")]
+    pub lambda: Option<String>,
+    /// A function that is called by a POST of its event, as ARN=URL. Can be given several times.
+    #[arg(
+        long = "webhook",
+        env = "CONCLAVE_WEBHOOKS",
+        value_name = "ARN=URL",
+        value_delimiter = ' '
+    )]
+    pub webhooks: Vec<String>,
+    /// What those calls are signed with.
+    #[arg(long, env = "CONCLAVE_WEBHOOK_SECRET", default_value = "test", hide_env_values = true)]
+    pub webhook_secret: String,
+    /// Memory for blocks that have been read, in mebibytes.
+    #[arg(long, env = "CONCLAVE_CACHE_MEBIBYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
+    pub cache_mebibytes: u32,
     /// Accounts, pools, clients and users to begin with, in TOML or JSON. Applied at every start: what is as declared stays as it is.
     #[arg(long, env = "CONCLAVE_SEED")]
     pub seed: Option<PathBuf>,

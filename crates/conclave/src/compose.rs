@@ -31,7 +31,7 @@ use conclave_identity::{
     signing_keys,
     world::{Settings, World},
 };
-use conclave_outbound::{Channel, Messenger, inbox::DevInbox, lanes::Tally};
+use conclave_outbound::{Channel, Messenger, Triggers, inbox::DevInbox, lanes::Tally};
 use conclave_store::Store;
 
 use crate::{
@@ -78,6 +78,8 @@ pub struct Parts {
     pub public_url: String,
     /// Delivers messages.
     pub messenger: Arc<dyn Messenger>,
+    /// Calls the functions of pools.
+    pub triggers: Arc<dyn Triggers>,
     /// What becomes of the messages, for the metrics.
     pub deliveries: Vec<(Channel, Arc<Tally>)>,
     /// Domains that pools may send e-mail from; `None`: any.
@@ -106,6 +108,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
         cpu: CpuPool::new(cores, cores * CPU_QUEUE_PER_CORE, CPU_WAIT_MAX),
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&parts.messenger),
+        triggers: Arc::clone(&parts.triggers),
         cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, CLUSTER_KEYS_FRESH)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(POOLS_KEPT),

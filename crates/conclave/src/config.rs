@@ -8,7 +8,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail, ensure};
-use conclave_crypto::secret::SecretString;
+use conclave_crypto::{
+    age::{RECIPIENTS_MAX, Recipient},
+    secret::SecretString,
+};
 use conclave_outbound::{
     sms::{Gateway, SmsSettings},
     smtp::{Security, SmtpSettings},
@@ -17,6 +20,8 @@ use serde::Deserialize;
 
 pub use crate::kek::Kek;
 pub use signing_keys::SigningKeys;
+
+use crate::triggers::Triggers;
 
 mod signing_keys;
 
@@ -70,16 +75,45 @@ pub struct ServeConfig {
     /// Snapshots, and what of the log is kept.
     #[serde(default)]
     pub snapshots: Snapshots,
+    /// Memory for what a node keeps.
+    #[serde(default)]
+    pub memory: Memory,
+    /// Whom backups are for.
+    #[serde(default)]
+    pub backup: Backup,
     /// How e-mail is sent; without, nothing is.
     pub email: Option<Email>,
     /// How text messages are sent; without, nothing is.
     pub sms: Option<SmsGateway>,
+    /// Where the functions are that pools name in LambdaConfig; without, none of them is called.
+    #[serde(default)]
+    pub triggers: Triggers,
     /// How much there may be of what administrators make.
     #[serde(default)]
     pub limits: Limits,
     /// How long things take in the life of a signing key.
     #[serde(default)]
     pub signing_keys: SigningKeys,
+}
+
+/// Backups. The same on all nodes.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backup {
+    /// age recipients, each of whom can open every backup: `conclave backup keygen` makes an identity and prints its
+    /// recipient. Without any there are no backups.
+    pub recipients: Vec<String>,
+}
+
+impl Backup {
+    /// The recipients.
+    pub fn recipients(&self) -> Result<Vec<Recipient>> {
+        ensure!(self.recipients.len() <= RECIPIENTS_MAX, "backup.recipients has more than 32");
+        let parse = |text: &String| {
+            text.parse().with_context(|| format!("backup.recipients: {text} cannot be used"))
+        };
+        self.recipients.iter().map(parse).collect()
+    }
 }
 
 /// What a process does.
@@ -256,6 +290,28 @@ impl Default for Snapshots {
     }
 }
 
+/// Memory for the states of all groups of a node.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// Mebibytes for blocks that have been read and for what is not written out yet. Where all rows of the users that are
+    /// often asked for have room, a request costs the same in a large pool as in a small one.
+    pub cache_mebibytes: usize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { cache_mebibytes: conclave_shard::Limits::default().cache_bytes >> 20 }
+    }
+}
+
+impl Memory {
+    /// Less would not hold what is not written out yet.
+    pub const CACHE_MEBIBYTES_MIN: usize = 64;
+    /// More than a machine has.
+    pub const CACHE_MEBIBYTES_MAX: usize = 1 << 20;
+}
+
 /// Certificates of the internal port, in PEM.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -337,6 +393,11 @@ impl ServeConfig {
             (1..=1 << 20).contains(&self.snapshots.mebibytes),
             "snapshots.mebibytes is not between 1 and 1048576"
         );
+        ensure!(
+            (Memory::CACHE_MEBIBYTES_MIN..=Memory::CACHE_MEBIBYTES_MAX)
+                .contains(&self.memory.cache_mebibytes),
+            "memory.cache_mebibytes is not between 64 and 1048576"
+        );
         ensure!(!self.roles.is_empty(), "roles is empty");
         ensure!(self.replication_factor % 2 == 1, "replication_factor is not odd");
         ensure!(self.dead_after_seconds > 0, "dead_after_seconds is 0");
@@ -368,12 +429,14 @@ impl ServeConfig {
             kek.check()?;
         }
         self.signing_keys.check().context("signing_keys")?;
+        self.backup.recipients()?;
         if let Some(email) = &self.email {
             email.check().context("email")?;
         }
         if let Some(sms) = &self.sms {
             check_effort(sms.timeout_seconds, sms.connections).context("sms")?;
         }
+        self.triggers.check().context("triggers")?;
         if let Some(url) = &self.public_url {
             check_public_url(url).context("public_url")?;
         }
@@ -494,13 +557,13 @@ impl Email {
     }
 }
 
-fn variable(name: &str) -> Result<SecretString> {
+pub(crate) fn variable(name: &str) -> Result<SecretString> {
     #[expect(clippy::disallowed_methods, reason = "the configuration names the variable")]
     let text = std::env::var(name).with_context(|| format!("{name} is not set"))?;
     Ok(SecretString::new(text))
 }
 
-fn read_key(path: &Path) -> Result<SecretString> {
+pub(crate) fn read_key(path: &Path) -> Result<SecretString> {
     let text =
         fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     Ok(SecretString::new(text))
@@ -565,6 +628,20 @@ mod tests {
         }
         let both = EXAMPLE.replace("[listen]", "join = [\"a:1\"]\n[listen]");
         assert!(check(&both).unwrap_err().contains("members and join"));
+    }
+
+    #[test]
+    fn recipients_of_backups_are_checked_before_anything_starts() {
+        let check = |recipients: &str| {
+            let text = format!("{EXAMPLE}\n[backup]\nrecipients = [{recipients}]");
+            let config: ServeConfig = toml::from_str(&text).expect("parses");
+            config.check().map_err(|error| format!("{error:#}"))
+        };
+        assert_eq!(check(""), Ok(()));
+        let recipient = "age1t7rxyev2z3rw82stdlrrepyc39nvn86l5078zqkf5uasdy86jp6svpy7pa";
+        assert_eq!(check(&format!("\"{recipient}\"")), Ok(()));
+        let refused = check(&format!("\"{}\"", recipient.replace('t', "q"))).unwrap_err();
+        assert!(refused.contains("backup.recipients"), "{refused}");
     }
 
     #[test]

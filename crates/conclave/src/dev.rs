@@ -39,6 +39,7 @@ use crate::{
     placement::HintPlacement,
     process::{Ports, Process},
     seed::{self, Report, Seed},
+    triggers,
 };
 
 const CLUSTER_ID: &str = "dev";
@@ -78,12 +79,13 @@ pub async fn run(args: DevArgs) -> Result<()> {
         None
     };
     let placement = Arc::new(HintPlacement::default());
-    let options = GroupHostOptions::alone(
+    let mut options = GroupHostOptions::alone(
         CLUSTER_ID.to_owned(),
         args.data_dir.clone(),
         POOL_GROUPS + 1,
         entropy::bytes(&SystemEntropy),
     );
+    options.limits.cache_bytes = (args.cache_mebibytes as usize) << 20;
     let host = Arc::new(GroupHost::start(options, clock.clone(), placement.clone()).await?);
     let inbox = Arc::new(DevInbox::new(clock.clone()));
     let mut messenger: Arc<dyn Messenger> = inbox.clone();
@@ -93,6 +95,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         deliveries = lanes.tallies();
         messenger = Arc::new(Copied { inbox: inbox.clone(), lanes });
     }
+    let triggers = triggers::of_dev(args.lambda, &args.webhooks, args.webhook_secret, &clock)?;
     let parts = Parts {
         store: host.store(),
         placement,
@@ -101,6 +104,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         cluster: NewCluster { cluster_id: CLUSTER_ID.to_owned(), pool_groups: POOL_GROUPS },
         public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
         messenger,
+        triggers,
         deliveries,
         sender_domains: None,
         password_params: Params::DEFAULT,

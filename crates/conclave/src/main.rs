@@ -6,6 +6,7 @@
 mod adapters;
 mod admin;
 mod auth_metrics;
+mod backup;
 mod certificates;
 mod cli;
 mod clock;
@@ -15,10 +16,12 @@ mod config;
 mod delivery_metrics;
 mod dev;
 mod dev_certificate;
+mod doctor;
 mod exit;
 mod failure;
 mod kek;
 mod key_work;
+mod known_nodes;
 mod metrics;
 mod node;
 mod operations;
@@ -30,6 +33,7 @@ mod reconcile;
 mod seed;
 mod serve;
 mod telemetry;
+mod triggers;
 mod user_imports;
 
 use anyhow::Result;
@@ -74,6 +78,9 @@ fn run(cli: Cli) -> Result<()> {
             Command::Serve(args) => serve::run(&args.config).await,
             Command::Cluster(command) => cluster_admin::run(command).await,
             Command::Keys(command) => cluster_admin::run_keys(command).await,
+            Command::Backup(args) => backup::run(args).await,
+            Command::Doctor(args) => doctor::run(args).await,
+            Command::Restore(args) => backup::run_restore(args).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Seed(command) => seed::run(command).await,

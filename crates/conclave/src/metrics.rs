@@ -6,7 +6,7 @@ use std::{
 };
 
 use conclave_gateway::metrics::Metrics;
-use conclave_shard::{GroupHost, GroupStatus};
+use conclave_shard::{GroupHost, GroupStatus, HostStatus};
 use conclave_tls::{Reload, Tally};
 use prometheus_client::{
     collector::Collector,
@@ -72,7 +72,25 @@ const COUNTERS: [Reading; 6] = [
 impl Collector for Groups {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         let Some(host) = self.0.upgrade() else { return Ok(()) };
-        let groups = host.status().groups;
+        let HostStatus { groups, disk, .. } = host.status();
+        if let Some(space) = disk {
+            for (name, help, bytes) in [
+                (
+                    "disk_free_bytes",
+                    "What may still be written on the disk of the data",
+                    space.free,
+                ),
+                ("disk_size_bytes", "The size of that disk", space.total),
+            ] {
+                let gauge = ConstGauge::new(i64::try_from(bytes).unwrap_or(i64::MAX));
+                gauge.encode(encoder.encode_descriptor(
+                    name,
+                    help,
+                    None,
+                    gauge.metric_type(),
+                )?)?;
+            }
+        }
         for (name, help, read) in GAUGES {
             let kind = ConstGauge::<i64>::new(0).metric_type();
             let mut family = encoder.encode_descriptor(name, help, None, kind)?;

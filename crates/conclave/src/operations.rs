@@ -10,8 +10,8 @@ use conclave_gateway::{
 use conclave_identity::{
     auth, branding,
     call::{Call, CallPrincipal},
-    clients, devices, domains, groups, identity_providers, log_delivery, pools, resource_servers,
-    risk_configuration, terms, ui_customization, user_import, users,
+    clients, devices, domains, groups, identity_providers, log_delivery, passkeys, pools,
+    resource_servers, risk_configuration, terms, ui_customization, user_import, users,
     world::World,
 };
 
@@ -140,6 +140,10 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         SetUserSettings => users::set_user_settings,
         AdminSetUserSettings => users::admin_set_user_settings,
         GetUserAuthFactors => users::get_user_auth_factors,
+        StartWebAuthnRegistration => passkeys::start_web_authn_registration,
+        CompleteWebAuthnRegistration => passkeys::complete_web_authn_registration,
+        ListWebAuthnCredentials => passkeys::list_web_authn_credentials,
+        DeleteWebAuthnCredential => passkeys::delete_web_authn_credential,
         GetUser => users::get_user,
         UpdateUserAttributes => users::update_user_attributes,
         DeleteUserAttributes => users::delete_user_attributes,

@@ -1,6 +1,11 @@
 //! `conclave serve`: a node of a cluster, a gateway in front of one, or both in one process.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result};
 use conclave_cluster::{RoutingLimits, RoutingOptions, RoutingStore};
@@ -24,12 +29,13 @@ use conclave_tls::Mutual;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    backup,
     certificates::{self, Certificates},
     clock::SystemClock,
     cluster_admin::{AdminService, Serving},
     compose::{self, Parts},
     config::{Role, ServeConfig, Snapshots},
-    key_work,
+    key_work, known_nodes,
     node::{self, ClusterReached, GroupsReady, Registered},
     placement::HintPlacement,
     process::{Ports, Process},
@@ -77,18 +83,28 @@ pub async fn run(path: &Path) -> Result<()> {
             clock: clock.clone(),
             new_id: new_id(),
         };
+        let admin = Admin::new(options);
         administration.serve(Serving {
             cluster_id: config.cluster_id.as_str().into(),
             host: host.clone(),
-            admin: Admin::new(options),
+            admin: admin.clone(),
             store: routing.clone(),
+        });
+        administration.serve_backups(backup::Serving {
+            cluster_id: config.cluster_id.clone(),
+            groups: config.pool_groups + 1,
+            host: host.clone(),
+            admin,
+            store: routing.clone(),
+            recipients: config.backup.recipients()?,
         });
         host.manage(routing.clone(), manage_options(&config)?);
         ready.push(Arc::new(GroupsReady(host.clone())));
         ready.push(Arc::new(Registered(host.registered())));
     }
     let (reached, reaches) = watch::channel(true);
-    let looking = tokio::spawn(look_for_nodes(routing.clone(), reached));
+    let looking = look_for_nodes(routing.clone(), reached, config.data_dir.clone());
+    let looking = tokio::spawn(looking);
     ready.push(Arc::new(ClusterReached(reaches)));
     let parts = match config.has(Role::Gateway) {
         true => Some(parts(&config, routing, placement, &clock)?),
@@ -132,12 +148,27 @@ fn ready_text(
     }
 }
 
-/// Tells the routing client which nodes there are, for as long as the process runs.
-async fn look_for_nodes(routing: Arc<RoutingStore>, reached: watch::Sender<bool>) {
+/// Tells the routing client which nodes there are, for as long as the process runs, and keeps it for the next start.
+async fn look_for_nodes(
+    routing: Arc<RoutingStore>,
+    reached: watch::Sender<bool>,
+    data_dir: Option<PathBuf>,
+) {
     let mut missed = 0;
+    let mut kept = Vec::new();
     loop {
         match routing.look_for_nodes().await {
-            Ok(()) => missed = 0,
+            Ok(found) => {
+                missed = 0;
+                if let Some(dir) = data_dir.clone().filter(|_| found != kept) {
+                    kept.clone_from(&found);
+                    let saved =
+                        tokio::task::spawn_blocking(move || known_nodes::save(&dir, &found)).await;
+                    if let Ok(Err(error)) = saved {
+                        tracing::warn!(%error, "the known nodes cannot be kept");
+                    }
+                }
+            }
             Err(error) => {
                 missed += 1;
                 tracing::debug!(%error, "the registry of nodes does not answer");
@@ -159,6 +190,13 @@ pub async fn connect(path: &Path) -> Result<Arc<World>> {
     let world = compose::world(&parts).await?;
     key_work::keep_fresh(Arc::clone(&world), Arc::clone(&parts.kek));
     Ok(world)
+}
+
+/// The rows of the running cluster, for an administration command with the certificate of the configuration.
+pub fn connect_store(config: &ServeConfig) -> Result<Arc<dyn Store>> {
+    let placement = Arc::new(HintPlacement::default());
+    let internal = config.internal_tls.as_ref().map(certificates::internal).transpose()?;
+    Ok(route(config, &placement, internal.as_ref(), None)?)
 }
 
 fn load_certificates(config: &ServeConfig) -> Result<Certificates> {
@@ -195,6 +233,7 @@ fn host_options(
         incarnation: entropy::bytes(&SystemEntropy),
         limits: Limits {
             retention: retention(config.snapshots),
+            cache_bytes: config.memory.cache_mebibytes << 20,
             disk: DiskLimits { reserve_bytes: RESERVE_BYTES, ..DiskLimits::default() },
             ..Limits::default()
         },
@@ -233,9 +272,12 @@ fn route(
     internal: Option<&Arc<Mutual>>,
     host: Option<&Arc<GroupHost>>,
 ) -> Result<Arc<RoutingStore>> {
+    let mut seeds = config.seeds();
+    let known = config.data_dir.as_deref().map(known_nodes::load).unwrap_or_default();
+    seeds.extend(known.into_iter().filter(|address| !config.seeds().contains(address)));
     let options = RoutingOptions {
         cluster_id: config.cluster_id.clone(),
-        seeds: config.seeds(),
+        seeds,
         tls: internal.cloned(),
         groups: config.pool_groups + 1,
         placement: placement.clone(),
@@ -265,6 +307,7 @@ fn parts(
         public_url: config.gateway_url()?.to_owned(),
         deliveries: lanes.tallies(),
         messenger: Arc::new(lanes),
+        triggers: config.triggers.open(clock.clone())?,
         sender_domains: Some(
             config.email.as_ref().map_or_else(Vec::new, |email| email.sender_domains.clone()),
         ),

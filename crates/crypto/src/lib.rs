@@ -23,7 +23,11 @@
 //! | [`ids`] | pool ids, client ids, codes, temporary passwords |
 //! | [`refresh`] | refresh tokens |
 //! | [`totp`] | time-based one-time passwords |
+//! | [`webauthn`] | passkeys: the relying party's side of WebAuthn |
+//! | [`age`] | files for the holders of offline keys: backups |
 
+pub mod age;
+mod bech32;
 pub mod bignum;
 pub mod encoding;
 pub mod entropy;
@@ -40,3 +44,4 @@ pub mod srp;
 pub mod testing;
 pub mod token;
 pub mod totp;
+pub mod webauthn;

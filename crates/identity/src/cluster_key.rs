@@ -108,7 +108,7 @@ pub async fn unwrap(record: &ClusterRecord, kek: &dyn KekProvider) -> Result<Key
     Keyring::new(current, versions).map_err(|_| KekError::NotAuthentic)
 }
 
-async fn unwrap_one(
+pub(crate) async fn unwrap_one(
     record: &ClusterRecord,
     key: &WrappedKey,
     kek: &dyn KekProvider,

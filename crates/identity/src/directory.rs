@@ -3,6 +3,10 @@
 //! [`open`] is the first thing that a process does with a store: it makes the directory of a new
 //! cluster, or reads that of an old one, and hands out the keys that everything else is sealed with.
 
+mod relocate;
+
+pub use relocate::{ClusterKeys, relocate, unwrap_cluster_keys};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use conclave_api::{ApiError, ExceptionName};

@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
+use bytes::Bytes;
 use conclave_api::ApiError;
 use conclave_crypto::{
     entropy,
@@ -13,6 +14,7 @@ use conclave_crypto::{
     secret::{SecretBytes, SecretString},
     srp,
 };
+use serde_json::{Map, Value};
 use tokio::sync::OnceCell;
 
 use crate::{errors, world::World};
@@ -29,9 +31,18 @@ pub struct Memo {
     origin_jti: OnceLock<String>,
     codes: parking_lot::Mutex<BTreeMap<&'static [u8], SecretString>>,
     temporary_password: OnceLock<SecretString>,
+    answers: tokio::sync::Mutex<Answers>,
 }
 
+/// What functions have answered, by `triggerSource`, each with the event that it answers.
+type Answers = BTreeMap<&'static str, (Bytes, Result<Map<String, Value>, ApiError>)>;
+
 impl Memo {
+    /// What functions have answered in this request.
+    pub(crate) fn answers(&self) -> &tokio::sync::Mutex<Answers> {
+        &self.answers
+    }
+
     /// The id of the user that this request makes.
     pub fn sub(&self, world: &World) -> &str {
         self.sub.get_or_init(|| ids::uuid(&*world.entropy))

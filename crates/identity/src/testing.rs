@@ -18,13 +18,17 @@ use conclave_crypto::{
     secret::Key256,
     testing::SeededEntropy,
 };
-use conclave_outbound::{Channel, Message, Messenger, SendError};
+use conclave_outbound::{Channel, Message, Messenger, SendError, Triggers};
 use conclave_store::{
     Clock, Store, StoreError,
     memory::{MemoryStore, Trips},
     proto,
 };
 use parking_lot::Mutex;
+
+mod functions;
+
+pub(crate) use functions::Functions;
 
 use crate::{
     call::{Call, CallPrincipal},
@@ -56,6 +60,8 @@ pub(crate) struct TestWorld {
     pub clock: Arc<TestClock>,
     /// What was sent.
     pub outbox: Arc<Outbox>,
+    /// What pools' functions were asked, and what they answer.
+    pub functions: Arc<Functions>,
 }
 
 impl Deref for TestWorld {
@@ -75,6 +81,7 @@ pub(crate) async fn test_world() -> TestWorld {
     });
     let entropy = Arc::new(SeededEntropy::new(1));
     let outbox = Arc::new(Outbox::default());
+    let functions = Arc::new(Functions::default());
     let kek = StaticKek::new(Key256::new([7; 32]), Vec::new());
     let new = NewCluster { cluster_id: "test".to_owned(), pool_groups: 3 };
     let directory = directory::open(&*store, &kek, &*entropy, &new).await.expect("opens");
@@ -86,6 +93,7 @@ pub(crate) async fn test_world() -> TestWorld {
         cpu: CpuPool::new(4, 1_000, Duration::from_secs(60)),
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&outbox) as Arc<dyn Messenger>,
+        triggers: Arc::clone(&functions) as Arc<dyn Triggers>,
         cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, Duration::MAX)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(100),
@@ -99,7 +107,7 @@ pub(crate) async fn test_world() -> TestWorld {
             signing_keys: signing_keys::Timing::default(),
         },
     };
-    TestWorld { world, store, clock, outbox }
+    TestWorld { world, store, clock, outbox, functions }
 }
 
 /// A principal of `account_id` in [`REGION`].
@@ -159,6 +167,11 @@ pub(crate) async fn new_client_with(
 pub(crate) struct TestClock(AtomicI64);
 
 impl TestClock {
+    /// One that stands at a time, in milliseconds since 1970.
+    pub fn at(now_ms: i64) -> Self {
+        Self(AtomicI64::new(now_ms))
+    }
+
     /// Moves on.
     pub fn advance(&self, by: Duration) {
         self.0.fetch_add(by.as_millis() as i64, Ordering::SeqCst);

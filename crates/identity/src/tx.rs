@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use conclave_api::ApiError;
 use conclave_crypto::entropy;
-use conclave_outbound::{Channel, Message as OutboundMessage, SendError};
+use conclave_outbound::{Channel, SendError};
 use conclave_store::{
     StoreError, keys,
     proto::{self, check::Expect, write::Action},
@@ -25,9 +25,14 @@ use crate::{
     config::{ClientConfig, PoolConfig},
     errors, log_delivery,
     memo::Memo,
+    triggers::{Circumstances, Event, Trigger, custom_message::Draft},
     world::World,
 };
 use std::sync::Arc;
+
+mod outgoing;
+
+use outgoing::{Outgoing, Undone};
 
 /// How often an operation is decided before the caller is told to come again.
 pub const TRIES_MAX: u32 = 8;
@@ -43,6 +48,11 @@ pub trait Transaction: Send + Sync {
 
     /// The pool id, or [`conclave_store::DIRECTORY_SCOPE`].
     fn scope(&self) -> &str;
+
+    /// What the request brings along for the pool's triggers.
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances::default()
+    }
 
     /// What the caller is told when the scope is gone by the time of the commit.
     fn scope_is_gone(&self) -> ApiError {
@@ -206,6 +216,7 @@ pub struct Tx<'w> {
     world: &'w World,
     memo: &'w Memo,
     scope: &'w str,
+    circumstances: Circumstances<'w>,
     config: Option<Arc<PoolConfig>>,
     client: Option<Arc<ClientConfig>>,
     now_ms: i64,
@@ -222,42 +233,18 @@ pub struct Tx<'w> {
     delivery_refusal: fn(&SendError) -> ApiError,
 }
 
-/// What happens to a message after the commit.
-enum Outgoing {
-    /// It is handed over before the caller has the answer.
-    Send(OutboundMessage, Span),
-    /// It is put into a queue.
-    Post(OutboundMessage, Span),
-    /// There is none, and the caller must not see that.
-    Pretend(Channel),
-}
-
-impl Outgoing {
-    async fn go(self, world: &World) -> Result<(), SendError> {
-        match self {
-            Self::Send(message, span) => {
-                let channel = message.channel.as_str();
-                let sent = world.messenger.send(message).instrument(span.clone()).await;
-                if let Err(error) = &sent
-                    && !span.is_none()
-                {
-                    span.in_scope(|| tracing::error!(%error, channel, "message not delivered"));
-                }
-                sent
-            }
-            // whoever works the queue off goes on in this span
-            Self::Post(message, span) => span.in_scope(|| world.messenger.post(message)),
-            Self::Pretend(channel) => world.messenger.pretend(channel),
-        }
-    }
-}
-
 impl<'w> Tx<'w> {
-    fn new(world: &'w World, memo: &'w Memo, scope: &'w str) -> Self {
+    fn new(
+        world: &'w World,
+        memo: &'w Memo,
+        scope: &'w str,
+        circumstances: Circumstances<'w>,
+    ) -> Self {
         Self {
             world,
             memo,
             scope,
+            circumstances,
             config: None,
             client: None,
             now_ms: 0,
@@ -411,6 +398,11 @@ impl<'w> Tx<'w> {
     /// The services that are not transactional: randomness, processor, keys.
     pub fn world(&self) -> &'w World {
         self.world
+    }
+
+    /// What the request brings along for the pool's triggers.
+    pub fn circumstances(&self) -> Circumstances<'w> {
+        self.circumstances
     }
 
     /// What is computed once for a request, however often it is decided.
@@ -569,22 +561,30 @@ impl<'w> Tx<'w> {
     }
 
     /// A message that is handed over after the commit; the caller learns when it is not taken.
-    pub fn send(&mut self, message: OutboundMessage) {
+    pub fn send(&mut self, message: impl Into<Draft>) {
         let span = self.notification_span();
-        self.messages.push(Outgoing::Send(message, span));
+        self.messages.push(Outgoing::Send(message.into(), span));
     }
 
     /// A message that is put into a queue after the commit: where [`Tx::pretend`] is the other case, and
     /// the caller must not tell the two apart by the time that delivery takes.
-    pub fn post(&mut self, message: OutboundMessage) {
+    pub fn post(&mut self, message: impl Into<Draft>) {
         let span = self.notification_span();
-        self.messages.push(Outgoing::Post(message, span));
+        self.messages.push(Outgoing::Post(message.into(), span));
     }
 
     /// No message, and nothing that shows that there is none: where a message of this channel could not be
     /// queued, this fails as well.
     pub fn pretend(&mut self, channel: Channel) {
-        self.messages.push(Outgoing::Pretend(channel));
+        let mut pool = self.config.iter();
+        let is_custom = pool.any(|pool| Trigger::CustomMessage.function(&pool.record).is_some());
+        self.messages.push(Outgoing::Pretend { channel, is_custom });
+    }
+
+    /// A function that is told of it after the commit. When it fails, the caller learns that, and what was
+    /// committed stays.
+    pub fn after_commit(&mut self, event: Event) {
+        self.messages.push(Outgoing::Trigger(event));
     }
 
     /// What the caller is told when a message of this decision is not taken, instead of
@@ -659,7 +659,7 @@ async fn run<T: Transaction>(
     let memo = Memo::default();
     while *tries < TRIES_MAX {
         *tries += 1;
-        let mut tx = Tx::new(world, &memo, transaction.scope());
+        let mut tx = Tx::new(world, &memo, transaction.scope(), transaction.circumstances());
         let decision = transaction.decide(&mut tx).await;
         let answer = match decision {
             Ok(reply) => Ok(reply),
@@ -686,7 +686,10 @@ async fn run<T: Transaction>(
         }
         let reply = answer?;
         for message in std::mem::take(&mut tx.messages) {
-            message.go(world).await.map_err(|error| (tx.delivery_refusal)(&error))?;
+            message.go(world).await.map_err(|undone| match undone {
+                Undone::Message(error) => (tx.delivery_refusal)(&error),
+                Undone::Trigger(error) => error,
+            })?;
         }
         return match reply {
             Reply::Ready(answer) => Ok(answer),

@@ -2,8 +2,10 @@
 //!
 //! Whoever wants to reach a user takes an `Arc<dyn Messenger>`. To add a way of sending: implement
 //! [`lanes::Transport`] in a file of its own, as [`smtp`] and [`sms`] do, and let the binary choose it by
-//! configuration; nothing else knows which one is in use.
+//! configuration; nothing else knows which one is in use. Whoever wants to call a function takes an
+//! `Arc<dyn Triggers>`.
 
+mod aws;
 pub mod clock;
 pub mod copied;
 pub mod inbox;
@@ -12,6 +14,8 @@ pub mod message;
 pub mod sms;
 pub mod smtp;
 mod sns;
+pub mod triggers;
 
 pub use clock::Clock;
 pub use message::{Channel, Message, Messenger, SendError, Sender, is_of_domains};
+pub use triggers::{Invocation, InvokeError, Triggers};

@@ -11,11 +11,7 @@ use rustls::{ClientConfig, RootCertStore, pki_types::ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{
-    Clock, Message, SendError,
-    lanes::Transport,
-    sns::{self, Signer},
-};
+use crate::{Clock, Message, SendError, aws::Signer, lanes::Transport, sns};
 
 const FORM: &str = "application/x-www-form-urlencoded";
 
@@ -92,6 +88,7 @@ impl Sms {
                     access_key_id: missing(&settings.account, "account is missing")?,
                     secret_access_key: missing(&settings.token, "the token is missing")?,
                     region: missing(&settings.region, "region is missing")?,
+                    service: "sns",
                 });
                 (base.to_owned(), None, settings.from.clone().unwrap_or_default())
             }

@@ -23,6 +23,7 @@ use std::{
 };
 
 use conclave_store::proto::{Commit, write::Action};
+use parking_lot::Mutex;
 
 /// A sync that takes longer than this has met a disk that hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(3);
@@ -47,6 +48,18 @@ pub struct Space {
     pub total: u64,
     /// What this process may still use of it, in bytes.
     pub free: u64,
+}
+
+impl Space {
+    /// Of the file system that a path is on.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn of(path: &Path) -> io::Result<Self> {
+        let found = rustix::fs::statvfs(path)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
+        Ok(Self { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
+    }
 }
 
 type Probe = dyn Fn(&Path) -> io::Result<Space> + Send + Sync;
@@ -85,11 +98,7 @@ impl Default for DiskLimits {
             reserve_bytes: 0,
             // what others write can fill a disk in a moment
             interval: Duration::from_millis(100),
-            probe: Arc::new(|path| {
-                let found = rustix::fs::statvfs(path)?;
-                let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
-                Ok(Space { total: bytes(found.f_blocks), free: bytes(found.f_bavail) })
-            }),
+            probe: Arc::new(Space::of),
         }
     }
 }
@@ -103,6 +112,7 @@ pub(crate) struct DiskWatch {
     dir: PathBuf,
     limits: DiskLimits,
     level: AtomicU8,
+    space: Mutex<Option<Space>>,
     /// Bytes of the reserve that are there.
     reserved: AtomicU64,
 }
@@ -119,10 +129,16 @@ impl DiskWatch {
             dir: dir.to_owned(),
             limits,
             level: AtomicU8::new(ROOM),
+            space: Mutex::default(),
             reserved: AtomicU64::new(reserved),
         };
         watch.look();
         Ok(watch)
+    }
+
+    /// What was last seen; `None` when the disk has never said.
+    pub(crate) fn space(&self) -> Option<Space> {
+        *self.space.lock()
     }
 
     pub(crate) fn interval(&self) -> Duration {
@@ -139,6 +155,7 @@ impl DiskWatch {
                 return false;
             }
         };
+        *self.space.lock() = Some(space);
         let before = self.level.load(Ordering::Acquire);
         let level = self.level_of(space, before);
         self.level.store(level, Ordering::Release);

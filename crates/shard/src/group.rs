@@ -82,15 +82,18 @@ pub(crate) struct Shared {
     pub alone: bool,
     /// Where openraft runs.
     pub runtime: tokio::runtime::Handle,
-    /// Becomes `Some` when the process has to end.
-    pub fatal: watch::Sender<Option<String>>,
+    pub fatal: MustEnd,
     /// Becomes true when the node is shutting down.
     pub stopping: watch::Sender<bool>,
 }
 
-impl Shared {
-    pub(crate) fn report_fatal(&self, reason: String) {
-        self.fatal.send_if_modified(|fatal| {
+/// Why the process has to end, as soon as there is a reason.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct MustEnd(watch::Sender<Option<String>>);
+
+impl MustEnd {
+    pub(crate) fn report(&self, reason: String) {
+        self.0.send_if_modified(|fatal| {
             let first = fatal.is_none();
             if first {
                 // once: the peers of a node that has lost its data say so many times a second
@@ -99,6 +102,16 @@ impl Shared {
             }
             first
         });
+    }
+
+    pub(crate) fn subscribe(&self) -> watch::Receiver<Option<String>> {
+        self.0.subscribe()
+    }
+}
+
+impl Shared {
+    pub(crate) fn report_fatal(&self, reason: String) {
+        self.fatal.report(reason);
     }
 
     /// Returns when the node is shutting down.
@@ -400,7 +413,12 @@ impl Group {
         })
     }
 
-    async fn wait_applied(&self, index: u64) -> Result<(), GroupError> {
+    /// The index that a state must have applied so that it holds whatever has been acknowledged by now.
+    pub(crate) async fn read_index(&self) -> Result<u64, GroupError> {
+        self.replica()?.read_index.get().await
+    }
+
+    pub(crate) async fn wait_applied(&self, index: u64) -> Result<(), GroupError> {
         let mut applied = self.state.applied();
         let wait = applied.wait_for(|applied| applied.next > index);
         match timeout(self.shared.limits.read_timeout, wait).await {

@@ -25,7 +25,7 @@ use tonic::{
 pub use crate::{disk::DiskLimits, retention::Retention};
 use crate::{
     disk::DiskWatch,
-    group::Shared,
+    group::{MustEnd, Shared},
     held::Held,
     high_water::GROUPS_MAX,
     identity::{self, Incarnations},
@@ -364,7 +364,6 @@ impl GroupHost {
         self.close().await;
     }
 
-    #[cfg(test)]
     pub(crate) fn inner(&self) -> &Arc<HostInner> {
         &self.inner
     }
@@ -418,12 +417,14 @@ async fn start_groups(
         options.incarnation,
     )?;
     let incarnations = Arc::new(Incarnations::open(&options.data_dir, identity.incarnation)?);
+    let fatal = MustEnd::default();
     let peers = Peers::new(
         options.cluster_id.clone(),
         options.node_id,
         tls.clone(),
         incarnations.clone(),
         clock.clone(),
+        fatal.clone(),
     );
     let control = ControlClient::new(options.cluster_id.clone(), options.node_id, tls.clone());
     let first = |group| first_voters(group, &options.members, options.replication_factor);
@@ -443,7 +444,7 @@ async fn start_groups(
         memory,
         alone: options.members.len() == 1,
         runtime,
-        fatal: watch::Sender::new(None),
+        fatal,
         stopping: watch::Sender::new(false),
     });
     let listener = options.listen.map(|listen| bind(listen, tls.is_some())).transpose()?;

@@ -17,6 +17,7 @@ use prost::Message;
 
 use crate::{
     proto,
+    restore::RESTORING,
     state_db::{read_small_file, write_file_atomically},
     types::corrupt,
 };
@@ -59,6 +60,12 @@ pub(crate) fn open(
             )))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if dir.join(RESTORING).exists() {
+                return Err(io::Error::other(
+                    "the data directory is of a restore that has not been finished: run conclave \
+                     restore again",
+                ));
+            }
             if fs::read_dir(dir)?.any(|entry| {
                 entry.is_ok_and(|entry| entry.file_name().to_string_lossy().starts_with("group-"))
             }) {
@@ -69,6 +76,29 @@ pub(crate) fn open(
         }
         Err(error) => Err(error),
     }
+}
+
+/// Gives a data directory that holds groups its identity: from here on a node starts on it.
+///
+/// # Errors
+/// From the disk; or that it has one.
+pub(crate) fn make(
+    dir: &Path,
+    cluster_id: &str,
+    node_id: u64,
+    groups: u32,
+    incarnation: [u8; 16],
+) -> io::Result<()> {
+    if dir.join(IDENTITY_FILE).exists() {
+        return Err(io::Error::other("the data directory has an identity"));
+    }
+    let made = proto::NodeIdentity {
+        cluster_id: cluster_id.to_owned(),
+        node_id,
+        groups,
+        incarnation: Bytes::copy_from_slice(&incarnation),
+    };
+    write_file_atomically(dir, IDENTITY_FILE, &made.encode_to_vec())
 }
 
 /// The incarnations of this node and of its peers.

@@ -10,6 +10,7 @@
 //! - `group`, `read_index`, `sweeper`, `reclaim`, `retention`: one group at work
 //! - `replicas`, `held`, `membership`: groups that open, change and close while the node runs
 //! - `placement`: what is moved next, and the controller that moves it; `manage`: a node's own part
+//! - `cut`, `restore`: what a backup is made of, and the data directory that is made of one
 //! - `registry`: the nodes of the cluster; `admin`: what operators see and ask for
 //! - `transport`: what nodes say to each other; `service`: what gateways ask
 //!
@@ -17,6 +18,7 @@
 
 mod admin;
 mod clock_skew;
+mod cut;
 mod disk;
 mod group;
 mod held;
@@ -34,6 +36,7 @@ mod read_index;
 mod reclaim;
 mod registry;
 mod replicas;
+mod restore;
 mod retention;
 mod service;
 mod snapshot;
@@ -64,6 +67,7 @@ mod proto {
 pub use admin::{
     Admin, AdminError, AdminOptions, GroupInfo, Move, NodeInfo, Progress, ReplicaInfo,
 };
+pub use cut::{CutError, GroupCut};
 pub use disk::Space;
 pub use host::{
     DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, Member, Retention, StartError, Timing,
@@ -72,6 +76,7 @@ pub use manage::ManageOptions;
 pub use registry::{
     NewId, NodeState, Nodes, RegisteredNode, Registration, Registry, RegistryError,
 };
+pub use restore::{Changes, DataBuilder, GroupBuilder, NewData};
 pub use status::{COMMIT_BUCKETS_MS, GroupStatus, HostStatus};
 
 mod redacted {

@@ -117,6 +117,7 @@ impl HostInner {
             node_id: self.shared.node_id,
             clock_is_off,
             disk_is_full: self.shared.disk.is_full(),
+            disk: self.shared.disk.space(),
             disk_hangs: disk::hangs(self.shared.log.syncing_for()),
             groups,
         }

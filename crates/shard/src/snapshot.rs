@@ -8,7 +8,7 @@ use std::{
     io::{self, Read as _, Write as _},
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
@@ -19,9 +19,11 @@ use parking_lot::Mutex;
 use prost::Message;
 
 use crate::{
+    cut::CutDir,
     proto::{self, snapshot_chunk::Part},
     state_db::{
-        InUse, StateDb, applied_of_files, read_small_file, sync_dir, write_file_atomically,
+        InUse, StateDb, applied_of_files, check_files, read_small_file, sync_dir,
+        write_file_atomically,
     },
     types::{SnapshotMeta, corrupt, snapshot_meta_in, snapshot_meta_out},
 };
@@ -39,10 +41,25 @@ pub struct SnapshotDir {
     path: PathBuf,
     meta: SnapshotMeta,
     delete_on_drop: AtomicBool,
+    /// That [`SnapshotDir::check`] has found nothing.
+    checked: OnceLock<()>,
     _in_use: InUse,
 }
 
 impl SnapshotDir {
+    /// Reads all of it, once: what RocksDB has not read for long may have been damaged on the disk since, and
+    /// the checksums of a transfer would only say that the damage has arrived.
+    ///
+    /// # Errors
+    /// What is damaged, or from the disk.
+    pub(crate) fn check(&self) -> io::Result<()> {
+        if self.checked.get().is_none() {
+            check_files(&self.path)?;
+            self.checked.get_or_init(|| ());
+        }
+        Ok(())
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
@@ -102,7 +119,13 @@ impl SnapshotStore {
             match found {
                 Some(meta) => {
                     let delete_on_drop = AtomicBool::new(true);
-                    let found = SnapshotDir { path, meta, delete_on_drop, _in_use: in_use.clone() };
+                    let found = SnapshotDir {
+                        path,
+                        meta,
+                        delete_on_drop,
+                        checked: OnceLock::new(),
+                        _in_use: in_use.clone(),
+                    };
                     let older = newest
                         .as_ref()
                         .is_some_and(|newest| newest.meta.last_log_id >= found.meta.last_log_id);
@@ -177,12 +200,23 @@ impl SnapshotStore {
             path: final_path,
             meta,
             delete_on_drop: AtomicBool::new(false),
+            checked: OnceLock::new(),
             _in_use: self.in_use.clone(),
         });
         if let Some(old) = current.replace(built.clone()) {
             old.forget();
         }
         Ok(built)
+    }
+
+    /// Copies the state as it is now, for somebody else.
+    ///
+    /// # Errors
+    /// From the disk or RocksDB.
+    pub(crate) fn cut(&self, state: &StateDb) -> io::Result<CutDir> {
+        let dir = CutDir::new(self.temporary("cut"), self.in_use.clone());
+        state.checkpoint(dir.path())?;
+        Ok(dir)
     }
 
     /// Starts to receive a snapshot.
@@ -200,6 +234,7 @@ impl SnapshotStore {
                 path,
                 meta: snapshot_meta_in(meta)?,
                 delete_on_drop: AtomicBool::new(true),
+                checked: OnceLock::new(),
                 _in_use: self.in_use.clone(),
             },
             file: None,
@@ -478,6 +513,25 @@ mod tests {
         let mut receiver = f.snapshots.receive(meta).expect("begins");
         let escape = Part::File(proto::FileBegin { name: "../x".to_owned() });
         assert!(receiver.take(escape).is_err());
+    }
+
+    #[test]
+    fn what_was_damaged_on_the_disk_since_it_was_written_is_not_sent() {
+        let fixture = fixture();
+        let built = fixture.snapshots.build(&fixture.state).expect("builds");
+        built.check().expect("nothing is damaged");
+        for index in 1..=500 {
+            write(&fixture.state, index);
+        }
+        let built = fixture.snapshots.build(&fixture.state).expect("builds");
+        let tables = fs::read_dir(built.path()).expect("reads").flatten().map(|entry| entry.path());
+        let table = tables.filter(|path| path.extension().is_some_and(|kind| kind == "sst")).next();
+        let table = table.expect("a table");
+        let mut bytes = fs::read(&table).expect("reads");
+        bytes[10] ^= 1;
+        fs::write(&table, bytes).expect("writes");
+        let error = built.check().expect_err("is damaged").to_string();
+        assert!(error.contains("Corruption"), "{error}");
     }
 
     #[test]

@@ -297,6 +297,11 @@ impl StateDb {
             .map_err(io::Error::other)
     }
 
+    /// Every row in order, as it is when this begins.
+    pub(crate) fn visit_all(&self, visit: Visitor<'_>) -> io::Result<()> {
+        crate::cut::visit_all(&self.db, visit)
+    }
+
     /// One state of all rows, whatever is applied meanwhile.
     pub(crate) fn view(&self) -> View<'_> {
         View(self.db.snapshot())
@@ -312,6 +317,26 @@ pub(crate) fn applied_of_files(path: &Path) -> io::Result<(Option<LogId>, Stored
     options.set_max_open_files(64);
     let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
     read_applied(&db)
+}
+
+/// Reads every row that the files in `path` hold, past all caches.
+///
+/// # Errors
+/// From the disk, or that a checksum is wrong.
+pub(crate) fn check_files(path: &Path) -> io::Result<()> {
+    let mut options = Options::default();
+    options.set_max_open_files(64);
+    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
+    let mut reading = ReadOptions::default();
+    reading.fill_cache(false);
+    reading.set_verify_checksums(true);
+    reading.set_readahead_size(1 << 20);
+    let mut rows = db.raw_iterator_opt(reading);
+    rows.seek_to_first();
+    while rows.valid() {
+        rows.next();
+    }
+    rows.status().map_err(io::Error::other)
 }
 
 fn read_applied(db: &DB) -> io::Result<(Option<LogId>, StoredMembers)> {

@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use crate::disk::Space;
+
 /// The groups of a node.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostStatus {
@@ -14,6 +16,8 @@ pub struct HostStatus {
     pub clock_is_off: bool,
     /// Whether the disk is so full that nothing new is taken on. Leadership is given away then.
     pub disk_is_full: bool,
+    /// How large the disk is, and what is free of it.
+    pub disk: Option<Space>,
     /// Whether a sync of the log has been under way for seconds: the disk hangs.
     pub disk_hangs: bool,
     /// Every group, by number.

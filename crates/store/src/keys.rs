@@ -33,6 +33,20 @@ pub fn row(scope: &str, key: &[u8]) -> Vec<u8> {
     physical
 }
 
+/// The scope and the relative key of a physical key of a [`row`]; `None` for the group's own rows.
+pub fn parse_row(physical: &[u8]) -> Option<(&str, &[u8])> {
+    let rest = physical.strip_prefix(&[ROW])?;
+    let (length, rest) = rest.split_first()?;
+    let (scope, key) = rest.split_at_checked(usize::from(*length))?;
+    Some((std::str::from_utf8(scope).ok()?, key))
+}
+
+/// What kind of thing lives under a user in the row of this key: the last parameter of [`user_child`] but one.
+pub fn user_child_kind(key: &[u8]) -> Option<u8> {
+    let rest = key.strip_prefix(&[Tag::UserChild as u8])?;
+    rest.get(SUB_BYTES).copied()
+}
+
 /// The row that remembers a committed id, in the bucket of the minute in which it was decided.
 pub(crate) fn committed_id(minute: i64, id: &[u8]) -> Vec<u8> {
     let mut key = vec![COMMITTED_ID];
@@ -210,6 +224,10 @@ pub enum Tag {
     KeyOrder = 0x66,
     /// The rotation of the cluster's key: `KeyRotationRecord`.
     KeyRotation = 0x67,
+    /// Users by their passkeys, by the hash of the credential's id: the sub.
+    Passkey = 0x56,
+    /// Backups by id, in [`crate::NODES_SCOPE`]: `BackupRecord`, with an expiry.
+    Backup = 0x6A,
 }
 
 /// What lives under a user.
@@ -238,6 +256,8 @@ pub enum UserChild {
     Device = 14,
     /// Sealed sessions of DEVICE_SRP_AUTH, by the public value of the SRP before; with an expiry.
     DeviceChallenge = 15,
+    /// Passkeys: `PasskeysRecord`.
+    Passkeys = 16,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -640,6 +660,21 @@ pub fn provider_links(provider_id: &str) -> Vec<u8> {
     tagged(Tag::ProviderLink, &[provider_id.as_bytes()])
 }
 
+/// The sub of the user who has a passkey, by SHA-256 of the credential's id.
+pub fn passkey(credential_id_hash: &[u8; 32]) -> Vec<u8> {
+    tagged(Tag::Passkey, &[credential_id_hash])
+}
+
+/// `BackupRecord` of a backup, in [`crate::NODES_SCOPE`]. Ids sort by time.
+pub fn backup(backup_id: &str) -> Vec<u8> {
+    tagged(Tag::Backup, &[backup_id.as_bytes()])
+}
+
+/// The prefix of every [`backup`].
+pub fn backups() -> Vec<u8> {
+    vec![Tag::Backup as u8]
+}
+
 fn tagged(tag: Tag, parts: &[&[u8]]) -> Vec<u8> {
     let mut key = Vec::with_capacity(1 + parts.iter().map(|part| part.len()).sum::<usize>());
     key.push(tag as u8);
@@ -668,6 +703,19 @@ mod tests {
         assert!(!is_large_range(&row("p", &group_members("group"))));
         for other in [&[][..], &[ROW], &[ROW, 3, b'p'], EXPIRY, &committed_id(1, &[])] {
             assert!(!is_large_range(other));
+        }
+    }
+
+    #[test]
+    fn a_row_key_reads_back() {
+        let sub = "s".repeat(SUB_BYTES);
+        let key = user_child(&sub, UserChild::Code, b"name");
+        let physical = row("us-east-1_abc", &key);
+        assert_eq!(parse_row(&physical), Some(("us-east-1_abc", &key[..])));
+        assert_eq!(user_child_kind(&key), Some(UserChild::Code as u8));
+        assert_eq!(user_child_kind(&user(&sub)), None);
+        for other in [GROUP_STATE, &[ROW][..], &[ROW, 9, b'p'], &expiry(1, "p", b"k")] {
+            assert_eq!(parse_row(other), None);
         }
     }
 
@@ -713,6 +761,7 @@ mod tests {
         assert_eq!(access_key("k"), [0x31, b'k']);
         assert_eq!(saml_key(), [0x4B]);
         assert_eq!(risk_configuration("c"), [0x4C, b'c']);
+        assert_eq!(backup("b"), [0x6A, b'b']);
         assert_eq!(node(3), [0x37, 0, 0, 0, 0, 0, 0, 0, 3]);
         assert_eq!(active_import("1", "r"), [0x50, b'1', b'r']);
         assert_eq!(user_import_job("j"), [0x51, b'j']);
@@ -720,5 +769,7 @@ mod tests {
         assert_eq!(user_import_report("j", 3), [0x54, b'j', 0, 1, 0, 0, 0, 0, 0, 0, 0, 3]);
         assert_eq!(provider_link("p", "a", "v"), [0x55, b'p', 0, 1, b'a', b'v']);
         assert_eq!(user_child("s", UserChild::PasswordHistory, &[]), [0x21, b's', 7]);
+        assert_eq!(passkey(&[7; 32])[..2], [0x56, 7]);
+        assert_eq!(user_child("s", UserChild::Passkeys, &[]), [0x21, b's', 16]);
     }
 }

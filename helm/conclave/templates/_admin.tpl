@@ -1,4 +1,7 @@
-{{/* A pod that runs one command of administration and ends, from (list $ command): with the administrator's certificate and no other key. */}}
+{{/*
+A pod that runs one command of administration and ends, from (list $ command): with the administrator's certificate and no other
+key. A third item says more of its environment: `env` and `envFrom`.
+*/}}
 {{- define "conclave.admin.pod" -}}
 {{- $root := first . -}}
 metadata:
@@ -10,6 +13,7 @@ spec:
 
 {{- define "conclave.admin.podSpec" -}}
 {{- $root := first . -}}
+{{- $more := gt (len .) 2 | ternary (last .) dict -}}
 {{- $values := $root.Values -}}
 restartPolicy: Never
 serviceAccountName: {{ include "conclave.serviceAccountName" $root }}
@@ -27,7 +31,7 @@ containers:
     image: {{ include "conclave.image" $root }}
     imagePullPolicy: {{ $values.image.pullPolicy }}
     args:
-      {{- toYaml (last .) | nindent 6 }}
+      {{- toYaml (index . 1) | nindent 6 }}
     env:
       - name: CONCLAVE_ADDRESS
         value: {{ include "conclave.addresses" (list $root $values.replicaCount -1) | fromJsonArray | join "," | quote }}
@@ -37,6 +41,13 @@ containers:
         value: /etc/conclave/admin/tls.crt
       - name: CONCLAVE_KEY
         value: /etc/conclave/admin/tls.key
+      {{- with $more.env }}
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
+    {{- with $more.envFrom }}
+    envFrom:
+      {{- toYaml . | nindent 6 }}
+    {{- end }}
     {{- with $values.containerSecurityContext }}
     securityContext:
       {{- toYaml . | nindent 6 }}

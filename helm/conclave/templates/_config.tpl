@@ -132,10 +132,26 @@ connections = {{ int .connections }}
 
 {{ include "conclave.config.serving" . }}
 {{- end }}
+{{- with include "conclave.config.numbers" (list "memory" .Values.memory) }}
+
+{{ . }}
+{{- end }}
 {{- with include "conclave.config.numbers" (list "snapshots" .Values.snapshots) }}
 
 {{ . }}
 {{- end }}
+{{- with include "conclave.config.backup" . }}
+
+{{ . }}
+{{- end }}
+{{- end -}}
+
+{{/* Whom backups are for. */}}
+{{- define "conclave.config.backup" -}}
+{{- with .Values.backup.recipients -}}
+[backup]
+recipients = {{ toJson . }}
+{{- end -}}
 {{- end -}}
 
 {{/* The first lines of it, which belong to no table. */}}

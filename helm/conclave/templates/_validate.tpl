@@ -8,6 +8,7 @@
 {{- with $values.kek.vault }}{{- $_ := required "kek.vault.address is needed" .address -}}{{- $_ := required "kek.vault.key is needed" .key -}}{{ end -}}
 {{- include "conclave.validate.tls" . -}}
 {{- include "conclave.validate.messages" . -}}
+{{- include "conclave.validate.backup" . -}}
 {{- include "conclave.validate.routes" . -}}
 {{- include "conclave.validate.numbers" . -}}
 {{- include "conclave.validate.running" . -}}
@@ -45,6 +46,20 @@
 {{- end -}}
 {{- if and .Values.admin.command (not (include "conclave.adminTlsSecret" .)) -}}
 {{- fail "internalTls.existingAdminSecret is needed for administration" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "conclave.validate.backup" -}}
+{{- with .Values.backup -}}
+{{- if .enabled -}}
+{{- $_ := required "backup.destination is needed: s3://BUCKET/PREFIX" .destination -}}
+{{- if not .recipients -}}
+{{- fail "backup.recipients is needed: age recipients, which conclave backup keygen prints" -}}
+{{- end -}}
+{{- if not (include "conclave.adminTlsSecret" $) -}}
+{{- fail "internalTls.existingAdminSecret is needed for backups" -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 

@@ -26,13 +26,13 @@ fn a_member_that_is_not_built_is_refused_by_name() {
     for (name, members, what) in [
         (
             "CreateUserPool",
-            r#""LambdaConfig":{"PreSignUp":"arn:aws:lambda:us-east-1:123456789012:function:f"}"#,
-            "LambdaConfig",
+            r#""LambdaConfig":{"KMSKeyID":"arn:aws:kms:us-east-1:123456789012:key/k"}"#,
+            "LambdaConfig.KMSKeyID",
         ),
         (
             "CreateUserPool",
-            r#""Policies":{"SignInPolicy":{"AllowedFirstAuthFactors":["PASSWORD","WEB_AUTHN"]}}"#,
-            "Policies.SignInPolicy.AllowedFirstAuthFactors = WEB_AUTHN",
+            r#""Policies":{"SignInPolicy":{"AllowedFirstAuthFactors":["PASSWORD","SOFTWARE_TOKEN"]}}"#,
+            "Policies.SignInPolicy.AllowedFirstAuthFactors = SOFTWARE_TOKEN",
         ),
         (
             "CreateUserPool",
@@ -49,16 +49,6 @@ fn a_member_that_is_not_built_is_refused_by_name() {
             "CreateUserPoolClient",
             r#""UserPoolId":"p_1","ClientName":"c","ExplicitAuthFlows":["ALLOW_USER_SRP_AUTH","ALLOW_TOKEN_EXCHANGE_DELEGATION"]"#,
             "ExplicitAuthFlows = ALLOW_TOKEN_EXCHANGE_DELEGATION",
-        ),
-        (
-            "RespondToAuthChallenge",
-            r#""ClientId":"c","ChallengeName":"WEB_AUTHN""#,
-            "ChallengeName = WEB_AUTHN",
-        ),
-        (
-            "SetUserMFAPreference",
-            r#""AccessToken":"a","WebAuthnMfaSettings":{"Enabled":true}"#,
-            "WebAuthnMfaSettings.Enabled = true",
         ),
     ] {
         let body = match name {

@@ -34,16 +34,26 @@ impl Client {
         Ok(Self { addresses: target.addresses, certificates, current: 0 })
     }
 
-    /// Asks, and asks the next node when one does not answer. Everything that can be asked can be repeated.
+    /// [`Client::ask`] for the service of the cluster itself.
     pub async fn call<T>(
         &mut self,
         ask: impl AsyncFn(AdminClient<Channel>) -> Result<Response<T>, Status>,
     ) -> Result<T> {
+        self.ask(async |channel| ask(AdminClient::new(channel)).await).await
+    }
+
+    /// Asks, and asks the next node when one does not answer. Everything that can be asked can be repeated. Each call has
+    /// a connection of its own.
+    pub async fn ask<T>(
+        &mut self,
+        ask: impl AsyncFn(Channel) -> Result<Response<T>, Status>,
+    ) -> Result<T> {
         let mut silent = Vec::new();
         for _ in 0..self.addresses.len() {
             let address = &self.addresses[self.current];
-            let answer = match self.client(address) {
-                Ok(client) => timeout(ANSWER_WITHIN, ask(client)).await,
+            let channel = conclave_tls::channel(address, self.certificates.as_ref(), None);
+            let answer = match channel {
+                Ok(channel) => timeout(ANSWER_WITHIN, ask(channel)).await,
                 Err(error) => Ok(Err(Status::unavailable(error.to_string()))),
             };
             match answer {
@@ -73,11 +83,6 @@ impl Client {
                 self.current = self.addresses.len() - 1;
             }
         }
-    }
-
-    fn client(&self, address: &str) -> std::io::Result<AdminClient<Channel>> {
-        let channel = conclave_tls::channel(address, self.certificates.as_ref(), None)?;
-        Ok(AdminClient::new(channel))
     }
 }
 

@@ -100,7 +100,7 @@ pub async fn revoke(
 pub async fn status_of_keys(store: &dyn Store) -> Result<proto::GetKeyStatusResponse, Status> {
     let now = cluster_key::order::status(store).await.map_err(status)?;
     let rotation = &now.rotation;
-    let under_way = (rotation.target != 0).then(|| proto::ClusterKeyRotation {
+    let under_way = (rotation.target != 0).then_some(proto::ClusterKeyRotation {
         version: rotation.target,
         started_ms: rotation.started_ms,
         pass: rotation.pass,

@@ -20,18 +20,21 @@ mod service;
 mod table;
 mod wait;
 
-/// Messages of `proto/conclave/admin/v1/admin.proto`.
+/// Messages of `proto/conclave/admin/v1`.
 pub mod proto {
     #![allow(
         missing_docs,
         clippy::all,
         clippy::allow_attributes_without_reason,
-        reason = "generated from admin.proto, which is documented"
+        reason = "generated from admin.proto and backup.proto, which are documented"
     )]
     tonic::include_proto!("conclave.admin.v1");
 }
 
-pub use args::ClusterCommand;
+pub use access::Administrator;
+pub use args::{ClusterCommand, Connection};
+pub use client::Client;
 pub use commands::run;
 pub use keys::{KeysCommand, run as run_keys};
-pub use service::{AdminService, Serving};
+pub use service::{AdminService, Serving, record, status, who};
+pub use table::table;

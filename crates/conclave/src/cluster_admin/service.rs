@@ -20,8 +20,9 @@ use tonic::{
 use super::{
     access::{Administrator, CheckAdministrator},
     convert, health, key_orders,
-    proto::{self, admin_server},
+    proto::{self, admin_server, backups_server},
 };
+use crate::backup::{self, BackupService};
 
 /// Those who watch at once.
 const WATCHERS_MAX: usize = 32;
@@ -50,13 +51,23 @@ pub struct Serving {
 #[derive(Clone)]
 pub struct AdminService {
     serving: Arc<OnceLock<Serving>>,
+    backups: BackupService,
     watchers: Arc<Semaphore>,
 }
 
 impl AdminService {
     /// Answers nothing until [`AdminService::serve`].
     pub fn new() -> Self {
-        Self { serving: Arc::default(), watchers: Arc::new(Semaphore::new(WATCHERS_MAX)) }
+        Self {
+            serving: Arc::default(),
+            backups: BackupService::new(),
+            watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
+        }
+    }
+
+    /// Answers about backups from here on.
+    pub fn serve_backups(&self, serving: backup::Serving) {
+        self.backups.serve(serving);
     }
 
     /// Answers from here on.
@@ -67,8 +78,11 @@ impl AdminService {
 
     /// For the internal port.
     pub fn routes(&self, cluster_id: &str, tls: bool) -> Routes {
+        let check = CheckAdministrator::new(cluster_id, tls);
         let server = admin_server::AdminServer::new(self.clone());
-        Routes::new(InterceptedService::new(server, CheckAdministrator::new(cluster_id, tls)))
+        let backups = backups_server::BackupsServer::new(self.backups.clone());
+        Routes::new(InterceptedService::new(server, check.clone()))
+            .add_service(InterceptedService::new(backups, check))
     }
 
     fn serving(&self) -> Result<&Serving, Status> {
@@ -76,7 +90,8 @@ impl AdminService {
     }
 }
 
-fn status(error: AdminError) -> Status {
+/// As callers are told.
+pub fn status(error: AdminError) -> Status {
     match error {
         AdminError::NoSuchNode(_) => Status::not_found(error.to_string()),
         AdminError::Refused(_) => Status::failed_precondition(error.to_string()),
@@ -89,7 +104,7 @@ fn status(error: AdminError) -> Status {
 }
 
 /// Writes down who has changed what, and what came of it.
-pub(super) fn record<T>(
+pub fn record<T>(
     who: &Administrator,
     operation: &'static str,
     subject: impl tracing::Value,
@@ -111,7 +126,8 @@ pub(super) fn record<T>(
     outcome
 }
 
-fn who<T>(request: &Request<T>) -> Result<Administrator, Status> {
+/// Who asks.
+pub fn who<T>(request: &Request<T>) -> Result<Administrator, Status> {
     let who = request.extensions().get::<Administrator>();
     who.cloned().ok_or_else(|| Status::permission_denied("nobody knows who asks"))
 }

@@ -3,7 +3,7 @@
 use super::proto::{GetStatusResponse, Group, Node, NodeState};
 
 /// Columns as wide as what is in them, two spaces apart.
-pub(super) fn table(head: &[&str], rows: &[Vec<String>]) -> String {
+pub fn table(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = head.iter().map(|cell| cell.chars().count()).collect();
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -1,6 +1,10 @@
 //! The section `[kek]`.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, bail, ensure};
 use conclave_crypto::{
@@ -75,6 +79,19 @@ fn default_mount() -> String {
 }
 
 impl Kek {
+    /// A file that holds the key, and nothing else.
+    pub fn of_file(file: &Path) -> Self {
+        Self {
+            file: Some(file.to_owned()),
+            env: None,
+            directory: None,
+            vault: None,
+            previous_files: Vec::new(),
+            check_seconds: default_check_seconds(),
+            settle_seconds: default_settle_seconds(),
+        }
+    }
+
     /// What can be seen without reading a key.
     pub fn check(&self) -> Result<()> {
         let given = [
@@ -130,7 +147,7 @@ impl Kek {
             return Ok(Arc::new(StaticKek::new(current, previous)));
         }
         let Some(vault) = &self.vault else { bail!("kek names no key") };
-        Ok(Arc::from(WithPrevious::new(Box::new(vault.open()?), previous)?))
+        Ok(Arc::from(WithPrevious::around(Box::new(vault.open()?), previous)?))
     }
 }
 

@@ -45,7 +45,10 @@ struct WithPrevious {
 }
 
 impl WithPrevious {
-    fn new(current: Box<dyn KekProvider>, previous: Vec<Key256>) -> Result<Box<dyn KekProvider>> {
+    fn around(
+        current: Box<dyn KekProvider>,
+        previous: Vec<Key256>,
+    ) -> Result<Box<dyn KekProvider>> {
         let mut previous = previous.into_iter();
         Ok(match previous.next() {
             None => current,

@@ -128,8 +128,10 @@ impl<'a> PresentedToken<'a> {
             return Err(invalid().into());
         }
         check_token_times(&claims, tx.now_ms())?;
-        // issued when a key signed that has been revoked since: `iat` has whole seconds
-        let not_before_s = config.tokens_not_before_ms(TokenUse::Access).div_euclid(1_000);
+        // issued when a key signed that has been revoked since, or before the pool was restored: `iat` has whole
+        // seconds, and what is issued in the second of a restore is issued after it
+        let revoked_ms = config.tokens_not_before_ms(TokenUse::Access);
+        let not_before_s = revoked_ms.max(config.record.tokens_not_before_ms).div_euclid(1_000);
         if claims.get("iat").and_then(|time| time.as_i64()).is_none_or(|iat| iat < not_before_s) {
             return Err(ApiError::not_authorized("Access Token has been revoked").into());
         }

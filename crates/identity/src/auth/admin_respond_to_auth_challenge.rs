@@ -22,5 +22,6 @@ pub async fn admin_respond_to_auth_challenge(
     let responses = &input.challenge_responses;
     let mut respond = Respond::new(call, (pool_id, &client_id), challenge, session, responses);
     respond.is_admin = true;
+    respond.client_metadata = Some(&input.client_metadata);
     transact(world, &respond).await.map(Into::into)
 }

@@ -84,6 +84,12 @@ fn exceeded() -> ApiError {
     ApiError::not_authorized("Password attempts exceeded")
 }
 
+/// The commit fails when another attempt has been counted meanwhile: a right answer among many parallel ones
+/// counts in its turn. The row must have been loaded.
+pub fn take_turn(tx: &mut Tx<'_>, counter: &Counter) {
+    tx.rely_on(&counter.key);
+}
+
 /// Counts a failure, and refuses once it is committed. The row must have been loaded.
 pub fn failed(tx: &mut Tx<'_>, counter: Counter) -> Failure {
     match count(tx, counter) {

@@ -10,15 +10,16 @@ use conclave_crypto::secret::SecretString;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
-    choice, device_auth, flows, password, refresh, srp,
-    step::{Answer, Step, required},
+    choice, custom_auth, device_auth, flows, password, refresh, srp,
+    step::{self, Answer, Step, required},
     tokens,
 };
 use crate::{
     call::Call,
     client_pool,
     config::ClientConfig,
-    errors, pool_access,
+    errors, passkeys, pool_access,
+    triggers::{Trigger, authentication},
     tx::{Decision, Failure, Query, Transaction, Tx},
     users::{lookup, secret_hash},
 };
@@ -35,6 +36,8 @@ pub struct Begin<'a> {
     pub parameters: &'a BTreeMap<String, String>,
     /// Session
     pub session: Option<&'a str>,
+    /// ClientMetadata: what PreAuthentication is told, and no other trigger of the request.
+    pub client_metadata: Option<&'a BTreeMap<String, String>>,
     /// Who calls.
     pub call: &'a Call,
     /// Whether the call is signed, and so the pool must be the caller's.
@@ -76,12 +79,7 @@ impl Transaction for Begin<'_> {
             AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
                 self.by_refresh_token(tx, &client).await?
             }
-            AuthFlowType::CustomAuth => {
-                return Err(ApiError::invalid_parameter(
-                    "Custom auth lambda trigger is not configured for the user pool.",
-                )
-                .into());
-            }
+            AuthFlowType::CustomAuth => self.by_functions(tx, &client).await?,
             _ => return Err(not_supported().into()),
         };
         Ok(step.into_reply())
@@ -101,7 +99,7 @@ impl Begin<'_> {
                     Err(_) => query,
                 };
             }
-            AuthFlowType::CustomAuth | AuthFlowType::Unknown(_) => return query,
+            AuthFlowType::Unknown(_) => return query,
             _ => {}
         }
         let name = parameters.get("USERNAME").map_or("", String::as_str);
@@ -109,7 +107,11 @@ impl Begin<'_> {
         if !within_limits(name) {
             return query;
         }
-        query = lookup::query(query, name, &[lookup::With::Credentials]);
+        let mut with = vec![lookup::With::Credentials];
+        if self.flow == AuthFlowType::UserAuth {
+            with.push(passkeys::rows::WITH);
+        }
+        query = lookup::query(query, name, &with);
         if self.flow == AuthFlowType::UserAuth
             && let Some(sealed) = self.sealed()
         {
@@ -145,6 +147,7 @@ impl Begin<'_> {
         let password = SecretString::new(required(self.parameters, "PASSWORD")?.to_owned());
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
+        self.ask_before(tx, client, (username, found.as_ref())).await?;
         let device_key = device_auth::named(self.parameters);
         let sign_in = SignIn { device_key, ..self.sign_in() };
         password::sign_in(tx, client, username, &password, found, sign_in).await
@@ -155,6 +158,7 @@ impl Begin<'_> {
         let srp_a = required(self.parameters, "SRP_A")?;
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
+        self.ask_before(tx, client, (username, found.as_ref())).await?;
         srp::challenge(tx, client, username, srp_a, found, self.sign_in()).await
     }
 
@@ -162,12 +166,69 @@ impl Begin<'_> {
         let username = required(self.parameters, "USERNAME")?;
         self.check_secret(client, username)?;
         let found = self.find(tx, username)?;
+        // a passkey comes through while the password is locked; what can be guessed looks at the lock itself
+        self.ask_function(tx, client, (username, found.as_ref())).await?;
         let somebody = choice::Somebody { username, found, event_id: &self.call.request_id };
         if self.session.is_none() {
             return choice::begin(tx, client, somebody, self.parameters).await;
         }
         let sealed = self.sealed();
         choice::begin_confirmed(tx, client, somebody, sealed.as_deref(), self.parameters).await
+    }
+
+    async fn by_functions(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        let username = required(self.parameters, "USERNAME")?;
+        self.check_secret(client, username)?;
+        let found = self.find(tx, username)?;
+        self.ask_before(tx, client, (username, found.as_ref())).await?;
+        let device_key = device_auth::named(self.parameters);
+        let sign_in = SignIn { device_key, ..self.sign_in() };
+        custom_auth::begin(tx, client, username, found, (sign_in, self.parameters)).await
+    }
+
+    /// PreAuthentication, of whom nobody is asked about while the lock lasts.
+    async fn ask_before(
+        &self,
+        tx: &Tx<'_>,
+        client: &ClientConfig,
+        (username, found): (&str, Option<&lookup::FoundUser>),
+    ) -> Result<(), ApiError> {
+        let config = tx.pool()?;
+        if Trigger::PreAuthentication.function(&config.record).is_none() {
+            return Ok(());
+        }
+        let counter = match found {
+            None if !client.hides_users() => return Ok(()),
+            None => {
+                let folded = lookup::folded(&config, username);
+                attempts::of_unknown(tx.world(), config.id(), &folded)
+            }
+            Some(found) => attempts::of_user(found.sub()),
+        };
+        if let Some(found) = found {
+            step::may_try(client, &found.user.record)?;
+        }
+        attempts::check_lock(tx, &counter)?;
+        self.ask_function(tx, client, (username, found)).await
+    }
+
+    /// PreAuthentication. Who is refused without it is not asked about.
+    async fn ask_function(
+        &self,
+        tx: &Tx<'_>,
+        client: &ClientConfig,
+        (username, found): (&str, Option<&lookup::FoundUser>),
+    ) -> Result<(), ApiError> {
+        if Trigger::PreAuthentication.function(&tx.pool()?.record).is_none() {
+            return Ok(());
+        }
+        let user = found.map(|found| &found.user.record);
+        match user {
+            None if !client.hides_users() => return Ok(()),
+            None => {}
+            Some(user) => step::may_try(client, user)?,
+        }
+        authentication::before(tx, client, username, user, self.client_metadata).await
     }
 
     async fn by_refresh_token(

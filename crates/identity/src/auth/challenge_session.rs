@@ -4,7 +4,10 @@
 use bytes::Bytes;
 use conclave_api::ApiError;
 use conclave_crypto::{encoding, entropy, mac, seal::Purpose};
-use conclave_store::{keys, records::ChallengeSession};
+use conclave_store::{
+    keys,
+    records::{ChallengeResult, ChallengeSession},
+};
 use prost::Message;
 use zeroize::Zeroizing;
 
@@ -55,12 +58,13 @@ pub fn seal(
         .map_err(|_| errors::internal("a session could not be sealed"))
 }
 
-/// Opens a session; `None` when it is not one of this pool, or was altered.
+/// Opens a session; `None` when it is not one of this pool, was altered, or is from before the pool was restored.
 pub fn open(config: &PoolConfig, sealed: &[u8]) -> Option<ChallengeSession> {
     let plain = config.keyring.open(Purpose::Session, &[config.id().as_bytes()], sealed).ok()?;
     let (length, message) = plain.expose().split_first_chunk()?;
     let length = usize::try_from(u32::from_be_bytes(*length)).ok()?;
-    ChallengeSession::decode(message.get(..length)?).ok()
+    let session = ChallengeSession::decode(message.get(..length)?).ok()?;
+    (session.issued_ms >= config.record.tokens_not_before_ms).then_some(session)
 }
 
 /// The row that says that a session has been answered. It can be named before the session is opened.
@@ -128,12 +132,21 @@ pub struct SignIn<'a> {
     pub device_key: Option<&'a str>,
     /// A of the SRP by which the password has been proved, if it was.
     pub srp_public: &'a [u8],
+    /// What has been answered of a custom sign-in in which the functions have not decided yet.
+    pub results: &'a [ChallengeResult],
 }
 
 impl<'a> SignIn<'a> {
     /// A sign-in that has proved nothing yet.
     pub fn begun(event_id: &'a str, flow: &'a str) -> Self {
-        Self { event_id, flow, credentials_set_ms: 0, device_key: None, srp_public: &[] }
+        Self {
+            event_id,
+            flow,
+            credentials_set_ms: 0,
+            device_key: None,
+            srp_public: &[],
+            results: &[],
+        }
     }
 
     /// The sign-in that a session belongs to.
@@ -144,6 +157,7 @@ impl<'a> SignIn<'a> {
             credentials_set_ms: session.credentials_set_ms,
             device_key: Some(session.device_key.as_str()).filter(|key| !key.is_empty()),
             srp_public: &session.srp_client_public,
+            results: &session.results,
         }
     }
 }
@@ -167,6 +181,7 @@ pub fn new(
         credentials_set_ms: sign_in.credentials_set_ms,
         flow: sign_in.flow.to_owned(),
         device_key: sign_in.device_key.unwrap_or_default().to_owned(),
+        results: sign_in.results.to_vec(),
         ..Default::default()
     }
 }

@@ -18,7 +18,7 @@ use super::{
     device_auth, factors,
     machine::{self, First},
     otp::{self, Delivery},
-    password, sign_up_session, srp,
+    passkey, password, sign_up_session, srp,
     step::{self, Step, required},
     tokens, unknown,
 };
@@ -133,7 +133,9 @@ fn offered(
     somebody: &Somebody<'_>,
 ) -> Result<Vec<First>, ApiError> {
     let config = tx.pool()?;
-    let pool = factors::of_pool(&config.record);
+    let mut pool = factors::of_pool(&config.record);
+    // without a relying party no passkey could be asked for
+    pool.web_authn &= passkey::is_offered(tx, &config);
     if client.hides_users() {
         return Ok(machine::pool_offers(&pool));
     }
@@ -155,8 +157,13 @@ fn select(
     let mut session = somebody.session(tx, client, SELECT)?;
     session.choices = offered.iter().map(|first| first.as_str().to_owned()).collect();
     let available = session.choices.clone();
+    let mut parameters = BTreeMap::new();
+    if offered.contains(&First::WebAuthn) {
+        // a passkey can be chosen and shown at once, as the API reference says of the answer
+        let options = passkey::begin(tx, client, somebody.found.as_ref(), &mut session)?;
+        parameters.insert(passkey::OPTIONS.to_owned(), options);
+    }
     let session = seal(tx, session)?;
-    let parameters = BTreeMap::new();
     Ok(Step::Challenge { name: SELECT, parameters, session: Some(session), available })
 }
 
@@ -193,6 +200,16 @@ async fn start(
         }
         (First::EmailOtp, _, _) => send(tx, client, &somebody, first, Channel::Email),
         (First::SmsOtp, _, _) => send(tx, client, &somebody, first, Channel::Sms),
+        (First::WebAuthn, _, _) => {
+            let name = first.as_str();
+            let mut session = somebody.session(tx, client, name)?;
+            let options = passkey::begin(tx, client, somebody.found.as_ref(), &mut session)?;
+            let parameters = BTreeMap::from([
+                ("USERNAME".to_owned(), somebody.shown(&*tx.pool()?)),
+                (passkey::OPTIONS.to_owned(), options),
+            ]);
+            Ok(Step::challenge(name, parameters, Some(seal(tx, session)?)))
+        }
     }
 }
 
@@ -226,7 +243,8 @@ fn send(
     Ok(Step::challenge(first.as_str(), parameters, Some(seal(tx, session)?)))
 }
 
-fn is_open(config: &PoolConfig, found: &FoundUser, first: First) -> bool {
+/// Whether this factor alone signs this user in.
+pub(super) fn is_open(config: &PoolConfig, found: &FoundUser, first: First) -> bool {
     let user = &found.user.record;
     let pool = factors::of_pool(&config.record);
     machine::is_open(&pool, &factors::of_user(user), factors::is_confirmed(user), first)
@@ -248,7 +266,7 @@ pub struct Given<'a> {
 
 impl Given<'_> {
     /// Who answers: the user of the session, or nobody where the session is of nobody.
-    fn somebody(
+    pub(super) fn somebody(
         &self,
         config: &PoolConfig,
         found: Option<FoundUser>,
@@ -285,6 +303,9 @@ pub async fn answer_select(
         .ok_or_else(|| ApiError::invalid_parameter("Selected challenge is not available."))?;
     if !offered(tx, client, &somebody)?.contains(&first) {
         return Err(challenge_session::invalid().into());
+    }
+    if first == First::WebAuthn && given.responses.contains_key(passkey::ANSWER) {
+        return passkey::answer(tx, client, given, somebody.found).await;
     }
     let step = start(tx, client, somebody, first, given.responses).await?;
     challenge_session::consume(tx, given.sealed, given.session);

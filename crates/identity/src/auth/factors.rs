@@ -3,7 +3,10 @@
 use conclave_store::records::{PoolRecord, UserRecord};
 
 use super::machine::{Asks, Factor, Factors, PoolSide, Second, UserSide, second_factor};
-use crate::users::{attributes, status};
+use crate::{
+    passkeys,
+    users::{attributes, mfa_preference, status},
+};
 use conclave_outbound::Channel;
 
 /// What a pool has set up. Text messages can be a second factor wherever the pool can send them.
@@ -15,6 +18,7 @@ pub fn of_pool(record: &PoolRecord) -> PoolSide {
         _ => Asks::Never,
     };
     let first = |name: &str| record.allowed_first_auth_factors.iter().any(|first| first == name);
+    let web_authn = record.web_authn.clone().unwrap_or_default();
     PoolSide {
         asks,
         offers: Factors {
@@ -24,6 +28,10 @@ pub fn of_pool(record: &PoolRecord) -> PoolSide {
         },
         email_otp: first("EMAIL_OTP"),
         sms_otp: first("SMS_OTP"),
+        web_authn: first("WEB_AUTHN"),
+        passkeys_are_two_factors: web_authn.factor_configuration.as_deref()
+            == Some(passkeys::MULTI_FACTOR),
+        verifies_passkey_users: web_authn.user_verification.as_deref() == Some("required"),
     }
 }
 
@@ -51,6 +59,8 @@ pub fn of_user(user: &UserRecord) -> UserSide {
         preferred: Factor::named(&mfa.preferred),
         verified_email: attributes::is_verified(user, "email"),
         verified_phone: attributes::is_verified(user, "phone_number"),
+        passkeys: user.passkeys > 0,
+        passkeys_are_two_factors: mfa_preference::has_passkeys_on(user),
     }
 }
 

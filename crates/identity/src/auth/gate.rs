@@ -104,7 +104,8 @@ mod tests {
 
     /// The files in which a path to tokens ends. Whoever adds one shows in `auth/tests` who is refused
     /// there, and then names it here.
-    const PATHS: [&str; 3] = ["auth/choice.rs", "auth/device_auth.rs", "auth/refresh.rs"];
+    const PATHS: [&str; 4] =
+        ["auth/choice.rs", "auth/device_auth.rs", "auth/passkey.rs", "auth/refresh.rs"];
 
     fn source() -> PathBuf {
         Path::new(env!("CARGO_MANIFEST_DIR")).join("src")

@@ -9,6 +9,7 @@ use crate::{
     call::Call,
     client_pool::{self, client_pool},
     errors,
+    triggers::Circumstances,
     tx::{Decision, Query, Reply, Transaction, Tx, transact},
     users::client_secret,
     world::World,
@@ -49,6 +50,10 @@ impl Transaction for GetTokens<'_> {
 
     fn scope(&self) -> &str {
         &self.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.input.client_metadata), ..Default::default() }
     }
 
     fn scope_is_gone(&self) -> ApiError {

@@ -22,6 +22,7 @@ pub async fn initiate_auth(
         flow: AuthFlowType::from(input.auth_flow.as_deref().unwrap_or_default()),
         parameters: &input.auth_parameters,
         session: input.session.as_deref(),
+        client_metadata: Some(&input.client_metadata),
         call,
         is_admin: false,
     };

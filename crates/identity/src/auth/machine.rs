@@ -13,7 +13,13 @@
 //! | password | CONFIRMED | ON | nothing | MFA_SETUP |
 //! | password | CONFIRMED | OPTIONAL, ON | one switched on that cannot be asked for | refused |
 //! | code by message | CONFIRMED | OFF, OPTIONAL | nothing switched on | tokens |
+//! | passkey | CONFIRMED | OFF, OPTIONAL | nothing switched on | tokens |
+//! | passkey, user verified | CONFIRMED | | passkeys switched on as two factors, in a pool that lets them | tokens |
 //! | second factor | CONFIRMED | | | tokens |
+//! | custom challenges | RESET_REQUIRED | | | PasswordResetRequiredException |
+//! | custom challenges | FORCE_CHANGE_PASSWORD | | | refused |
+//! | custom challenges | CONFIRMED | | | as after a password |
+//! | password in CUSTOM_AUTH | | | | custom challenges, after NEW_PASSWORD_REQUIRED |
 //!
 //! Sources: developer guide, "Adding MFA to a user pool" and "Authentication flows"; API reference,
 //! SetUserPoolMfaConfig, SetUserMFAPreference (what is not offered any more still counts for who has it).
@@ -111,6 +117,12 @@ pub struct PoolSide {
     pub email_otp: bool,
     /// As [`Self::email_otp`].
     pub sms_otp: bool,
+    /// As [`Self::email_otp`].
+    pub web_authn: bool,
+    /// FactorConfiguration: a passkey can be two factors, if the authenticator verifies the user.
+    pub passkeys_are_two_factors: bool,
+    /// UserVerification: the authenticator must verify every user.
+    pub verifies_passkey_users: bool,
 }
 
 /// What a user has set up.
@@ -126,6 +138,10 @@ pub struct UserSide {
     pub verified_email: bool,
     /// As [`Self::verified_email`].
     pub verified_phone: bool,
+    /// Whether there is a passkey.
+    pub passkeys: bool,
+    /// WebAuthnMfaSettings: the user takes a passkey for two factors.
+    pub passkeys_are_two_factors: bool,
 }
 
 /// What a proved password comes to.
@@ -146,6 +162,13 @@ pub fn after_password(status: &str) -> AfterPassword {
         status::FORCE_CHANGE_PASSWORD => AfterPassword::NewPassword,
         _ => AfterPassword::SecondFactor,
     }
+}
+
+/// What follows when functions have decided that a user is to have tokens. A temporary password is nothing
+/// that a custom challenge replaces, so [`AfterPassword::NewPassword`] is a refusal here: who began with the
+/// password has set a new one by then.
+pub fn after_custom_challenges(status: &str) -> AfterPassword {
+    after_password(status)
 }
 
 /// What is asked for after the first factor.
@@ -205,11 +228,14 @@ pub enum First {
     EmailOtp,
     /// A code by text message.
     SmsOtp,
+    /// A passkey.
+    WebAuthn,
 }
 
 impl First {
     /// In the order in which they are listed.
-    pub const ALL: [Self; 4] = [Self::Password, Self::PasswordSrp, Self::EmailOtp, Self::SmsOtp];
+    pub const ALL: [Self; 5] =
+        [Self::Password, Self::PasswordSrp, Self::EmailOtp, Self::SmsOtp, Self::WebAuthn];
 
     /// The challenge.
     pub const fn as_str(self) -> &'static str {
@@ -218,6 +244,7 @@ impl First {
             Self::PasswordSrp => "PASSWORD_SRP",
             Self::EmailOtp => "EMAIL_OTP",
             Self::SmsOtp => "SMS_OTP",
+            Self::WebAuthn => "WEB_AUTHN",
         }
     }
 
@@ -238,10 +265,27 @@ pub fn pool_offers(pool: &PoolSide) -> Vec<First> {
     if codes && pool.sms_otp {
         offered.push(First::SmsOtp);
     }
+    if pool.web_authn && (pool.asks != Asks::Everybody || pool.passkeys_are_two_factors) {
+        offered.push(First::WebAuthn);
+    }
     offered
 }
 
-/// Whether a code by message alone signs this user in. Whoever has a second factor has chosen to have two.
+/// Whether a passkey of this user stands for both factors.
+/// Source: API reference, `WebAuthnConfigurationType` and `WebAuthnMfaSettingsType`.
+fn passkey_is_two_factors(pool: &PoolSide, user: &UserSide) -> bool {
+    pool.passkeys_are_two_factors && user.passkeys_are_two_factors
+}
+
+/// Whether the authenticator must verify this user who signs in with a passkey.
+pub fn verifies_passkey_user(pool: &PoolSide, user: &UserSide) -> bool {
+    pool.verifies_passkey_users
+        || passkey_is_two_factors(pool, user)
+        || second_factor(pool, user) != Second::Nothing
+}
+
+/// Whether this factor alone signs this user in. Whoever has a second factor has chosen to have two, and a code by
+/// message is one.
 pub fn is_open(pool: &PoolSide, user: &UserSide, is_confirmed: bool, first: First) -> bool {
     if !pool_offers(pool).contains(&first) {
         return false;
@@ -251,6 +295,9 @@ pub fn is_open(pool: &PoolSide, user: &UserSide, is_confirmed: bool, first: Firs
         First::Password | First::PasswordSrp => true,
         First::EmailOtp => alone && user.verified_email,
         First::SmsOtp => alone && user.verified_phone,
+        First::WebAuthn => {
+            is_confirmed && user.passkeys && (alone || passkey_is_two_factors(pool, user))
+        }
     }
 }
 
@@ -325,5 +372,38 @@ mod tests {
         let careful = UserSide { on: APP, has: APP, ..user };
         assert!(!is_open(&pool(Asks::WhoHasOne, APP), &careful, true, First::EmailOtp));
         assert!(is_open(&pool(Asks::WhoHasOne, APP), &careful, true, First::Password));
+    }
+
+    #[test]
+    fn a_passkey_stands_for_two_factors_only_where_pool_and_user_say_so() {
+        let open = |pool: &PoolSide, user: &UserSide| is_open(pool, user, true, First::WebAuthn);
+        for asks in [Asks::Never, Asks::WhoHasOne, Asks::Everybody] {
+            for (pool_says, user_says) in
+                [(false, false), (true, false), (false, true), (true, true)]
+            {
+                let pool = PoolSide {
+                    web_authn: true,
+                    passkeys_are_two_factors: pool_says,
+                    ..pool(asks, APP)
+                };
+                let user = UserSide {
+                    passkeys: true,
+                    passkeys_are_two_factors: user_says,
+                    ..Default::default()
+                };
+                let both = pool_says && user_says;
+                let careful = UserSide { on: APP, has: APP, ..user.clone() };
+                assert_eq!(open(&pool, &careful), both || asks == Asks::Never);
+                assert_eq!(open(&pool, &user), both || asks != Asks::Everybody);
+                // and never without the user's being verified
+                let is_asked = second_factor(&pool, &careful) != Second::Nothing;
+                assert!(!is_asked || verifies_passkey_user(&pool, &careful));
+                assert!(!both || verifies_passkey_user(&pool, &user));
+                assert!(!open(&pool, &UserSide { passkeys: false, ..user.clone() }));
+                assert!(!is_open(&pool, &user, false, First::WebAuthn));
+                let elsewhere = PoolSide { web_authn: false, ..pool };
+                assert!(!open(&elsewhere, &user));
+            }
+        }
     }
 }

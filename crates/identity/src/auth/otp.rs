@@ -12,6 +12,7 @@ use conclave_store::records::{ChallengeSession, UserRecord};
 use crate::{
     config::PoolConfig,
     errors,
+    triggers::custom_message::{self, Reason},
     tx::Tx,
     users::{
         attributes,
@@ -53,11 +54,12 @@ pub fn send(
         .map_err(|_| errors::internal("a code could not be authenticated"))?
         .into();
     let message = delivery::sign_in_code(&config, user, destination, &code);
+    let draft = custom_message::draft(tx, Reason::Authentication, user, message, None)?;
     tx.refuse_delivery_as(errors::sign_in_delivery);
     codes::count(tx, &user.sub, Limited::SignInCode);
     match delivery {
-        Delivery::Awaited => tx.send(message),
-        Delivery::Queued => tx.post(message),
+        Delivery::Awaited => tx.send(draft),
+        Delivery::Queued => tx.post(draft),
     }
     Ok(())
 }

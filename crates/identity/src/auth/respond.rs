@@ -8,14 +8,14 @@ use conclave_api::{
     enums::{AuthFlowType, ChallengeNameType},
 };
 use conclave_crypto::encoding;
-use conclave_store::records::ChallengeSession;
+use conclave_store::{keys::UserChild, records::ChallengeSession};
 
 use super::{
     attempts,
     begin::within_limits,
-    challenge_session, choice, device_auth, flows,
+    challenge_session, choice, custom_auth, device_auth, flows,
     machine::{Factor, First},
-    new_password, second_factor, srp,
+    new_password, passkey, second_factor, srp,
     step::{Answer, Step, required},
     tokens, unknown,
 };
@@ -23,7 +23,8 @@ use crate::{
     call::Call,
     client_pool,
     config::{ClientConfig, PoolConfig},
-    errors, pool_access,
+    errors, passkeys, pool_access,
+    triggers::{Circumstances, Occasion},
     tx::{Decision, Failure, Query, Transaction, Tx},
     users::{
         lookup::{self, FoundUser, With},
@@ -43,6 +44,8 @@ pub struct Respond<'a> {
     pub responses: &'a BTreeMap<String, String>,
     /// What is sealed in Session, or in the secret block of SRP.
     sealed: Option<Vec<u8>>,
+    /// ClientMetadata
+    pub client_metadata: Option<&'a BTreeMap<String, String>>,
     /// Who calls.
     pub call: &'a Call,
     /// Whether the call is signed, and so the pool must be the caller's.
@@ -66,7 +69,8 @@ impl<'a> Respond<'a> {
             }
             _ => session.and_then(challenge_session::from_text).map(|(_, sealed)| sealed),
         };
-        Self { pool_id, client_id, challenge, responses, sealed, call, is_admin: false }
+        let (client_metadata, is_admin) = (None, false);
+        Self { pool_id, client_id, challenge, responses, sealed, client_metadata, call, is_admin }
     }
 }
 
@@ -76,6 +80,15 @@ impl Transaction for Respond<'_> {
 
     fn scope(&self) -> &str {
         &self.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        let occasion = match self.challenge {
+            ChallengeNameType::NewPasswordRequired => Occasion::NewPassword,
+            ChallengeNameType::DevicePasswordVerifier => Occasion::Device,
+            _ => Occasion::Authentication,
+        };
+        Circumstances { client_metadata: self.client_metadata, occasion }
     }
 
     fn scope_is_gone(&self) -> ApiError {
@@ -102,10 +115,12 @@ impl Transaction for Respond<'_> {
             | ChallengeNameType::Password
             | ChallengeNameType::PasswordSrp
             | ChallengeNameType::EmailOtp
-            | ChallengeNameType::SmsOtp => self.choice(tx, &client).await?,
+            | ChallengeNameType::SmsOtp
+            | ChallengeNameType::WebAuthn => self.choice(tx, &client).await?,
             ChallengeNameType::DeviceSrpAuth | ChallengeNameType::DevicePasswordVerifier => {
                 self.device(tx, &client).await?
             }
+            ChallengeNameType::CustomChallenge => self.custom(tx, &client).await?,
             // nothing of this version opens such a challenge, so no session can be one of it
             _ => return Err(challenge_session::invalid().into()),
         };
@@ -162,7 +177,13 @@ impl Respond<'_> {
                 ChallengeNameType::SmsMfa
                 | ChallengeNameType::EmailOtp
                 | ChallengeNameType::SoftwareTokenMfa => with.extend(second_factor::ROWS),
+                ChallengeNameType::CustomChallenge => {
+                    with.push(With::Child(UserChild::MfaAttempts, &[]));
+                }
                 ChallengeNameType::NewPasswordRequired => with.push(password_history::WITH),
+                ChallengeNameType::SelectChallenge | ChallengeNameType::WebAuthn => {
+                    with.push(passkeys::rows::WITH);
+                }
                 _ => {}
             }
             query = lookup::query(query, name, &with);
@@ -178,7 +199,9 @@ impl Respond<'_> {
     /// EMAIL_OTP asks for a second factor in one sign-in and for the first in another.
     fn follows_a_password(&self, tx: &Tx<'_>) -> Result<bool, ApiError> {
         let session = self.session(&*tx.pool()?);
-        Ok(session.is_some_and(|session| session.credentials_set_ms != 0))
+        Ok(session.is_some_and(|session| {
+            session.credentials_set_ms != 0 || session.flow == custom_auth::FLOW
+        }))
     }
 
     async fn password_verifier(
@@ -267,9 +290,20 @@ impl Respond<'_> {
             Some(first @ (First::Password | First::PasswordSrp)) => {
                 choice::answer_password(tx, client, first, &given, found).await
             }
+            Some(First::WebAuthn) => passkey::answer(tx, client, &given, found).await,
             Some(first) => choice::answer_code(tx, client, first, &given, found).await,
             None => choice::answer_select(tx, client, &given, found).await,
         }
+    }
+
+    async fn custom(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        let username = required(self.responses, "USERNAME")?;
+        let found = self.find(tx, username)?;
+        self.check_secret_of(&*tx.pool()?, client, username, found.as_ref())?;
+        let session = self.answered(tx, client)?;
+        let given = required(self.responses, "ANSWER")?;
+        let sealed = self.sealed.as_deref().unwrap_or_default();
+        custom_auth::respond(tx, client, (sealed, &session), (username, given), found).await
     }
 
     fn answered(&self, tx: &Tx<'_>, client: &ClientConfig) -> Result<ChallengeSession, ApiError> {

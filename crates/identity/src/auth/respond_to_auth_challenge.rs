@@ -20,6 +20,7 @@ pub async fn respond_to_auth_challenge(
     let challenge = ChallengeNameType::from(input.challenge_name.as_deref().unwrap_or_default());
     let session = input.session.as_deref();
     let responses = &input.challenge_responses;
-    let respond = Respond::new(call, (pool_id, &client_id), challenge, session, responses);
+    let mut respond = Respond::new(call, (pool_id, &client_id), challenge, session, responses);
+    respond.client_metadata = Some(&input.client_metadata);
     transact(world, &respond).await.map(Into::into)
 }

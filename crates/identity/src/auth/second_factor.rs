@@ -14,6 +14,7 @@ use serde_json::Value;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
+    custom_auth,
     device_auth::{self, Over},
     factors,
     machine::{self, Factor, Second},
@@ -56,6 +57,9 @@ pub async fn next(
     sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
     tx.rely_on_config();
+    if custom_auth::is_under_way(&sign_in) {
+        return Box::pin(custom_auth::after_password(tx, client, user, sign_in)).await;
+    }
     let second = of(tx, user)?;
     if device_auth::stands_for(tx, user, &second, sign_in)? {
         return device_auth::finish(tx, client, user, sign_in, Over::No).await;

@@ -22,6 +22,10 @@ use crate::{
     devices, errors,
     groups::membership,
     issuer,
+    triggers::{
+        self, Event, Occasion as Why, authentication,
+        token_generation::{self, Claims, Generation},
+    },
     tx::{Failure, Finish, Query, Tx},
     world::World,
 };
@@ -87,6 +91,13 @@ pub struct UnsignedTokens {
     refresh: Option<String>,
     expires_in: i64,
     new_device: Option<types::NewDeviceMetadataType>,
+    functions: Option<Box<Functions>>,
+}
+
+/// The functions that a sign-in tells and asks, once it is committed.
+struct Functions {
+    after: Option<Event>,
+    generation: Option<Generation>,
 }
 
 /// The device that a sign-in comes from.
@@ -168,6 +179,13 @@ pub async fn begin_session_on(
             device_group_key: Some(devices::group_key(&config)),
         });
     }
+    // the session is there before its functions are asked: a refusal leaves a token that nobody has
+    let after = authentication::after(tx, client, user, tokens.new_device.is_some())?;
+    let occasion = tx.circumstances().occasion;
+    let generation = token_generation::of(tx, client, user, &groups, occasion, tokens.scope())?;
+    if after.is_some() || generation.is_some() {
+        tokens.functions = Some(Box::new(Functions { after, generation }));
+    }
     Ok(tokens)
 }
 
@@ -216,7 +234,15 @@ pub async fn renew(
     let groups = membership::groups(tx, &user.sub).await?;
     let (world, config) = (tx.world(), tx.pool()?);
     let known = (&config, tx.asked_at());
-    Ok(unsigned(world, known, client, (user, &groups), session, refresh, (permit, now_ms)))
+    let mut tokens =
+        unsigned(world, known, client, (user, &groups), session, refresh, (permit, now_ms));
+    let generation = token_generation::of(tx, client, user, &groups, Why::Refresh, tokens.scope())?;
+    if let Some(generation) = generation {
+        // before the commit: where it fails, the refresh token is not replaced
+        let answer = triggers::ask(tx, &generation.event).await?;
+        tokens.customize(&generation, &answer)?;
+    }
+    Ok(tokens)
 }
 
 fn unsigned(
@@ -251,6 +277,7 @@ fn unsigned(
         refresh,
         expires_in: validity.access_s,
         new_device: None,
+        functions: None,
     }
 }
 
@@ -260,7 +287,36 @@ impl UnsignedTokens {
         self,
         answer: impl FnOnce(types::AuthenticationResultType) -> T + Send + 'static,
     ) -> Finish<T> {
-        Box::new(move |world| Box::pin(async move { Ok(answer(self.sign(world).await?)) }))
+        Box::new(move |world| {
+            Box::pin(async move { Ok(answer(self.customized(world).await?.sign(world).await?)) })
+        })
+    }
+
+    fn scope(&self) -> &str {
+        self.access.get("scope").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Tells and asks the functions that a sign-in has.
+    async fn customized(mut self, world: &World) -> Result<Self, ApiError> {
+        let Some(functions) = self.functions.take() else { return Ok(self) };
+        if let Some(event) = &functions.after {
+            triggers::call(world, event).await?;
+        }
+        if let Some(generation) = &functions.generation {
+            let answer = triggers::call(world, &generation.event).await?;
+            self.customize(generation, &answer)?;
+        }
+        Ok(self)
+    }
+
+    fn customize(
+        &mut self,
+        generation: &Generation,
+        answer: &Map<String, Value>,
+    ) -> Result<(), ApiError> {
+        let claims =
+            Claims { id: Arc::make_mut(&mut self.id), access: Arc::make_mut(&mut self.access) };
+        generation.apply(answer, claims)
     }
 
     async fn sign(mut self, world: &World) -> Result<types::AuthenticationResultType, ApiError> {

@@ -37,7 +37,7 @@ fn no_such_domain() -> ApiError {
 }
 
 /// Where the DNS name of a custom domain has to lead: to the gateways.
-fn target(world: &World) -> String {
+pub(crate) fn target(world: &World) -> String {
     let url = &world.settings.public_url;
     let authority = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
     authority.split(['/', ':']).next().unwrap_or_default().to_owned()

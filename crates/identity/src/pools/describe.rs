@@ -4,7 +4,7 @@ use conclave_api::types;
 use conclave_store::records::{PoolRecord, SmsConfiguration};
 
 use super::schema;
-use crate::{auth::factors, devices, domains};
+use crate::{auth::factors, devices, domains, triggers};
 
 /// The two answers differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
         name: Some(pool.name.clone()),
         policies: Some(policies(pool)),
         deletion_protection: Some(on_off(pool.deletion_protection, "ACTIVE", "INACTIVE")),
-        lambda_config: Some(types::LambdaConfigType::default()),
+        lambda_config: Some(triggers::settings::describe(pool)),
         last_modified_date: Some(pool.modified_ms),
         creation_date: Some(pool.created_ms),
         schema_attributes: schema,

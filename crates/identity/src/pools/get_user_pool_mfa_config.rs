@@ -46,7 +46,7 @@ impl Transaction for Get<'_> {
             software_token_mfa_configuration: described.software_token_mfa_configuration,
             email_mfa_configuration: described.email_mfa_configuration,
             mfa_configuration: described.mfa_configuration,
-            web_authn_configuration: None,
+            web_authn_configuration: described.web_authn_configuration,
         };
         Ok(response.into())
     }

@@ -6,7 +6,7 @@ use conclave_store::records::{EmailMfa, PoolMfa, PoolRecord};
 
 use crate::{
     auth::{factors, machine::Asks},
-    errors,
+    errors, passkeys,
 };
 
 const LITE: &str = "LITE";
@@ -54,7 +54,10 @@ pub(super) fn after_update(
     Ok(mfa)
 }
 
-/// The record after SetUserPoolMfaConfig, which says all anew: what it leaves out is off.
+/// The record after SetUserPoolMfaConfig, which says all of second factors anew: what it leaves out is off. What it
+/// says of passkeys is independent of that: left out, they stay as they are, and a request of nothing else leaves the
+/// second factors alone.
+/// Source: API reference, SetUserPoolMfaConfig, `WebAuthnConfiguration`.
 ///
 /// # Errors
 /// InvalidParameterException; FeatureUnavailableInTierException.
@@ -62,10 +65,19 @@ pub(super) fn set(
     present: &PoolRecord,
     request: &types::SetUserPoolMfaConfigRequest,
 ) -> Result<PoolRecord, ApiError> {
-    let configuration = request.mfa_configuration.as_deref().unwrap_or(Asks::Never.as_str());
+    let mut present = present.clone();
+    if let Some(given) = &request.web_authn_configuration {
+        present.web_authn = passkeys::given(given)?;
+    }
     let configures_a_factor = request.sms_mfa_configuration.is_some()
         || request.software_token_mfa_configuration.is_some()
         || request.email_mfa_configuration.is_some();
+    let says_nothing = request.mfa_configuration.is_none() && !configures_a_factor;
+    if says_nothing && request.web_authn_configuration.is_some() {
+        check(&present)?;
+        return Ok(present);
+    }
+    let configuration = request.mfa_configuration.as_deref().unwrap_or(Asks::Never.as_str());
     if configuration == Asks::Never.as_str() {
         // also one that is configured as off
         if configures_a_factor {
@@ -73,9 +85,11 @@ pub(super) fn set(
                 "Invalid MFA configuration given, can't turn off MFA and configure an MFA together.",
             ));
         }
-        return Ok(PoolRecord { mfa: None, ..present.clone() });
+        let record = PoolRecord { mfa: None, ..present };
+        check(&record)?;
+        return Ok(record);
     }
-    let mut record = present.clone();
+    let mut record = present;
     if let Some(sms) = &request.sms_mfa_configuration {
         if let Some(configuration) = &sms.sms_configuration {
             record.sms_configuration = Some(super::settings::sms_configuration(configuration));
@@ -109,7 +123,9 @@ pub(super) fn check(record: &PoolRecord) -> Result<(), ApiError> {
              enabled.",
         ));
     }
-    if side.asks == Asks::Everybody && (side.email_otp || side.sms_otp) {
+    let one_factor =
+        side.email_otp || side.sms_otp || (side.web_authn && !side.passkeys_are_two_factors);
+    if side.asks == Asks::Everybody && one_factor {
         return Err(errors::invalid_parameter(
             "Only PASSWORD and WEB_AUTHN (if configured) can be enabled as an auth factor if MFA is \
              enabled",
@@ -121,11 +137,15 @@ pub(super) fn check(record: &PoolRecord) -> Result<(), ApiError> {
         ));
     }
     let has_choice = record.allowed_first_auth_factors.iter().any(|first| first != "PASSWORD");
-    let features: Vec<_> =
-        [(side.offers.email, "Email MFA"), (has_choice, "Choice Based Authentication")]
-            .into_iter()
-            .filter_map(|(has, feature)| has.then_some(feature))
-            .collect();
+    let features: Vec<_> = [
+        (side.offers.email, "Email MFA"),
+        (has_choice, "Choice Based Authentication"),
+        // the name is ours
+        (record.web_authn.is_some(), "WebAuthn"),
+    ]
+    .into_iter()
+    .filter_map(|(has, feature)| has.then_some(feature))
+    .collect();
     if record.tier == LITE && !features.is_empty() {
         return Err(ApiError::new(
             ExceptionName::FeatureUnavailableInTierException,
@@ -174,6 +194,6 @@ pub(super) fn described(record: &PoolRecord) -> types::SetUserPoolMfaConfigRespo
             subject: email.subject,
         }),
         mfa_configuration: Some(side.asks.as_str().to_owned()),
-        ..Default::default()
+        web_authn_configuration: passkeys::described(record),
     }
 }

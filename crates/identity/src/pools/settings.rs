@@ -13,7 +13,7 @@ use conclave_store::records::{
 };
 
 use super::{mfa, schema, tags, tier};
-use crate::{devices, errors, log_delivery};
+use crate::{devices, errors, log_delivery, triggers};
 
 /// API reference, `PasswordPolicyType`: also what 0 means.
 const TEMPORARY_PASSWORD_VALIDITY_DAYS: u32 = 7;
@@ -76,6 +76,10 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
             .as_ref()
             .and_then(|add_ons| add_ons.advanced_security_mode.clone()),
         device_configuration: request.device_configuration.as_ref().and_then(devices::settings),
+        triggers: triggers::settings::record(
+            request.lambda_config.as_ref(),
+            request.user_pool_tier.as_deref().unwrap_or(TIER),
+        )?,
         ..Default::default()
     };
     record.mfa = mfa::of_new_pool(request, &record)?;
@@ -139,7 +143,9 @@ pub(super) fn updated_pool(
         case_sensitive: present.case_sensitive,
         // set by operations of their own
         domains: present.domains.clone(),
+        tokens_not_before_ms: present.tokens_not_before_ms,
         log_configurations: present.log_configurations.clone(),
+        web_authn: present.web_authn.clone(),
         ..new_pool(&as_new)?
     };
     // these two stay where they are left out

@@ -46,6 +46,14 @@ pub(crate) fn check_password_history(
     Ok(())
 }
 
+/// Checks that pools of `tier` can customize access tokens. The name is that of the service's console.
+///
+/// # Errors
+/// FeatureUnavailableInTierException.
+pub(crate) fn check_access_token_customization(tier: &str) -> Result<(), ApiError> {
+    if tier == LITE { Err(unavailable("Access Token Customization")) } else { Ok(()) }
+}
+
 fn unavailable(feature: &str) -> ApiError {
     ExceptionName::FeatureUnavailableInTierException.because(format!(
         "The following features need to be disabled for the {LITE} pricing tier configured: {feature}"

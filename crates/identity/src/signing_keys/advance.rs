@@ -29,6 +29,8 @@ pub struct Advanced {
     pub changed: bool,
     /// When there will be, on the group's clock; `None`: not before somebody asks for it.
     pub next_ms: Option<i64>,
+    /// What the group's clock said.
+    pub now_ms: i64,
 }
 
 /// Takes every step that is due, and makes the keys that are lacking.
@@ -76,7 +78,7 @@ impl Transaction for Advance<'_> {
             true => Some(tx.now_ms()),
             false => due.next_ms,
         };
-        Ok(Advanced { changed, next_ms }.into())
+        Ok(Advanced { changed, next_ms, now_ms: tx.now_ms() }.into())
     }
 }
 

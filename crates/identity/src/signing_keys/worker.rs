@@ -20,6 +20,8 @@ use crate::{
 
 /// How long another gateway waits for one that is gone.
 const LEASE: Duration = Duration::from_secs(10);
+/// A pool is read again after this, whatever it said.
+const LOOK_AGAIN_MS: i64 = 10 * 60 * 1_000;
 /// Orders, and rows of pools, that are looked at together.
 const ROWS_AT_ONCE: u32 = 100;
 /// Pools whose next step is remembered. What is not is read again.
@@ -118,7 +120,7 @@ impl Worker {
             match advance(world, pool_id, &self.timing).await {
                 Ok(step) if step.changed => changed = true,
                 Ok(step) => {
-                    self.remember(pool_id, step.next_ms);
+                    self.remember(pool_id, step.next_ms, step.now_ms);
                     done = true;
                     break;
                 }
@@ -139,11 +141,14 @@ impl Worker {
         done
     }
 
-    fn remember(&mut self, pool_id: &str, next_ms: Option<i64>) {
+    /// A pool is looked at again soon even where nothing is due: an order can be lost between the pool and the directory.
+    fn remember(&mut self, pool_id: &str, next_ms: Option<i64>, now_ms: i64) {
         if self.next_ms.len() >= POOLS_MAX {
             self.next_ms.clear();
         }
-        self.next_ms.insert(pool_id.to_owned(), next_ms.unwrap_or(i64::MAX));
+        let again_ms = now_ms.saturating_add(LOOK_AGAIN_MS);
+        self.next_ms
+            .insert(pool_id.to_owned(), next_ms.map_or(again_ms, |next| next.min(again_ms)));
     }
 }
 

@@ -1,5 +1,7 @@
 //! AdminConfirmSignUp: an administrator confirms a user without a code.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
@@ -10,6 +12,10 @@ use super::{
 };
 use crate::{
     call::Call,
+    triggers::{
+        Circumstances,
+        post_confirmation::{self, Confirmed},
+    },
     tx::{Decision, Transaction, Tx, transact},
     world::World,
 };
@@ -27,6 +33,7 @@ pub async fn admin_confirm_sign_up(
         call,
         pool_id: input.user_pool_id.unwrap_or_default(),
         username: input.username.unwrap_or_default(),
+        client_metadata: input.client_metadata,
     };
     transact(world, &confirm).await
 }
@@ -35,6 +42,7 @@ struct AdminConfirmSignUp<'a> {
     call: &'a Call,
     pool_id: String,
     username: String,
+    client_metadata: BTreeMap<String, String>,
 }
 
 #[async_trait]
@@ -45,6 +53,10 @@ impl Transaction for AdminConfirmSignUp<'_> {
         &self.pool_id
     }
 
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }
+    }
+
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let user = admin_user::load(tx, self.call, &self.username).await?;
         status::check_can_be_confirmed(&user.status)?;
@@ -53,6 +65,7 @@ impl Transaction for AdminConfirmSignUp<'_> {
         confirmed.modified_ms = tx.now_ms();
         index::write_user(tx, Some(&user), &confirmed)?;
         tx.delete(codes::key(&user.sub, CodePurpose::SignUp));
+        post_confirmation::tell(tx, Confirmed::SignUp, &confirmed)?;
         Ok(types::AdminConfirmSignUpResponse::default().into())
     }
 }

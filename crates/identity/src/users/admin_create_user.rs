@@ -1,5 +1,7 @@
 //! AdminCreateUser: an administrator makes a user, who gets a temporary password.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use conclave_api::{ApiError, ExceptionName, types};
 use conclave_crypto::{
@@ -21,6 +23,11 @@ use crate::{
     call::Call,
     config::PoolConfig,
     pool_access,
+    triggers::{
+        Circumstances,
+        custom_message::{self, Reason},
+        pre_sign_up::{self, Maker},
+    },
     tx::{Decision, Failure, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -70,6 +77,8 @@ async fn create(
         force_alias_creation: input.force_alias_creation.unwrap_or(false),
         message: MessageAction::parse(input.message_action.as_deref()),
         channels: channels(&input.desired_delivery_mediums),
+        validation_data: input.validation_data,
+        client_metadata: input.client_metadata,
     };
     transact(world, &create).await
 }
@@ -85,6 +94,8 @@ struct AdminCreateUser<'a> {
     force_alias_creation: bool,
     message: MessageAction,
     channels: Vec<Channel>,
+    validation_data: Vec<types::AttributeType>,
+    client_metadata: BTreeMap<String, String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -119,6 +130,10 @@ impl Transaction for AdminCreateUser<'_> {
 
     fn scope(&self) -> &str {
         &self.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -177,6 +192,8 @@ impl AdminCreateUser<'_> {
             return Err(taken.username_refusal().into());
         }
         let moved = aliases::moved(pool, &taken, self.force_alias_creation, tx.now_ms())?;
+        // what the function says about the state of the user counts for SignUp alone
+        pre_sign_up::check(tx, Maker::Admin, &user, &self.validation_data).await?;
         let mut changes = vec![(None, &user)];
         changes.extend(moved.iter().map(|(owner, without)| (Some(owner), without)));
         self.set_password_and_invite(tx, pool, &user, &password).await?;
@@ -231,7 +248,8 @@ impl AdminCreateUser<'_> {
         }
         // a medium that the user has no address for is passed over
         for destination in self.channels.iter().filter_map(|channel| delivery::to(user, *channel)) {
-            tx.send(delivery::invitation(pool, user, &destination, password));
+            let message = delivery::invitation(pool, user, &destination, password);
+            tx.send(custom_message::draft(tx, Reason::AdminCreateUser, user, message, None)?);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use super::{admin_user, index};
 use crate::{
     call::Call,
     groups::membership,
+    passkeys,
     tx::{Decision, Transaction, Tx, transact},
     world::World,
 };
@@ -43,7 +44,7 @@ impl Transaction for AdminDeleteUser<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let with = [membership::WITH];
+        let with = [membership::WITH, passkeys::rows::WITH];
         let user = admin_user::load_with(tx, self.call, &self.username, &with).await?;
         index::delete_user(tx, &user)?;
         Ok(types::AdminDeleteUserResponse::default().into())

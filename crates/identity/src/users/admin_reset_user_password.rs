@@ -1,5 +1,7 @@
 //! AdminResetUserPassword: an administrator makes a user set a new password.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
@@ -10,6 +12,10 @@ use super::{
 };
 use crate::{
     call::Call,
+    triggers::{
+        Circumstances,
+        custom_message::{self, Reason},
+    },
     tx::{Decision, Transaction, Tx, transact},
     world::World,
 };
@@ -28,6 +34,7 @@ pub async fn admin_reset_user_password(
         call,
         pool_id: input.user_pool_id.unwrap_or_default(),
         username: input.username.unwrap_or_default(),
+        client_metadata: input.client_metadata,
     };
     transact(world, &reset).await
 }
@@ -36,6 +43,7 @@ struct AdminResetUserPassword<'a> {
     call: &'a Call,
     pool_id: String,
     username: String,
+    client_metadata: BTreeMap<String, String>,
 }
 
 #[async_trait]
@@ -44,6 +52,10 @@ impl Transaction for AdminResetUserPassword<'_> {
 
     fn scope(&self) -> &str {
         &self.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -60,7 +72,8 @@ impl Transaction for AdminResetUserPassword<'_> {
         index::write_user(tx, Some(&user), &reset)?;
         codes::count(tx, &user.sub, Limited::AdminResetUserPassword);
         let code = codes::issue(tx, &reset, CodePurpose::ResetPassword, &destination)?;
-        tx.send(delivery::password_reset(&pool, &reset, &destination, &code));
+        let message = delivery::password_reset(&pool, &reset, &destination, &code);
+        tx.send(custom_message::draft(tx, Reason::ForgotPassword, &reset, message, None)?);
         Ok(types::AdminResetUserPasswordResponse::default().into())
     }
 }

@@ -32,6 +32,7 @@ pub async fn admin_set_user_mfa_preference(
             input.software_token_mfa_settings.as_ref(),
             input.email_mfa_settings.as_ref(),
         ),
+        passkeys: input.web_authn_mfa_settings,
         pool_id: input.user_pool_id.unwrap_or_default(),
         username: input.username.unwrap_or_default(),
     };
@@ -43,6 +44,7 @@ struct AdminSetUserMfaPreference<'a> {
     pool_id: String,
     username: String,
     settings: Vec<Setting>,
+    passkeys: Option<types::WebAuthnMfaSettingsType>,
 }
 
 #[async_trait]
@@ -59,6 +61,8 @@ impl Transaction for AdminSetUserMfaPreference<'_> {
         tx.rely_on_config();
         let by = By::Administrator;
         let changed = mfa_preference::apply(&pool.record, &user, None, &self.settings, by)?;
+        let passkeys = self.passkeys.as_ref();
+        let changed = mfa_preference::apply_passkeys(&pool.record, changed, passkeys)?;
         index::write_user(tx, Some(&user), &changed)?;
         Ok(types::AdminSetUserMfaPreferenceResponse::default().into())
     }

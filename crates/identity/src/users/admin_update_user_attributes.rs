@@ -1,5 +1,7 @@
 //! AdminUpdateUserAttributes: an administrator sets attributes of a user, or takes them away.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
@@ -12,6 +14,7 @@ use super::{
 };
 use crate::{
     call::Call,
+    triggers::Circumstances,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -33,6 +36,7 @@ pub async fn admin_update_user_attributes(
         pool_id: input.user_pool_id.unwrap_or_default(),
         username: input.username.unwrap_or_default(),
         changes: attribute_changes::collect(&input.user_attributes.unwrap_or_default().items)?,
+        client_metadata: input.client_metadata,
     };
     transact(world, &update).await
 }
@@ -42,6 +46,7 @@ struct AdminUpdateUserAttributes<'a> {
     pool_id: String,
     username: String,
     changes: Changes,
+    client_metadata: BTreeMap<String, String>,
 }
 
 #[async_trait]
@@ -50,6 +55,10 @@ impl Transaction for AdminUpdateUserAttributes<'_> {
 
     fn scope(&self) -> &str {
         &self.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {

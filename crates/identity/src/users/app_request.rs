@@ -1,7 +1,7 @@
 //! How every operation begins that an app calls about a user by name: the client says which pool it is, and
 //! proves its secret for the name, before anything else is looked at.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use conclave_api::ApiError;
 
@@ -9,6 +9,7 @@ use super::secret_hash;
 use crate::{
     client_pool::{self, Loaded, client_pool},
     config::{ClientConfig, PoolConfig},
+    triggers::Circumstances,
     tx::{Failure, Query, Tx},
     world::World,
 };
@@ -21,6 +22,7 @@ pub struct AppRequest {
     secret_hash: Option<String>,
     /// What the user is called by.
     pub username: String,
+    client_metadata: BTreeMap<String, String>,
 }
 
 impl AppRequest {
@@ -37,7 +39,20 @@ impl AppRequest {
         let client_id = client_id.unwrap_or_default();
         let pool_id = client_pool(world, &client_id).await?;
         let username = username.unwrap_or_default();
-        Ok(Self { pool_id, client_id, secret_hash, username })
+        let client_metadata = BTreeMap::new();
+        Ok(Self { pool_id, client_id, secret_hash, username, client_metadata })
+    }
+
+    /// With what the app has sent along for triggers.
+    #[must_use]
+    pub fn with_metadata(mut self, client_metadata: BTreeMap<String, String>) -> Self {
+        self.client_metadata = client_metadata;
+        self
+    }
+
+    /// For [`crate::tx::Transaction::circumstances`].
+    pub fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }
     }
 
     /// Loads `query` with the pool and the client, which proves its secret.

@@ -15,7 +15,13 @@ use super::{
     delivery::{self, Destination},
     username,
 };
-use crate::{config::PoolConfig, errors, pools::schema, tx::Tx};
+use crate::{
+    config::PoolConfig,
+    errors,
+    pools::schema,
+    triggers::custom_message::{self, Reason},
+    tx::Tx,
+};
 
 /// New values by name; none takes the attribute away.
 pub type Changes = BTreeMap<String, Option<String>>;
@@ -100,7 +106,8 @@ impl Applied {
                 }
                 continue;
             };
-            tx.send(delivery::verification(config, new, &destination, &code));
+            let message = delivery::verification(config, new, &destination, &code);
+            tx.send(custom_message::draft(tx, Reason::UpdateUserAttribute, new, message, None)?);
             sent.push(destination);
         }
         if !sent.is_empty() {

@@ -23,6 +23,10 @@ use crate::{
     auth::attempts,
     call::Call,
     config::PoolConfig,
+    triggers::{
+        Circumstances,
+        post_confirmation::{self, Confirmed},
+    },
     tx::{Decision, Failure, Query, Stored, Transaction, Tx, transact},
     world::World,
 };
@@ -41,7 +45,7 @@ pub async fn confirm_forgot_password(
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let confirm = ConfirmForgotPassword {
-        request,
+        request: request.with_metadata(input.client_metadata),
         code: SecretString::new(input.confirmation_code.unwrap_or_default()),
         password: SecretString::new(input.password.unwrap_or_default()),
     };
@@ -60,6 +64,10 @@ impl Transaction for ConfirmForgotPassword {
 
     fn scope(&self) -> &str {
         &self.request.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        self.request.circumstances()
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -109,6 +117,7 @@ impl Transaction for ConfirmForgotPassword {
         index::write_user(tx, Some(&user), &changed)?;
         tx.delete(codes::key(&user.sub, purpose));
         attempts::succeeded(tx, attempts::of_user(&user.sub));
+        post_confirmation::tell(tx, Confirmed::ForgotPassword, &changed)?;
         Ok(types::ConfirmForgotPasswordResponse::default().into())
     }
 }

@@ -21,6 +21,10 @@ use crate::{
     auth::{challenge_session, sign_up_session},
     call::Call,
     config::ClientConfig,
+    triggers::{
+        Circumstances,
+        post_confirmation::{self, Confirmed},
+    },
     tx::{Decision, Failure, Query, Stored, Transaction, Tx, transact},
     world::World,
 };
@@ -58,7 +62,7 @@ async fn confirm(
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let confirm = ConfirmSignUp {
-        request,
+        request: request.with_metadata(input.client_metadata),
         by_link,
         code: SecretString::new(input.confirmation_code.unwrap_or_default()),
         force_alias_creation: input.force_alias_creation.unwrap_or(false),
@@ -84,6 +88,10 @@ impl Transaction for ConfirmSignUp {
 
     fn scope(&self) -> &str {
         &self.request.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        self.request.circumstances()
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -133,6 +141,7 @@ impl Transaction for ConfirmSignUp {
         changes.extend(taken.iter().map(|(owner, without)| (Some(owner), without)));
         index::write_users(tx, &changes)?;
         tx.delete(codes::key(&user.sub, CodePurpose::SignUp));
+        post_confirmation::tell(tx, Confirmed::SignUp, &confirmed)?;
         Ok(types::ConfirmSignUpResponse { session }.into())
     }
 }

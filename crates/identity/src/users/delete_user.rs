@@ -8,6 +8,7 @@ use crate::{
     auth::access_token::PresentedToken,
     call::Call,
     groups::membership,
+    passkeys,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -38,7 +39,8 @@ impl Transaction for DeleteUser<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
-        let query = Query::new().get(membership::key(self.token.sub()));
+        let sub = self.token.sub();
+        let query = Query::new().get(membership::key(sub)).get(passkeys::rows::key(sub));
         let (user, _) = token_user::load(tx, &self.token, query).await?;
         index::delete_user(tx, &user)?;
         Ok(types::DeleteUserResponse::default().into())

@@ -12,12 +12,15 @@ use crate::{
     auth::factors,
     config::{ClientConfig, PoolConfig},
     pools::email,
+    triggers::custom_message::Draft,
     tx::Tx,
     world::World,
 };
 
-const CODE_PLACE: &str = "{####}";
-const USERNAME_PLACE: &str = "{username}";
+/// Where a code goes in a text.
+pub(crate) const CODE_PLACE: &str = "{####}";
+/// Where the name goes by which a user is called.
+pub(crate) const USERNAME_PLACE: &str = "{username}";
 /// Around the text of a link: `{##Verify Email##}`.
 const LINK_START: &str = "{##";
 const LINK_END: &str = "##}";
@@ -158,8 +161,8 @@ fn details(attribute: &str, channel: Channel, masked: String) -> CodeDeliveryDet
 }
 
 /// Hands a message to a user over: where the client hides users, without waiting for it.
-pub fn hand_over(tx: &mut Tx<'_>, client: &ClientConfig, message: Message) {
-    if client.hides_users() { tx.post(message) } else { tx.send(message) }
+pub fn hand_over(tx: &mut Tx<'_>, client: &ClientConfig, draft: Draft) {
+    if client.hides_users() { tx.post(draft) } else { tx.send(draft) }
 }
 
 /// Whether e-mail that confirms a sign-up carries a link in the place of a code. Other codes are never links.
@@ -221,6 +224,11 @@ fn url_encoded(text: &str) -> String {
         }
     }
     encoded
+}
+
+/// The link, where the pool wants one in such a message.
+pub fn link_of(message: &Message, config: &PoolConfig, link: SecretString) -> Option<SecretString> {
+    (message.channel == Channel::Email && sends_links(config)).then_some(link)
 }
 
 /// The message that confirms a sign-up: with a link, where the pool wants it so and it is an e-mail, or with
@@ -423,9 +431,37 @@ pub fn channel_of(details: &CodeDeliveryDetailsType) -> Channel {
 }
 
 /// What users call themselves: where the user name is generated, the address that they sign in by.
-fn called<'a>(record: &PoolRecord, user: &'a UserRecord) -> &'a str {
+pub(crate) fn called<'a>(record: &PoolRecord, user: &'a UserRecord) -> &'a str {
     let mut names = record.username_attributes.iter();
     names.find_map(|name| attributes::value(user, name)).unwrap_or(&user.username)
+}
+
+/// Whether a text has a place for a code, or for a link where one is sent.
+pub(crate) fn has_place(text: &str, has_link: bool) -> bool {
+    let mut from = text.match_indices('{').filter_map(|(at, _)| text.get(at..));
+    text.contains(CODE_PLACE) || (has_link && from.any(|from| link_text(from).is_some()))
+}
+
+/// The same message with another text, or another subject, where they are given.
+pub(crate) fn in_other_words(
+    mut message: Message,
+    (text, subject): (Option<&str>, Option<&str>),
+    username: &str,
+    link: Option<&SecretString>,
+) -> Message {
+    let code = message.code.clone().unwrap_or_default();
+    if let Some(subject) = subject {
+        message.subject = Some(fill(subject, username, &code, None));
+    }
+    let Some(text) = text else { return message };
+    message.is_html = message.channel == Channel::Email && (text.contains('<') || link.is_some());
+    message.body = if message.is_html {
+        let link = link.map(|link| escape(link.expose()));
+        fill(text, &escape(username), &escape(&code), link.as_deref())
+    } else {
+        fill(text, username, &code, None)
+    };
+    message
 }
 
 /// Fills a template in; with a link, also what stands for that, as HTML. What is filled in is not looked at

@@ -15,6 +15,10 @@ use super::{
 use crate::{
     call::Call,
     config::PoolConfig,
+    triggers::{
+        Circumstances,
+        custom_message::{self, Reason},
+    },
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -31,6 +35,7 @@ pub async fn forgot_password(
 ) -> Result<types::ForgotPasswordResponse, ApiError> {
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
+    let request = request.with_metadata(input.client_metadata);
     transact(world, &ForgotPassword { request }).await
 }
 
@@ -44,6 +49,10 @@ impl Transaction for ForgotPassword {
 
     fn scope(&self) -> &str {
         &self.request.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        self.request.circumstances()
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -65,7 +74,9 @@ impl Transaction for ForgotPassword {
                 codes::count(tx, &user.sub, Limited::ForgotPassword);
                 let code = codes::issue(tx, &user, CodePurpose::ResetPassword, &destination)?;
                 let message = delivery::password_reset(&pool, &user, &destination, &code);
-                delivery::hand_over(tx, &client, message);
+                let draft =
+                    custom_message::draft(tx, Reason::ForgotPassword, &user, message, None)?;
+                delivery::hand_over(tx, &client, draft);
                 destination.details()
             }
             (Err(refusal), _) if !client.hides_users() => return Err(refusal.into()),

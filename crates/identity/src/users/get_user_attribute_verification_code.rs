@@ -1,5 +1,7 @@
 //! GetUserAttributeVerificationCode: a user who is signed in asks for the code that verifies an address.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 use conclave_outbound::Channel;
@@ -14,6 +16,10 @@ use crate::{
     auth::access_token::PresentedToken,
     call::Call,
     errors,
+    triggers::{
+        Circumstances,
+        custom_message::{self, Reason},
+    },
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -31,6 +37,7 @@ pub async fn get_user_attribute_verification_code(
     let get = GetCode {
         token: PresentedToken::parse(input.access_token.as_deref().unwrap_or_default())?,
         channel: channel(&input.attribute_name.unwrap_or_default())?,
+        client_metadata: input.client_metadata,
     };
     transact(world, &get).await
 }
@@ -52,6 +59,7 @@ pub(super) fn channel(attribute: &str) -> Result<Channel, ApiError> {
 struct GetCode<'a> {
     token: PresentedToken<'a>,
     channel: Channel,
+    client_metadata: BTreeMap<String, String>,
 }
 
 #[async_trait]
@@ -60,6 +68,10 @@ impl Transaction for GetCode<'_> {
 
     fn scope(&self) -> &str {
         &self.token.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -83,7 +95,8 @@ impl Transaction for GetCode<'_> {
             let code = codes::issue(tx, &user, purpose, &destination)?;
             (destination, code)
         };
-        tx.send(delivery::verification(&pool, &user, &destination, &code));
+        let message = delivery::verification(&pool, &user, &destination, &code);
+        tx.send(custom_message::draft(tx, Reason::VerifyUserAttribute, &user, message, None)?);
         let code_delivery_details = Some(destination.details());
         Ok(types::GetUserAttributeVerificationCodeResponse { code_delivery_details }.into())
     }

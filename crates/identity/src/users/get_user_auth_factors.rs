@@ -59,7 +59,7 @@ fn configured(pool: &PoolRecord, user: &UserRecord) -> Vec<String> {
     let (pool, side) = (factors::of_pool(pool), factors::of_user(user));
     let is_confirmed = factors::is_confirmed(user);
     // both ways to prove a password are one factor
-    [First::Password, First::EmailOtp, First::SmsOtp]
+    [First::Password, First::EmailOtp, First::SmsOtp, First::WebAuthn]
         .into_iter()
         .filter(|first| machine::is_open(&pool, &side, is_confirmed, *first))
         .map(|first| first.as_str().to_owned())

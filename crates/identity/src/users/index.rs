@@ -13,7 +13,7 @@ use conclave_store::{
 use prost::Message;
 
 use super::{aliases, attributes, links, lookup};
-use crate::{config::PoolConfig, errors, groups::membership, tx::Tx};
+use crate::{config::PoolConfig, errors, groups::membership, passkeys, tx::Tx};
 
 /// The attributes that ListUsers finds users by.
 const ATTRIBUTES: [(IndexedAttribute, &str); 6] = [
@@ -109,14 +109,15 @@ fn check_size(user: &UserRecord) -> Result<(), ApiError> {
     )))
 }
 
-/// Deletes a user with everything that belongs to it, and from the groups. The row of
-/// [`membership::key`] must have been loaded.
+/// Deletes a user with everything that belongs to it, and from the groups. The rows of
+/// [`membership::key`] and [`passkeys::rows::key`] must have been loaded.
 ///
 /// # Errors
 /// InternalErrorException when it was not.
 pub fn delete_user(tx: &mut Tx<'_>, user: &UserRecord) -> Result<(), ApiError> {
     let config = tx.pool()?;
     membership::leave_all(tx, &user.sub)?;
+    passkeys::rows::delete_all_indexes(tx, &user.sub)?;
     tx.delete(keys::user(&user.sub));
     tx.delete_children(keys::user_children(&user.sub));
     for key in rows(&config, user).into_keys() {

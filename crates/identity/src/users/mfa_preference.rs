@@ -7,6 +7,9 @@ use conclave_store::records::{PoolRecord, SoftwareTokenRecord, UserRecord};
 
 use crate::auth::{factors, machine::Factor};
 
+/// What UserMFASettingList calls a passkey that counts as two factors.
+const PASSKEYS: &str = "WEB_AUTHN_MFA";
+
 /// One of the settings of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Setting {
@@ -171,11 +174,61 @@ pub fn apply_options(
     Ok(changed)
 }
 
+/// The user with the setting of passkeys, after all other settings of the request: whoever takes a passkey for
+/// two factors has another way to show two.
+/// Source: API reference, `WebAuthnMfaSettingsType`. The texts are ours.
+///
+/// # Errors
+/// InvalidParameterException.
+pub fn apply_passkeys(
+    pool: &PoolRecord,
+    user: UserRecord,
+    given: Option<&types::WebAuthnMfaSettingsType>,
+) -> Result<UserRecord, ApiError> {
+    let mut changed = user;
+    match given.map(|given| given.enabled.unwrap_or(false)) {
+        Some(true) if !factors::of_pool(pool).passkeys_are_two_factors => {
+            return Err(ApiError::invalid_parameter(
+                "The user pool is not configured for passkeys with user verification as MFA.",
+            ));
+        }
+        Some(true) => {
+            let mfa = changed.mfa.get_or_insert_default();
+            if !mfa.enabled.iter().any(|name| name == PASSKEYS) {
+                mfa.enabled.push(PASSKEYS.to_owned());
+            }
+        }
+        Some(false) => switch_passkeys_off(&mut changed),
+        None => {}
+    }
+    let side = factors::of_user(&changed);
+    if side.passkeys_are_two_factors && side.on.list().is_empty() {
+        return Err(ApiError::invalid_parameter(
+            "User must have at least one other MFA method enabled for passkey MFA.",
+        ));
+    }
+    Ok(changed)
+}
+
+/// Whether this user takes a passkey for two factors.
+pub fn has_passkeys_on(user: &UserRecord) -> bool {
+    user.mfa.as_ref().is_some_and(|mfa| mfa.enabled.iter().any(|name| name == PASSKEYS))
+}
+
+/// A passkey is one factor from now on.
+pub fn switch_passkeys_off(user: &mut UserRecord) {
+    if let Some(mfa) = &mut user.mfa {
+        mfa.enabled.retain(|name| name != PASSKEYS);
+    }
+}
+
 /// UserMFASettingList.
 pub fn listed(user: &UserRecord) -> Vec<String> {
     let mfa = user.mfa.clone().unwrap_or_default();
     let on = |factor: &Factor| mfa.enabled.iter().any(|name| name == factor.as_str());
-    Factor::ALL.into_iter().filter(on).map(|factor| factor.as_str().to_owned()).collect()
+    let passkeys = has_passkeys_on(user).then_some(PASSKEYS);
+    let factors = Factor::ALL.into_iter().filter(on).map(Factor::as_str);
+    factors.chain(passkeys).map(str::to_owned).collect()
 }
 
 /// PreferredMfaSetting.

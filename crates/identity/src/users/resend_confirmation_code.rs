@@ -15,6 +15,10 @@ use crate::{
     call::Call,
     config::PoolConfig,
     errors,
+    triggers::{
+        Circumstances,
+        custom_message::{self, Reason},
+    },
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -31,6 +35,7 @@ pub async fn resend_confirmation_code(
 ) -> Result<types::ResendConfirmationCodeResponse, ApiError> {
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
+    let request = request.with_metadata(input.client_metadata);
     transact(world, &ResendConfirmationCode { request }).await
 }
 
@@ -44,6 +49,10 @@ impl Transaction for ResendConfirmationCode {
 
     fn scope(&self) -> &str {
         &self.request.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        self.request.circumstances()
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -78,7 +87,9 @@ impl Transaction for ResendConfirmationCode {
         let code = codes::issue(tx, &user, CodePurpose::SignUp, &destination)?;
         let link = delivery::confirmation_link(tx.world(), &client, &user, &code);
         let message = delivery::confirmation(&pool, &user, &destination, &code, &link);
-        delivery::hand_over(tx, &client, message);
+        let link = delivery::link_of(&message, &pool, link);
+        let draft = custom_message::draft(tx, Reason::ResendCode, &user, message, link.as_ref())?;
+        delivery::hand_over(tx, &client, draft);
         let details = Some(destination.details());
         Ok(types::ResendConfirmationCodeResponse { code_delivery_details: details }.into())
     }

@@ -32,6 +32,7 @@ pub async fn set_user_mfa_preference(
             input.software_token_mfa_settings.as_ref(),
             input.email_mfa_settings.as_ref(),
         ),
+        passkeys: input.web_authn_mfa_settings,
     };
     transact(world, &set).await
 }
@@ -39,6 +40,7 @@ pub async fn set_user_mfa_preference(
 struct SetUserMfaPreference<'a> {
     token: PresentedToken<'a>,
     settings: Vec<Setting>,
+    passkeys: Option<types::WebAuthnMfaSettingsType>,
 }
 
 #[async_trait]
@@ -57,6 +59,8 @@ impl Transaction for SetUserMfaPreference<'_> {
         let token = software_token::load(tx, &user.sub)?.map(|stored| stored.record);
         let token = token.as_ref();
         let changed = mfa_preference::apply(&pool.record, &user, token, &self.settings, By::User)?;
+        let passkeys = self.passkeys.as_ref();
+        let changed = mfa_preference::apply_passkeys(&pool.record, changed, passkeys)?;
         index::write_user(tx, Some(&user), &changed)?;
         Ok(types::SetUserMfaPreferenceResponse::default().into())
     }

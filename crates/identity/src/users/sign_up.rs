@@ -20,6 +20,12 @@ use crate::{
     auth::sign_up_session,
     call::Call,
     config::PoolConfig,
+    triggers::{
+        Circumstances,
+        custom_message::{self, Reason},
+        post_confirmation::{self, Confirmed},
+        pre_sign_up::{self, Maker},
+    },
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -37,7 +43,8 @@ pub async fn sign_up(
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let sign_up = SignUp {
-        request,
+        request: request.with_metadata(input.client_metadata),
+        validation_data: input.validation_data,
         password: SecretString::new(input.password.unwrap_or_default()),
         values: attributes::collect(&input.user_attributes)?,
     };
@@ -46,6 +53,7 @@ pub async fn sign_up(
 
 struct SignUp {
     request: AppRequest,
+    validation_data: Vec<types::AttributeType>,
     password: SecretString,
     values: Values,
 }
@@ -56,6 +64,10 @@ impl Transaction for SignUp {
 
     fn scope(&self) -> &str {
         &self.request.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        self.request.circumstances()
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
@@ -75,7 +87,7 @@ impl Transaction for SignUp {
         username::check_preferred(&pool, &values)?;
         attributes::add_unverified_flags(&mut values);
 
-        let user = UserRecord {
+        let mut user = UserRecord {
             sub: sub.clone(),
             username,
             status: status::UNCONFIRMED.to_owned(),
@@ -94,22 +106,35 @@ impl Transaction for SignUp {
             return Err(taken.username_refusal().into());
         }
 
+        let wishes = pre_sign_up::check(tx, Maker::Person, &user, &self.validation_data).await?;
+        wishes.apply(&mut user)?;
+        // an address that the function vouches for is a name from now on, whoever had it before
+        let moved = aliases::moved(&pool, &aliases::taken(tx, &pool, &user)?, true, tx.now_ms())?;
+
         credentials::set_password(tx, &user, &self.password, 0).await?;
-        index::write_user(tx, None, &user)?;
+        let mut changes = vec![(None, &user)];
+        changes.extend(moved.iter().map(|(owner, without)| (Some(owner), without)));
+        index::write_users(tx, &changes)?;
         tx.add(keys::user_count(), 1, None, None);
         let mut response = types::SignUpResponse {
-            user_confirmed: Some(false),
+            user_confirmed: Some(user.status == status::CONFIRMED),
             user_sub: Some(sub),
-            session: sign_up_session::signed_up(tx, &client, &user)?,
             ..Default::default()
         };
+        if user.status == status::CONFIRMED {
+            post_confirmation::tell(tx, Confirmed::SignUp, &user)?;
+            return Ok(response.into());
+        }
+        response.session = sign_up_session::signed_up(tx, &client, &user)?;
         if let Some(destination) = delivery::of_sign_up(&pool, &user) {
             if destination.channel == Channel::Email {
                 delivery::check_links(&pool)?;
             }
             let code = codes::issue(tx, &user, CodePurpose::SignUp, &destination)?;
             let link = delivery::confirmation_link(tx.world(), &client, &user, &code);
-            tx.send(delivery::confirmation(&pool, &user, &destination, &code, &link));
+            let message = delivery::confirmation(&pool, &user, &destination, &code, &link);
+            let link = delivery::link_of(&message, &pool, link);
+            tx.send(custom_message::draft(tx, Reason::SignUp, &user, message, link.as_ref())?);
             response.code_delivery_details = Some(destination.details());
         }
         Ok(response.into())

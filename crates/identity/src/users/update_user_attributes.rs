@@ -1,5 +1,7 @@
 //! UpdateUserAttributes: a user who is signed in changes attributes.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
 
@@ -14,6 +16,7 @@ use super::{
 use crate::{
     auth::access_token::PresentedToken,
     call::Call,
+    triggers::Circumstances,
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -31,6 +34,7 @@ pub async fn update_user_attributes(
     let update = UpdateUserAttributes {
         token: PresentedToken::parse(input.access_token.as_deref().unwrap_or_default())?,
         changes: attribute_changes::collect(&input.user_attributes.unwrap_or_default().items)?,
+        client_metadata: input.client_metadata,
     };
     transact(world, &update).await
 }
@@ -38,6 +42,7 @@ pub async fn update_user_attributes(
 struct UpdateUserAttributes<'a> {
     token: PresentedToken<'a>,
     changes: Changes,
+    client_metadata: BTreeMap<String, String>,
 }
 
 #[async_trait]
@@ -46,6 +51,10 @@ impl Transaction for UpdateUserAttributes<'_> {
 
     fn scope(&self) -> &str {
         &self.token.pool_id
+    }
+
+    fn circumstances(&self) -> Circumstances<'_> {
+        Circumstances { client_metadata: Some(&self.client_metadata), ..Default::default() }
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {

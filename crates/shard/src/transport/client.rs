@@ -39,6 +39,7 @@ use tonic::{Response, Status, metadata::MetadataMap, transport::Channel};
 use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX};
 use crate::{
     clock_skew::ClockSkew,
+    group::MustEnd,
     identity::Incarnations,
     proto::{self, raft_transport_client::RaftTransportClient, snapshot_chunk::Part},
     snapshot::{Sender, SnapshotDir},
@@ -72,6 +73,8 @@ pub(crate) struct Peers {
     tls: Option<Arc<Mutual>>,
     incarnations: Arc<Incarnations>,
     clock: Arc<dyn Clock>,
+    /// Told when what is to be sent is damaged on the disk of this node.
+    fatal: MustEnd,
     pub(crate) clock_skew: ClockSkew,
     channels: Mutex<HashMap<(u64, Kind), (String, Channel)>>,
     /// Where nodes are, as the registry knows; what a group's membership says may be older.
@@ -87,6 +90,7 @@ impl Peers {
         tls: Option<Arc<Mutual>>,
         incarnations: Arc<Incarnations>,
         clock: Arc<dyn Clock>,
+        fatal: MustEnd,
     ) -> Arc<Self> {
         Arc::new(Self {
             cluster_id,
@@ -94,6 +98,7 @@ impl Peers {
             tls,
             incarnations,
             clock,
+            fatal,
             clock_skew: ClockSkew::default(),
             channels: Mutex::default(),
             addresses: RwLock::default(),
@@ -470,7 +475,14 @@ impl RaftNetworkV2<Types> for Network {
         };
         let last_log_id = snapshot.meta.last_log_id;
         let (chunks, requests) = mpsc::channel(4);
-        let reader = spawn_blocking(move || send_files(snapshot.snapshot, begin, &chunks));
+        let (fatal, group) = (self.peers.fatal.clone(), self.group);
+        let reader = spawn_blocking(move || {
+            snapshot.snapshot.check().inspect_err(|error| {
+                // others have what it should be, and one of them is to lead
+                fatal.report(format!("group {group}: the state is damaged: {error}"));
+            })?;
+            send_files(snapshot.snapshot, begin, &chunks)
+        });
         let call = client.snapshot(ReceiverStream::new(requests));
         let reply = tokio::select! {
             closed = cancel => return Err(closed.into()),
@@ -552,7 +564,8 @@ mod tests {
                 0
             }
         }
-        let peers = Peers::new("c".to_owned(), 1, None, incarnations, Arc::new(Still));
+        let peers =
+            Peers::new("c".to_owned(), 1, None, incarnations, Arc::new(Still), MustEnd::default());
         let check =
             |term, answer| peers.check_acknowledged(1, 2, &Vote::new_committed(term, 1), &answer);
         let conflict = |index| Err(StreamAppendError::Conflict(log_id(1, 1, index)));

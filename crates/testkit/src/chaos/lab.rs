@@ -60,6 +60,8 @@ const STEADY: [&str; 2] = ["read", "commit"];
 pub struct LabOptions {
     /// The server.
     pub binary: PathBuf,
+    /// Another version of it, which the nodes begin with.
+    pub previous: Option<PathBuf>,
     /// A directory for all that is made.
     pub dir: PathBuf,
     /// Decides everything that is left to chance.
@@ -106,6 +108,8 @@ pub struct Lab {
     pub dice: Dice,
     /// and its number.
     pub round: u64,
+    /// The versions that F26 goes to and fro between: that which runs, and the other.
+    pub versions: Option<(PathBuf, PathBuf)>,
     /// Limits of time are so many times as long as the matrix says.
     pub patience: u32,
     /// Faults that have a length last as long as the matrix says.
@@ -132,7 +136,9 @@ impl Lab {
     /// # Errors
     /// The cluster does not become ready.
     pub async fn start(options: LabOptions) -> Result<Self> {
-        let LabOptions { binary, dir, seed, clients, nodes, pool_groups, tools, bug, .. } = options;
+        let versions = options.previous.clone().map(|previous| (previous, options.binary.clone()));
+        let binary = options.previous.clone().unwrap_or_else(|| options.binary.clone());
+        let LabOptions { dir, seed, clients, nodes, pool_groups, tools, bug, .. } = options;
         let network = Arc::new(Network::create(tools.namespaces)?);
         let proxy = Proxy::new(Arc::clone(&network), Dice::new(seed, 0x9a0c_0001));
         let made = ClusterOptions {
@@ -185,6 +191,7 @@ impl Lab {
             watcher,
             dice: Dice::new(seed, 0),
             round: 0,
+            versions,
             patience: options.patience,
             long_holds: options.long_holds,
             register_clients: clients,

@@ -80,7 +80,9 @@ impl Network {
             fs::create_dir_all("/run/netns").context("/run/netns")?;
             run("mount", &["-t", "tmpfs", "-o", "mode=755,size=1m", "tmpfs", "/run/netns"])?;
             ip("link set lo up")?;
-            ip("link add chaos0 type bridge")?;
+            // a bridge without an address of its own takes that of a port, and another one when that port goes:
+            // until the nodes have forgotten it, half a minute later, none of them reaches the harness
+            ip("link add chaos0 address 02:00:0a:4e:ff:fe type bridge")?;
             ip(&format!("addr add {HARNESS}/16 dev chaos0"))?;
             ip("link set chaos0 up")?;
         }

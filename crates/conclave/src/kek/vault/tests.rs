@@ -120,17 +120,17 @@ async fn a_key_is_wrapped_by_the_latest_version_and_unwrapped_by_any() {
         assert_eq!(moved.err(), Some(KekError::NotAuthentic));
     }
     transit.oldest.store(2, Ordering::SeqCst);
-    let gone = vault.decrypt(&scope, &first.ciphertext).await.err().expect("is refused");
+    let gone = vault.decrypt(&scope, &first.ciphertext).await.expect_err("is refused");
     assert!(gone.to_string().contains("too old"), "{gone}");
 }
 
 #[tokio::test]
 async fn what_vault_refuses_is_told_without_the_token() {
     let (_, address) = serve().await;
-    let refused = vault(&address, "s.wrong").status().await.err().expect("is refused");
+    let refused = vault(&address, "s.wrong").status().await.expect_err("is refused");
     let text = refused.to_string();
     assert!(text.contains("permission denied") && !text.contains("s.wrong"), "{text}");
-    let nobody = vault("http://127.0.0.1:1", "s.token").status().await.err().expect("is refused");
+    let nobody = vault("http://127.0.0.1:1", "s.token").status().await.expect_err("is refused");
     assert!(matches!(nobody, KekError::Unavailable(_)));
     let foreign = vault(&address, "s.token").decrypt(&[b"a"], &[1, 2, 3]).await;
     assert!(matches!(foreign, Err(KekError::UnknownKek(_))));

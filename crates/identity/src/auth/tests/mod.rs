@@ -7,6 +7,7 @@ mod any_request;
 mod choice;
 mod choice_hidden;
 mod claims;
+mod custom_auth;
 mod devices;
 mod enumeration;
 mod get_user;
@@ -16,9 +17,11 @@ mod mfa;
 mod mfa_codes;
 mod mfa_setup;
 mod new_password;
+mod passkeys;
 mod password;
 mod races;
 mod refresh;
+mod restored;
 mod revocation;
 mod rotation;
 mod sessions;
@@ -26,6 +29,7 @@ mod signing_keys;
 mod srp;
 mod table;
 mod token_paths;
+mod triggers;
 
 use std::{
     collections::BTreeMap,
@@ -154,6 +158,7 @@ fn gateway(world: &World, store: Arc<dyn Store>) -> World {
         cpu: world.cpu.clone(),
         passwords: Arc::clone(&world.passwords),
         messenger: Arc::clone(&world.messenger),
+        triggers: Arc::clone(&world.triggers),
         cluster_keys: Arc::clone(&world.cluster_keys),
         hint_key: world.hint_key.clone(),
         configs: ConfigCache::new(100),

@@ -2,8 +2,8 @@
 //! printed from the challenge machine into `testdata/sign_in.txt`, where a person can read it, and every line
 //! is then walked through the operations.
 
-use super::mfa::App;
 use super::*;
+use super::{custom_auth, mfa::App};
 use crate::auth::{
     admin_initiate_auth, admin_respond_to_auth_challenge, associate_software_token, factors,
     machine::{self, AfterPassword, Factor, First, PoolSide, Second, UserSide},
@@ -13,12 +13,14 @@ use conclave_store::records::UserMfa;
 
 const STATES: [&str; 5] =
     ["CONFIRMED", "FORCE_CHANGE_PASSWORD", "RESET_REQUIRED", "UNCONFIRMED", "disabled"];
-const FLOWS: [&str; 5] = [
+const FLOWS: [&str; 7] = [
     "USER_PASSWORD_AUTH",
     "USER_SRP_AUTH",
     "ADMIN_USER_PASSWORD_AUTH",
     "USER_AUTH PASSWORD",
     "USER_AUTH EMAIL_OTP",
+    "CUSTOM_AUTH",
+    "CUSTOM_AUTH SRP_A",
 ];
 const ASKS: [&str; 3] = ["OFF", "OPTIONAL", "ON"];
 const HAS: [&str; 9] = [
@@ -121,8 +123,17 @@ fn predicted(case: Case) -> String {
         steps.push(refusal.code.as_str().to_owned());
         return steps.join(" > ");
     }
-    if case.flow == "USER_SRP_AUTH" {
+    if case.flow == "USER_SRP_AUTH" || case.flow == "CUSTOM_AUTH SRP_A" {
         steps.push("PASSWORD_VERIFIER".to_owned());
+    }
+    if case.flow == "CUSTOM_AUTH" {
+        steps.push("CUSTOM_CHALLENGE".to_owned());
+        match machine::after_custom_challenges(&user.status) {
+            AfterPassword::ResetRequired => steps.push("PasswordResetRequiredException".to_owned()),
+            AfterPassword::NewPassword => steps.push("NotAuthorizedException".to_owned()),
+            AfterPassword::SecondFactor => steps.extend(second(&pool, &side)),
+        }
+        return steps.join(" > ");
     }
     if case.flow == "USER_AUTH EMAIL_OTP" {
         let is_confirmed = factors::is_confirmed(&user);
@@ -140,6 +151,9 @@ fn predicted(case: Case) -> String {
         }
         AfterPassword::NewPassword => steps.push("NEW_PASSWORD_REQUIRED".to_owned()),
         AfterPassword::SecondFactor => {}
+    }
+    if case.flow == "CUSTOM_AUTH SRP_A" {
+        steps.push("CUSTOM_CHALLENGE".to_owned());
     }
     steps.extend(second(&pool, &side));
     steps.join(" > ")
@@ -173,7 +187,7 @@ fn line(case: Case, steps: &str) -> String {
 fn listing() -> String {
     let head = "# Which step of a sign-in follows which. Printed from the challenge machine and walked through by the tests of\n\
                 # `auth`; run them with CONCLAVE_UPDATE_GOLDEN=1 after a change, and look at the difference.\n\
-                # The pool offers text messages and authenticator apps; users have a verified e-mail address.\n\
+                # In CUSTOM_AUTH the functions ask one question. The pool offers text messages and authenticator apps; users have a verified e-mail address.\n\
                 # user is | flow | pool asks | user has set up | steps\n";
     let lines = cases().into_iter().map(|case| line(case, &predicted(case)) + "\n");
     head.to_owned() + &lines.collect::<String>()
@@ -265,6 +279,11 @@ impl Walk<'_> {
         let mut parameters = vec![("USERNAME", name)];
         match self.case.flow {
             "USER_SRP_AUTH" => parameters.push(("SRP_A", &public)),
+            "CUSTOM_AUTH" => {}
+            "CUSTOM_AUTH SRP_A" => {
+                parameters.push(("CHALLENGE_NAME", "SRP_A"));
+                parameters.push(("SRP_A", &public));
+            }
             "USER_AUTH EMAIL_OTP" => parameters.push(("PREFERRED_CHALLENGE", "EMAIL_OTP")),
             "USER_AUTH PASSWORD" => {
                 parameters.push(("PREFERRED_CHALLENGE", "PASSWORD"));
@@ -314,6 +333,7 @@ impl Walk<'_> {
             });
             match challenge.as_str() {
                 "NEW_PASSWORD_REQUIRED" => give("NEW_PASSWORD", NEW.to_owned()),
+                "CUSTOM_CHALLENGE" => give("ANSWER", custom_auth::ANSWER.to_owned()),
                 "SMS_MFA" => give("SMS_MFA_CODE", self.pool.sent_code()),
                 "EMAIL_OTP" => give("EMAIL_OTP_CODE", self.pool.sent_code()),
                 "SOFTWARE_TOKEN_MFA" => give("SOFTWARE_TOKEN_MFA_CODE", self.code()),
@@ -388,9 +408,11 @@ async fn s15_every_line_of_the_table_is_what_the_operations_do() {
                 }),
                 ..Default::default()
             }),
+            lambda_config: Some(custom_auth::functions()),
             ..Default::default()
         })
         .await;
+        pool.functions.answer(custom_auth::one_question);
         if asks != "OFF" {
             pool.set_mfa(asks, true, true, false).await;
         }
@@ -401,6 +423,7 @@ async fn s15_every_line_of_the_table_is_what_the_operations_do() {
                     "ALLOW_USER_SRP_AUTH",
                     "ALLOW_ADMIN_USER_PASSWORD_AUTH",
                     "ALLOW_USER_AUTH",
+                    "ALLOW_CUSTOM_AUTH",
                 ]),
                 ..Default::default()
             })

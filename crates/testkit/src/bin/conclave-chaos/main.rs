@@ -40,6 +40,10 @@ struct Common {
     /// The server.
     #[arg(long, env = "CONCLAVE_BIN")]
     conclave: PathBuf,
+    /// Another version of the server: the nodes begin with it, and F26 takes them one by one to the version of --conclave, and
+    /// back again in its next round.
+    #[arg(long)]
+    previous: Option<PathBuf>,
     /// Decides everything that is left to chance.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -282,6 +286,7 @@ async fn drive(command: &Command, common: &Common, in_namespaces: bool) -> Resul
     }
     let options = LabOptions {
         binary,
+        previous: common.previous.clone(),
         dir,
         seed: common.seed,
         clients: common.clients,

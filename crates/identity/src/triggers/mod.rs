@@ -1,0 +1,177 @@
+//! Functions that a pool calls at certain moments: its LambdaConfig.
+//!
+//! One file for each kind of trigger says what its event holds and what its answer may change. What decides
+//! whether something happens at all ([`pre_sign_up`], [`authentication::before`], [`challenge`]) is asked while
+//! the operation is decided, once for a request ([`ask`]); what is told that something has happened is called
+//! after the commit ([`crate::tx::Tx::after_commit`]), and its failure undoes nothing.
+//!
+//! Source: developer guide, "Customizing user pool workflows with Lambda triggers". Where an exception's text
+//! is in no documentation, it is from reports of the service's answers, or judgement; it says so there.
+
+pub mod answer;
+pub mod authentication;
+pub mod challenge;
+pub mod custom_message;
+mod event;
+pub mod post_confirmation;
+pub mod pre_sign_up;
+pub mod settings;
+pub mod token_generation;
+
+use std::collections::BTreeMap;
+
+use conclave_api::{ApiError, ExceptionName};
+use conclave_crypto::ids;
+use conclave_outbound::{Invocation, InvokeError, Triggers};
+use conclave_store::records::PoolRecord;
+use serde_json::{Map, Value};
+use tracing::Instrument as _;
+
+pub use event::{Event, Who, attributes, metadata};
+
+use crate::{errors, tx::Tx, world::World};
+
+/// The triggers of a pool that are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trigger {
+    /// Before a user is made.
+    PreSignUp,
+    /// Words of a message.
+    CustomMessage,
+    /// After a user has been confirmed, or has reset the password.
+    PostConfirmation,
+    /// Before anything is proved.
+    PreAuthentication,
+    /// After everything has been proved.
+    PostAuthentication,
+    /// Which challenge comes next.
+    DefineAuthChallenge,
+    /// What it asks.
+    CreateAuthChallenge,
+    /// Whether it has been answered.
+    VerifyAuthChallengeResponse,
+    /// What tokens say.
+    PreTokenGeneration,
+}
+
+impl Trigger {
+    /// As exceptions and LambdaConfig call it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PreSignUp => "PreSignUp",
+            Self::CustomMessage => "CustomMessage",
+            Self::PostConfirmation => "PostConfirmation",
+            Self::PreAuthentication => "PreAuthentication",
+            Self::PostAuthentication => "PostAuthentication",
+            Self::DefineAuthChallenge => "DefineAuthChallenge",
+            Self::CreateAuthChallenge => "CreateAuthChallenge",
+            Self::VerifyAuthChallengeResponse => "VerifyAuthChallengeResponse",
+            Self::PreTokenGeneration => "PreTokenGeneration",
+        }
+    }
+
+    /// The function of a pool, by ARN.
+    pub fn function(self, pool: &PoolRecord) -> Option<&str> {
+        let triggers = pool.triggers.as_ref()?;
+        let function = match self {
+            Self::PreSignUp => &triggers.pre_sign_up,
+            Self::CustomMessage => &triggers.custom_message,
+            Self::PostConfirmation => &triggers.post_confirmation,
+            Self::PreAuthentication => &triggers.pre_authentication,
+            Self::PostAuthentication => &triggers.post_authentication,
+            Self::DefineAuthChallenge => &triggers.define_auth_challenge,
+            Self::CreateAuthChallenge => &triggers.create_auth_challenge,
+            Self::VerifyAuthChallengeResponse => &triggers.verify_auth_challenge_response,
+            Self::PreTokenGeneration => &triggers.pre_token_generation,
+        };
+        function.as_deref()
+    }
+}
+
+/// What a request brings along for the triggers of its pool.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Circumstances<'a> {
+    /// `ClientMetadata`, where the operation passes it on.
+    pub client_metadata: Option<&'a BTreeMap<String, String>>,
+    /// What leads to tokens, should there be any.
+    pub occasion: Occasion,
+}
+
+/// What leads to tokens, as PreTokenGeneration tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Occasion {
+    /// A sign-in.
+    #[default]
+    Authentication,
+    /// The answer to NEW_PASSWORD_REQUIRED.
+    NewPassword,
+    /// A device has proved itself.
+    Device,
+    /// A refresh token.
+    Refresh,
+}
+
+/// Asks a function something on which a decision depends: once for a request, however often it is decided.
+///
+/// # Errors
+/// Those of [`call`].
+pub async fn ask(tx: &Tx<'_>, event: &Event) -> Result<Map<String, Value>, ApiError> {
+    let mut known = tx.memo().answers().lock().await;
+    if let Some((of, answer)) = known.get(event.source)
+        && *of == event.payload
+    {
+        return answer.clone();
+    }
+    let answer = call(tx.world(), event).await;
+    known.insert(event.source, (event.payload.clone(), answer.clone()));
+    answer
+}
+
+/// Calls a function, and answers its `response`.
+///
+/// # Errors
+/// UserLambdaValidationException with what the function has thrown; InvalidLambdaResponseException for what is
+/// no event; UnexpectedLambdaException when there is no answer; TooManyRequestsException.
+pub async fn call(world: &World, event: &Event) -> Result<Map<String, Value>, ApiError> {
+    call_as(&*world.triggers, event, ids::uuid(&*world.entropy)).await
+}
+
+/// [`call`] by an id that has been drawn.
+pub(crate) async fn call_as(
+    functions: &dyn Triggers,
+    event: &Event,
+    id: String,
+) -> Result<Map<String, Value>, ApiError> {
+    let span = tracing::info_span!("trigger", trigger = event.trigger.as_str());
+    let (function, event_json) = (event.function.clone(), event.payload.clone());
+    let invocation = Invocation { function, event: event_json, id };
+    match functions.invoke(invocation).instrument(span).await {
+        Ok(body) => answer::response(&body),
+        Err(error) => Err(refusal(event.trigger, &event.function, &error)),
+    }
+}
+
+fn refusal(trigger: Trigger, function: &str, error: &InvokeError) -> ApiError {
+    let trigger = trigger.as_str();
+    let why = match error {
+        InvokeError::Failed(message) => {
+            // what it throws is for the caller; the function has a log of its own
+            return ExceptionName::UserLambdaValidationException
+                .because(format!("{trigger} failed with error {message}."));
+        }
+        InvokeError::TooLong => return answer::invalid("The response is too long"),
+        InvokeError::Overloaded => return errors::too_many_requests(),
+        InvokeError::TimedOut => "Socket timeout while invoking Lambda function".to_owned(),
+        InvokeError::Refused(kind) => kind.clone(),
+        // judgement: Cognito knows where all functions are
+        InvokeError::NotConfigured => "no endpoint is configured for the function".to_owned(),
+        InvokeError::NotAllowed => "calls may not go to its address".to_owned(),
+        InvokeError::Unreachable(_) => "the function cannot be reached".to_owned(),
+    };
+    tracing::warn!(%error, trigger, function, "trigger not called");
+    ExceptionName::UnexpectedLambdaException
+        .because(format!("{trigger} invocation failed due to error {why}."))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,252 @@
+//! Calls functions by HTTP: within a time, several times, and not too many at once.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use ::http::StatusCode;
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::{
+    Invocation, InvokeError, Triggers,
+    egress::Egress,
+    http::{Answer, Client, Target},
+    settings::{SettingsError, TriggerSettings, matches},
+    shares::Shares,
+    webhook,
+};
+use crate::{Clock, aws::Signer};
+
+/// The same for all tries of a call.
+const INVOCATION_ID: &str = "conclave-invocation-id";
+/// The pause before the second try; it doubles.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What a function says of its failure is passed on up to so many characters.
+const MESSAGE_CHARS_MAX: usize = 1_024;
+/// Calls that nobody waits for, for each one that may be under way.
+const BACKGROUND: usize = 4;
+
+/// One function has this part of all places.
+const SHARE: usize = 4;
+
+/// See the module. Connects when the first call comes.
+pub struct Caller {
+    client: Client,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+    tries: u32,
+    places: Semaphore,
+    shares: Shares,
+    background: Arc<Semaphore>,
+    lambda: Option<Lambda>,
+    webhooks: HashMap<String, Hook>,
+}
+
+struct Lambda {
+    target: Target,
+    signer: Signer,
+    functions: Vec<String>,
+}
+
+struct Hook {
+    target: Target,
+    secret: String,
+}
+
+impl Caller {
+    /// Signatures are made at the time of `clock`.
+    ///
+    /// # Errors
+    /// When the settings cannot be used.
+    pub fn new(settings: TriggerSettings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
+        if !(1..=10).contains(&settings.tries) {
+            return Err(SettingsError::Bounds("tries"));
+        }
+        // a commit that follows a call must not be refused for its age
+        let total = settings.timeout.saturating_mul(settings.tries);
+        if settings.timeout.is_zero() || total > Duration::from_secs(60) {
+            return Err(SettingsError::Bounds("the timeout of all tries together"));
+        }
+        if !(1..=4_096).contains(&settings.concurrency) {
+            return Err(SettingsError::Bounds("concurrency"));
+        }
+        let plain = settings.allows_plain_http;
+        let lambda = match settings.lambda {
+            None => None,
+            Some(endpoint) => Some(Lambda {
+                target: Target::parse(endpoint.url.trim_end_matches('/'), plain)?,
+                signer: Signer {
+                    access_key_id: endpoint.access_key_id,
+                    secret_access_key: endpoint.secret_access_key,
+                    region: endpoint.region,
+                    service: "lambda",
+                },
+                functions: endpoint.functions,
+            }),
+        };
+        let mut webhooks = HashMap::new();
+        for hook in settings.webhooks {
+            let target = Target::parse(&hook.url, plain)?;
+            let hook_of = Hook { target, secret: hook.secret };
+            if webhooks.insert(hook.arn.clone(), hook_of).is_some() {
+                return Err(SettingsError::Twice(hook.arn));
+            }
+        }
+        let concurrency = settings.concurrency as usize;
+        let egress = Egress::new(settings.networks);
+        Ok(Self {
+            client: Client::new(egress, settings.ca.as_deref(), settings.answer_bytes_max)?,
+            clock,
+            timeout: settings.timeout,
+            tries: settings.tries,
+            places: Semaphore::new(concurrency),
+            shares: Shares::new(concurrency.div_ceil(SHARE)),
+            background: Arc::new(Semaphore::new(concurrency * BACKGROUND)),
+            lambda,
+            webhooks,
+        })
+    }
+
+    async fn once(&self, invocation: &Invocation) -> Result<Bytes, InvokeError> {
+        if let Some(hook) = self.webhooks.get(&invocation.function) {
+            return self.post_to(hook, invocation).await;
+        }
+        let lambda = self.lambda.as_ref().filter(|lambda| {
+            lambda.functions.iter().any(|pattern| matches(pattern, &invocation.function))
+        });
+        self.invoke_at(lambda.ok_or(InvokeError::NotConfigured)?, invocation).await
+    }
+
+    /// <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>
+    async fn invoke_at(
+        &self,
+        lambda: &Lambda,
+        invocation: &Invocation,
+    ) -> Result<Bytes, InvokeError> {
+        let target = &lambda.target;
+        let name = encoded(&invocation.function);
+        let base = target.path.trim_end_matches('/');
+        let path = format!("{base}/2015-03-31/functions/{name}/invocations");
+        // a signature is over the path encoded twice, but for S3
+        let canonical = format!("{base}/2015-03-31/functions/{}/invocations", encoded(&name));
+        let body = std::str::from_utf8(&invocation.event)
+            .map_err(|_| InvokeError::Unreachable("the event is no text"))?;
+        let signed = lambda.signer.sign(
+            &target.authority,
+            &canonical,
+            "application/json",
+            body,
+            self.clock.now_ms(),
+        );
+        let headers = [
+            ("x-amz-date", signed.date),
+            ("authorization", signed.authorization),
+            ("x-amz-invocation-type", "RequestResponse".to_owned()),
+            (INVOCATION_ID, invocation.id.clone()),
+        ];
+        let answer = self.client.post(target, &path, &headers, invocation.event.clone()).await?;
+        if answer.status.is_success() {
+            return returned(answer);
+        }
+        let kind = answer.headers.get("x-amzn-errortype").and_then(|kind| kind.to_str().ok());
+        let kind = kind.map(|kind| kind.split(':').next().unwrap_or_default().to_owned());
+        Err(refused(answer.status, kind.filter(|kind| !kind.is_empty())))
+    }
+
+    async fn post_to(&self, hook: &Hook, invocation: &Invocation) -> Result<Bytes, InvokeError> {
+        let timestamp = self.clock.now_ms().div_euclid(1_000).to_string();
+        let signature = webhook::sign(&hook.secret, &timestamp, &invocation.event);
+        let headers = [
+            (webhook::TIMESTAMP, timestamp),
+            (webhook::SIGNATURE, signature),
+            (INVOCATION_ID, invocation.id.clone()),
+        ];
+        let (target, event) = (&hook.target, invocation.event.clone());
+        let answer = self.client.post(target, &target.path, &headers, event).await?;
+        if answer.status.is_success() {
+            return returned(answer);
+        }
+        if answer.status.is_client_error()
+            && let Some(message) = message(&answer.body)
+        {
+            return Err(InvokeError::Failed(message));
+        }
+        // a function that says no more has judged what it was asked; other statuses are of what is before it
+        if matches!(answer.status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY) {
+            return Err(InvokeError::Failed(format!("HTTP {}", answer.status.as_u16())));
+        }
+        Err(refused(answer.status, None))
+    }
+}
+
+/// What a function has returned, unless it has thrown.
+fn returned(answer: Answer) -> Result<Bytes, InvokeError> {
+    if answer.headers.contains_key("x-amz-function-error") {
+        let message = message(&answer.body).unwrap_or_else(|| "Unhandled".to_owned());
+        return Err(InvokeError::Failed(message));
+    }
+    Ok(answer.body)
+}
+
+/// What an answer other than success means: a redirect is one that is not followed.
+fn refused(status: StatusCode, kind: Option<String>) -> InvokeError {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => InvokeError::Unreachable("it is throttled"),
+        _ if status.is_server_error() => InvokeError::Unreachable("it answers with an error"),
+        _ => InvokeError::Refused(kind.unwrap_or_else(|| format!("HTTP {}", status.as_u16()))),
+    }
+}
+
+/// `errorMessage`, as runtimes of Lambda report it.
+fn message(body: &[u8]) -> Option<String> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let message = body.get("errorMessage")?.as_str()?;
+    Some(message.chars().take(MESSAGE_CHARS_MAX).collect())
+}
+
+/// RFC 3986, section 2.1: everything but unreserved characters is encoded.
+fn encoded(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // writing to a text cannot fail
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
+#[async_trait]
+impl Triggers for Caller {
+    async fn invoke(&self, invocation: Invocation) -> Result<Bytes, InvokeError> {
+        let _share = self.shares.take(&invocation.function).ok_or(InvokeError::Overloaded)?;
+        let mut pause = PAUSE;
+        let mut left = self.tries;
+        loop {
+            left -= 1;
+            let place = tokio::time::timeout(self.timeout, self.places.acquire()).await;
+            let Ok(Ok(place)) = place else { return Err(InvokeError::Overloaded) };
+            let answer = tokio::time::timeout(self.timeout, self.once(&invocation)).await;
+            drop(place);
+            let error = match answer {
+                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Err(error @ InvokeError::Unreachable(_))) => error,
+                Ok(Err(error)) => return Err(error),
+                Err(_) => InvokeError::TimedOut,
+            };
+            if left == 0 {
+                return Err(error);
+            }
+            tokio::time::sleep(pause).await;
+            pause *= 2;
+        }
+    }
+
+    fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.background).try_acquire_owned().ok()
+    }
+}
