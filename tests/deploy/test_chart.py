@@ -372,6 +372,25 @@ def test_settings_of_messages_limits_and_snapshots_reach_who_needs_them():
         assert not {"email", "sms", "limits", "signing_keys", "kek", "public_tls"} & set(node)
 
 
+def test_the_key_encryption_key_is_a_directory_with_versions_or_vault_s():
+    manifests = render(changed(FULL, kek__directory=True))
+    (gateway,) = configs(manifests, gateways(manifests)).values()
+    assert gateway["kek"] == {"directory": "/etc/conclave/kek"}
+    (volume,) = [v for v in spec(gateways(manifests))["volumes"] if v["name"] == "kek"]
+    # all keys of the secret, so that one that is added comes to the pods that run
+    assert "items" not in volume["secret"]
+    vault = {"address": "https://vault:8200", "key": "conclave", "existingSecretCaKey": "ca.crt"}
+    manifests = render(changed(FULL, kek__vault=vault, kek__existingSecretKey="token"))
+    (gateway,) = configs(manifests, gateways(manifests)).values()
+    assert gateway["kek"] == {"previous_files": ["/etc/conclave/kek/first"], "vault": {
+        "address": "https://vault:8200", "key": "conclave",
+        "token_file": "/etc/conclave/kek/token", "ca": "/etc/conclave/kek/ca.crt",
+    }}  # fmt: skip
+    seen = files(container(gateways(manifests)), spec(gateways(manifests))["volumes"], "any")
+    assert seen["/etc/conclave/kek/token"] == ("Secret", "conclave-kek", "token")
+    assert seen["/etc/conclave/kek/ca.crt"] == ("Secret", "conclave-kek", "ca.crt")
+
+
 def test_what_the_program_can_be_told_of_messages_limits_and_snapshots_the_chart_can_say():
     """A new setting of the program is a new value of the chart."""
     directory = ROOT / "crates" / "conclave" / "src"

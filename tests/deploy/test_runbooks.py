@@ -3,6 +3,7 @@
 The tests stand in the order of a cluster's life, and each goes on with what the one before has left.
 """
 
+import json
 import pathlib
 import re
 import shutil
@@ -124,9 +125,9 @@ def test_replace_certificates(site, pool, capsys):
 
 
 def test_rotate_signing_keys(site, pool, capsys):
-    quick = "[signing_keys]\npublish_seconds = 2\ncheck_seconds = 1\n"
+    quick = "s/^publish_seconds = .*/publish_seconds = 2/; s/^check_seconds = .*/check_seconds = 1/"
     for name in MEMBERS:
-        site[name].run(f"printf '%s' '\n{quick}' >> /etc/conclave/conclave.toml && systemctl restart conclave")
+        site[name].run(f"sed -i '{quick}' /etc/conclave/conclave.toml && systemctl restart conclave")
         until(lambda name=name: site[name].ready, 60, f"{name} is ready")
     listed = f"conclave keys list --pool {pool.id}"
     until(lambda: site["admin"].run(listed).stdout.count("PENDING") == 2, 60, "there are spares")
@@ -142,6 +143,25 @@ def test_rotate_signing_keys(site, pool, capsys):
     with pytest.raises(pool.client().exceptions.NotAuthorizedException):
         pool.client(2).get_user(AccessToken=before["AccessToken"])
     assert pool.sign_in(user, via=3)["AccessToken"]
+
+
+def test_rotate_encryption_keys(site, pool, capsys):
+    for name in MEMBERS:
+        site[name].run("sed -i 's/^# previous_files/settle_seconds = 5\\n&/' /etc/conclave/conclave.toml")
+        site[name].run("systemctl restart conclave")
+        until(lambda name=name: site[name].ready, 60, f"{name} is ready")
+    is_well(site)
+    status = "conclave keys status --json"
+    (before,) = json.loads(site["admin"].run(status).stdout)["keys"]
+    user = pool.make_user()
+    with pool.load() as load:
+        follow(site, "rotate-encryption-keys.md")
+    check(load, capsys, "another key-encryption key and cluster key")
+    (after,) = json.loads(site["admin"].run(status).stdout)["keys"]
+    assert after["wrapped_by"] != before["wrapped_by"] and after["version"] == before["version"] + 1
+    assert pool.sign_in(user)["AccessToken"]
+    assert site["node-1"].run("ls /etc/conclave").stdout.split() == ["conclave.toml", "kek", "pki"]
+    is_well(site)
 
 
 def test_grow_and_shrink(site, pool, capsys):

@@ -45,6 +45,12 @@ REFUSED = {
     "an unknown value": ({"replicas": 3}, "replicas"),
     "an unknown value below": ({"kek__value": "00"}, "value"),
     "an unknown limit": ({"limits": {"pools": 3}}, "limits"),
+    "two kinds of key": (
+        {"kek": {"existingSecret": "a", "directory": True, "vault": {"address": "https://v", "key": "k"}}},
+        "kek takes one of directory and vault",
+    ),
+    "a key of Vault without a name": ({"kek__vault": {"address": "https://v"}}, "kek.vault.key is needed"),
+    "a key that is sent in the clear": ({"kek__vault": {"address": "http://v", "key": "k"}}, "address"),
     "a lease that is none": ({"signingKeys": {"leaseSeconds": 0}}, "leaseSeconds"),
     "an ingress without a host": ({"ingress": {"enabled": True}}, "ingress.hostname is needed"),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),

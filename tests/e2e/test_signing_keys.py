@@ -35,6 +35,7 @@ retire_seconds = {RETIRE_SECONDS}
 lease_seconds = {LEASE_SECONDS}
 check_seconds = 1
 """
+POINTS = ["keys.after_pool_before_order"]
 UNVERIFIED = "Could not verify signature for Access Token"
 pytestmark = pytest.mark.timeout(300)
 
@@ -236,6 +237,31 @@ def test_a_worker_that_dies_in_the_middle_leaves_it_to_another(cluster, pool):
         node.start()
     until(lambda: set(cluster.of_state(pool.id, "RETIRING").values()) == set(old.values()), 60, "it is carried out")
     cluster.wait_spare(pool.id)
+
+
+@pytest.mark.skipif(
+    "CONCLAVE_FAILPOINTS_BIN" not in os.environ, reason="no fault points: run `make test-failpoints`"
+)
+def test_an_order_stands_when_the_node_that_took_it_dies_before_it_could_tell(tmp_path, monkeypatch):
+    monkeypatch.setenv("CONCLAVE_BIN", os.environ["CONCLAVE_FAILPOINTS_BIN"])
+    with Keys(tmp_path) as cluster:
+        pool = ClusterPool(cluster)
+        cluster.wait_spare(pool.id)
+        old = cluster.of_state(pool.id, "ACTIVE")
+        taker = cluster.node(1)
+        taker.kill()
+        taker.environment = {"CONCLAVE_FAILPOINTS": f"{POINTS[0]}=abort"}
+        taker.start()
+        config = f"127.0.0.1:{taker.internal[1]}"
+        tls = ["--ca", cluster.pki / "ca.pem", "--certificate", cluster.pki / "admin.pem"]
+        tls += ["--key", cluster.pki / "admin-key.pem"]
+        done = conclave("keys", "rotate", "--address", config, *tls, "--pool", pool.id, "--no-wait")
+        assert done.returncode != 0
+        until(lambda: not taker.running, 20, "the node has ended at the point")
+        taker.kill()
+        taker.environment = {}
+        taker.start()
+        until(lambda: set(cluster.of_state(pool.id, "RETIRING").values()) == set(old.values()), 60, "it is carried out")
 
 
 def leader_is_killed(cluster, pool, chooser):

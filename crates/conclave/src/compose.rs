@@ -24,6 +24,7 @@ use conclave_gateway::{
     sigv4, user_import,
 };
 use conclave_identity::{
+    cluster_key::ClusterKeys,
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
@@ -37,6 +38,7 @@ use crate::{
     adapters::{DirectoryPrincipals, LinkedSignUps, PoolIssuers, PoolLogos},
     clock::SystemClock,
     config::Limits,
+    kek::KekTiming,
     operations,
     placement::HintPlacement,
     seed,
@@ -53,6 +55,8 @@ const POOLS_KEPT: usize = 10_000;
 const CPU_QUEUE_PER_CORE: usize = 64;
 /// How long it may wait.
 const CPU_WAIT_MAX: Duration = Duration::from_secs(1);
+/// How long a gateway seals with the cluster's keys that it has read; it reads them every second.
+const CLUSTER_KEYS_FRESH: Duration = Duration::from_secs(30);
 /// Access keys that are kept, each for a second at most.
 const PRINCIPALS_KEPT: usize = 4_096;
 /// Access keys that are looked up at once.
@@ -66,6 +70,8 @@ pub struct Parts {
     pub placement: Arc<HintPlacement>,
     /// Unwraps the cluster's keys.
     pub kek: Arc<dyn KekProvider>,
+    /// How long things take when it, or the cluster's key, is rotated.
+    pub kek_timing: KekTiming,
     /// The name of the cluster, and its number of groups should it be new.
     pub cluster: NewCluster,
     /// The first part of `iss`.
@@ -103,7 +109,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&parts.messenger),
         triggers: Arc::clone(&parts.triggers),
-        cluster_keys: Arc::new(directory.cluster_keys),
+        cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, CLUSTER_KEYS_FRESH)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(POOLS_KEPT),
         settings: Settings {

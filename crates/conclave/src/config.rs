@@ -10,7 +10,6 @@ use std::{
 use anyhow::{Context, Result, bail, ensure};
 use conclave_crypto::{
     age::{RECIPIENTS_MAX, Recipient},
-    seal::{StaticKek, parse_key},
     secret::SecretString,
 };
 use conclave_outbound::{
@@ -19,6 +18,7 @@ use conclave_outbound::{
 };
 use serde::Deserialize;
 
+pub use crate::kek::Kek;
 pub use signing_keys::SigningKeys;
 
 use crate::triggers::Triggers;
@@ -312,19 +312,6 @@ impl Memory {
     pub const CACHE_MEBIBYTES_MAX: usize = 1 << 20;
 }
 
-/// Where the key-encryption key is: 64 hexadecimal digits, or base64 of 32 bytes.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Kek {
-    /// A file that holds the key.
-    pub file: Option<PathBuf>,
-    /// An environment variable that holds the key.
-    pub env: Option<String>,
-    /// Files with earlier keys, for the time of a rotation.
-    #[serde(default)]
-    pub previous_files: Vec<PathBuf>,
-}
-
 /// Certificates of the internal port, in PEM.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -438,6 +425,9 @@ impl ServeConfig {
             (1..=3_600).contains(&self.certificate_check_s),
             "certificate_check_s is not between 1 and 3600"
         );
+        if let Some(kek) = &self.kek {
+            kek.check()?;
+        }
         self.signing_keys.check().context("signing_keys")?;
         self.backup.recipients()?;
         if let Some(email) = &self.email {
@@ -564,26 +554,6 @@ impl Email {
             connections: self.connections,
             sender_domains: Some(self.sender_domains.clone()),
         })
-    }
-}
-
-impl Kek {
-    /// Reads the keys.
-    pub fn open(&self) -> Result<StaticKek> {
-        let current = match (&self.file, &self.env) {
-            (Some(file), None) => read_key(file)?,
-            (None, Some(name)) => variable(name)?,
-            _ => bail!("kek takes one of file and env"),
-        };
-        let parse = |text: SecretString| {
-            parse_key(text.expose())
-                .context("a key-encryption key is 64 hexadecimal digits or base64 of 32 bytes")
-        };
-        let mut previous = Vec::with_capacity(self.previous_files.len());
-        for file in &self.previous_files {
-            previous.push(parse(read_key(file)?)?);
-        }
-        Ok(StaticKek::new(parse(current)?, previous))
     }
 }
 

@@ -19,6 +19,7 @@ mod dev_certificate;
 mod doctor;
 mod exit;
 mod failure;
+mod kek;
 mod key_work;
 mod known_nodes;
 mod metrics;

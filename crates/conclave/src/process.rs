@@ -84,7 +84,7 @@ impl Process {
             let (readiness, metrics) = (running.readiness.clone(), running.metrics.clone());
             let reconciling = reconcile::start(Arc::clone(&world), running.stop.subscribe());
             let importing = user_imports::start(Arc::clone(&world), running.stop.subscribe());
-            let keys = key_work::start(Arc::clone(&world), running.stop.subscribe());
+            let keys = key_work::start(Arc::clone(&world), &parts, running.stop.subscribe());
             let gateway = compose::gateway(&world, &clock, &metrics, readiness, inbox)?;
             let stopping = running.stop.subscribe();
             let serving = node::serve_public(public, certificate, gateway, metrics, stopping);

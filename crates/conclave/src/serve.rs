@@ -35,7 +35,7 @@ use crate::{
     cluster_admin::{AdminService, Serving},
     compose::{self, Parts},
     config::{Role, ServeConfig, Snapshots},
-    known_nodes,
+    key_work, known_nodes,
     node::{self, ClusterReached, GroupsReady, Registered},
     placement::HintPlacement,
     process::{Ports, Process},
@@ -186,7 +186,10 @@ pub async fn connect(path: &Path) -> Result<Arc<World>> {
     let internal = config.internal_tls.as_ref().map(certificates::internal).transpose()?;
     let store = route(&config, &placement, internal.as_ref(), None)?;
     let clock = Arc::new(SystemClock::start());
-    compose::world(&parts(&config, store, placement, &clock)?).await
+    let parts = parts(&config, store, placement, &clock)?;
+    let world = compose::world(&parts).await?;
+    key_work::keep_fresh(Arc::clone(&world), Arc::clone(&parts.kek));
+    Ok(world)
 }
 
 /// The rows of the running cluster, for an administration command with the certificate of the configuration.
@@ -295,7 +298,8 @@ fn parts(
     Ok(Parts {
         store,
         placement,
-        kek: Arc::new(kek.open()?),
+        kek: kek.open()?,
+        kek_timing: kek.timing(),
         cluster: NewCluster {
             cluster_id: config.cluster_id.clone(),
             pool_groups: config.pool_groups,

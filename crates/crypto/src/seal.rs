@@ -23,6 +23,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use async_trait::async_trait;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use zeroize::Zeroize;
 
@@ -196,6 +197,11 @@ impl Keyring {
         self.current
     }
 
+    /// Every version that it knows, in their order.
+    pub fn versions(&self) -> impl Iterator<Item = u32> {
+        self.versions.keys().copied()
+    }
+
     /// Seals `plaintext`. `aad` says where the value belongs; opening it takes the same.
     ///
     /// # Errors
@@ -336,30 +342,41 @@ pub enum KekError {
     Unavailable(String),
 }
 
-/// Where the key-encryption key lives. It is asked at start and at rotation only, and may block.
+/// A key, wrapped by a key-encryption key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrappedByKek {
+    /// The id of the key that has wrapped it. Not secret.
+    pub key_id: String,
+    /// What is stored.
+    pub ciphertext: Vec<u8>,
+}
+
+/// Where the key-encryption key lives, in the manner of Kubernetes' KMS v2: it is asked when a process starts and when keys
+/// are rotated, and whoever asks compares the id of the key that wraps now with the one that has wrapped what is stored.
+#[async_trait]
 pub trait KekProvider: Send + Sync {
-    /// The id of the key that wraps. Not secret.
-    fn key_id(&self) -> String;
+    /// The id of the key that wraps now. Not secret.
+    ///
+    /// # Errors
+    /// [`KekError::Unavailable`] when nothing can be wrapped.
+    async fn status(&self) -> Result<String, KekError>;
 
     /// Wraps a cluster key for `scope`.
     ///
     /// # Errors
     /// [`KekError::Unavailable`].
-    fn wrap(
+    async fn encrypt(
         &self,
         scope: &[&[u8]],
         key: &Key256,
         entropy: &dyn Entropy,
-    ) -> Result<Vec<u8>, KekError>;
+    ) -> Result<WrappedByKek, KekError>;
 
-    /// Unwraps what [`Self::wrap`] has made for the same `scope`.
+    /// Unwraps what [`Self::encrypt`] has made for the same `scope`.
     ///
     /// # Errors
     /// Every [`KekError`].
-    fn unwrap(&self, scope: &[&[u8]], wrapped: &[u8]) -> Result<Key256, KekError>;
-
-    /// Whether `wrapped` should be wrapped again, as [`Self::key_id`] has changed since.
-    fn needs_rewrap(&self, wrapped: &[u8]) -> bool;
+    async fn decrypt(&self, scope: &[&[u8]], wrapped: &[u8]) -> Result<Key256, KekError>;
 }
 
 /// A KEK that the process is given: from a file, the environment or a Kubernetes secret.
@@ -390,12 +407,17 @@ impl StaticKek {
     }
 }
 
-impl KekProvider for StaticKek {
-    fn key_id(&self) -> String {
+impl StaticKek {
+    /// The id of the key that wraps.
+    pub fn key_id(&self) -> String {
         hex::encode(self.current.0)
     }
 
-    fn wrap(
+    /// Wraps a key for `scope`.
+    ///
+    /// # Errors
+    /// [`KekError::Unavailable`].
+    pub fn wrap(
         &self,
         scope: &[&[u8]],
         key: &Key256,
@@ -407,7 +429,11 @@ impl KekProvider for StaticKek {
             .map_err(|e| KekError::Unavailable(e.to_string()))
     }
 
-    fn unwrap(&self, scope: &[&[u8]], wrapped: &[u8]) -> Result<Key256, KekError> {
+    /// Unwraps what [`Self::wrap`] has made for the same `scope`.
+    ///
+    /// # Errors
+    /// Every [`KekError`].
+    pub fn unwrap(&self, scope: &[&[u8]], wrapped: &[u8]) -> Result<Key256, KekError> {
         let Some((&FORMAT, rest)) = wrapped.split_first() else {
             return Err(KekError::NotAuthentic);
         };
@@ -420,9 +446,25 @@ impl KekProvider for StaticKek {
             .map_err(|_| KekError::NotAuthentic)?;
         key_from(&key).ok_or(KekError::NotAuthentic)
     }
+}
 
-    fn needs_rewrap(&self, wrapped: &[u8]) -> bool {
-        wrapped.get(1..1 + KEK_ID_LEN) != Some(self.current.0.as_slice())
+#[async_trait]
+impl KekProvider for StaticKek {
+    async fn status(&self) -> Result<String, KekError> {
+        Ok(self.key_id())
+    }
+
+    async fn encrypt(
+        &self,
+        scope: &[&[u8]],
+        key: &Key256,
+        entropy: &dyn Entropy,
+    ) -> Result<WrappedByKek, KekError> {
+        Ok(WrappedByKek { key_id: self.key_id(), ciphertext: self.wrap(scope, key, entropy)? })
+    }
+
+    async fn decrypt(&self, scope: &[&[u8]], wrapped: &[u8]) -> Result<Key256, KekError> {
+        self.unwrap(scope, wrapped)
     }
 }
 
@@ -734,10 +776,8 @@ mod tests {
         let both = StaticKek::new(key(2), vec![key(1)]);
         let new = StaticKek::new(key(2), vec![]);
         let wrapped = old.wrap(&[b"c"], &key(7), &entropy).unwrap();
-        assert!(!old.needs_rewrap(&wrapped) && both.needs_rewrap(&wrapped));
         assert_eq!(new.unwrap(&[b"c"], &wrapped), Err(KekError::UnknownKek(old.key_id())));
         let again = both.wrap(&[b"c"], &both.unwrap(&[b"c"], &wrapped).unwrap(), &entropy).unwrap();
-        assert!(!both.needs_rewrap(&again));
         assert_eq!(new.unwrap(&[b"c"], &again).unwrap(), key(7));
     }
 

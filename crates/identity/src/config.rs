@@ -14,7 +14,7 @@ use conclave_store::{
     keys, proto,
     records::{
         ClientRecord, GroupRecord, KeySetRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord,
-        signing_key_record::State,
+        WrappedKey, signing_key_record::State,
     },
 };
 use parking_lot::RwLock;
@@ -330,22 +330,37 @@ fn unwrap_pool_keys(
     scope: &str,
     record: &PoolKeysRecord,
 ) -> Result<Keyring, ApiError> {
-    let unusable = || errors::internal("a pool's keys do not unwrap");
     let mut keys = Vec::with_capacity(record.keys.len());
+    let cluster_keys = world.cluster_keys.get();
     for key in &record.keys {
-        let place = wrapping_place(scope, key.version);
-        let parts = [place.0.as_bytes(), place.1.as_bytes()];
-        let root = world.cluster_keys.unwrap_key(&parts, &key.wrapped).map_err(|_| unusable())?;
-        keys.push((key.version, root));
+        keys.push((key.version, unwrap_pool_key(&cluster_keys, scope, key)?));
     }
     let current = keys.last().map(|(version, _)| *version).ok_or_else(unusable)?;
     Keyring::new(current, keys).map_err(|_| unusable())
 }
 
+fn unusable() -> ApiError {
+    errors::internal("a pool's keys do not unwrap")
+}
+
+/// One version of a pool's key.
+///
+/// # Errors
+/// InternalErrorException when it was not wrapped for this pool, or by a key that is not known.
+pub(crate) fn unwrap_pool_key(
+    cluster_keys: &Keyring,
+    scope: &str,
+    key: &WrappedKey,
+) -> Result<Key256, ApiError> {
+    let place = wrapping_place(scope, key.version);
+    let parts = [place.0.as_bytes(), place.1.as_bytes()];
+    cluster_keys.unwrap_key(&parts, &key.wrapped).map_err(|_| unusable())
+}
+
 /// Wraps a pool's key of `version` under the cluster's key.
 ///
 /// # Errors
-/// InternalErrorException when the cluster's keys cannot be used.
+/// InternalErrorException when the cluster's keys cannot be used; ServiceUnavailable when they may not be the present ones.
 pub fn wrap_pool_key(
     world: &World,
     scope: &str,
@@ -355,6 +370,7 @@ pub fn wrap_pool_key(
     let place = wrapping_place(scope, version);
     world
         .cluster_keys
+        .for_sealing()?
         .wrap_key(&[place.0.as_bytes(), place.1.as_bytes()], key, &*world.entropy)
         .map_err(|_| errors::internal("a pool's key could not be wrapped"))
 }

@@ -18,12 +18,12 @@ use conclave_crypto::{
 };
 use conclave_store::{
     DIRECTORY_SCOPE, Store, StoreError, keys, proto,
-    records::{AccessKeyRecord, AccountRecord, ClusterRecord, WrappedKey},
+    records::{AccessKeyRecord, AccountRecord, ClusterRecord},
 };
 use prost::Message;
 
 use crate::{
-    errors,
+    cluster_key, errors,
     sealed::{self, Place},
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
@@ -97,7 +97,7 @@ pub async fn open(
             Some(record) => {
                 let record = ClusterRecord::decode(record)
                     .map_err(|_| OpenError::Damaged("the cluster's record cannot be decoded"))?;
-                return unlock(&record, kek, new);
+                return unlock(&record, kek, new).await;
             }
             None if result.scope_exists => {
                 return Err(OpenError::Damaged("there is no cluster record"));
@@ -108,7 +108,7 @@ pub async fn open(
     Err(OpenError::Damaged("the directory cannot be made"))
 }
 
-fn unlock(
+async fn unlock(
     record: &ClusterRecord,
     kek: &dyn KekProvider,
     new: &NewCluster,
@@ -119,15 +119,10 @@ fn unlock(
             configured: new.cluster_id.clone(),
         });
     }
-    let mut versions = Vec::with_capacity(record.keys.len());
-    for key in &record.keys {
-        let version = key.version.to_be_bytes();
-        let scope = [record.cluster_id.as_bytes(), b"cluster key", &version];
-        versions.push((key.version, kek.unwrap(&scope, &key.wrapped)?));
+    if cluster_key::current(record).is_none() {
+        return Err(OpenError::Damaged("the cluster has no key"));
     }
-    let damaged = || OpenError::Damaged("the cluster has no key");
-    let current = versions.last().map(|(version, _)| *version).ok_or_else(damaged)?;
-    let cluster_keys = Keyring::new(current, versions).map_err(|_| damaged())?;
+    let cluster_keys = cluster_key::unwrap(record, kek).await?;
     let hint_key = cluster_keys
         .unwrap_key(&[record.cluster_id.as_bytes(), b"hint key"], &record.sealed_hint_key)
         .map_err(|_| OpenError::Damaged("the hint key does not open"))?;
@@ -148,8 +143,8 @@ async fn create(
 ) -> Result<(), OpenError> {
     const FIRST: u32 = 1;
     let cluster_key = seal::generate_key(entropy);
-    let scope = [new.cluster_id.as_bytes(), b"cluster key", &FIRST.to_be_bytes()];
-    let wrapped = kek.wrap(&scope, &cluster_key, entropy)?;
+    let (id, version) = (&new.cluster_id, FIRST);
+    let wrapped = cluster_key::wrap(id, version, &cluster_key, kek, entropy, now_ms).await?;
     let unusable = |_| OpenError::Damaged("a new key cannot be used");
     let cluster_keys = Keyring::new(FIRST, [(FIRST, cluster_key)]).map_err(unusable)?;
     let hint_key = seal::generate_key(entropy);
@@ -157,12 +152,8 @@ async fn create(
     let record = ClusterRecord {
         cluster_id: new.cluster_id.clone(),
         created_ms: now_ms,
-        keys: vec![WrappedKey {
-            version: FIRST,
-            wrapped_by: kek.key_id(),
-            wrapped: wrapped.into(),
-            created_ms: now_ms,
-        }],
+        keys: vec![wrapped],
+        current_key: FIRST,
         pool_groups: new.pool_groups,
         sealed_hint_key: cluster_keys
             .wrap_key(&hint_scope, &hint_key, entropy)
@@ -247,7 +238,8 @@ impl Transaction for FindAccessKey<'_> {
             return Ok(None.into());
         }
         let place = Place { scope: DIRECTORY_SCOPE, key: &key, field: "secret" };
-        let secret = sealed::open(&tx.world().cluster_keys, place, &stored.record.sealed_secret)?;
+        let secret =
+            sealed::open(&tx.world().cluster_keys.get(), place, &stored.record.sealed_secret)?;
         let secret = String::from_utf8(secret.expose().clone())
             .map_err(|_| errors::internal("an access key's secret is not a text"))?;
         Ok(Some(AccessKey { record: stored.record, secret: SecretString::new(secret) }).into())
@@ -356,11 +348,12 @@ impl Transaction for CreateAccessKey<'_> {
         let place = Place { scope: DIRECTORY_SCOPE, key: &key, field: "secret" };
         let world = tx.world();
         let plain = self.secret.expose().as_bytes();
+        let keyring = world.cluster_keys.for_sealing()?;
         let record = AccessKeyRecord {
             access_key_id: self.access_key_id.to_owned(),
             account_id: self.new.account_id.clone(),
             principal: self.new.principal.clone(),
-            sealed_secret: sealed::seal(world, &world.cluster_keys, place, plain)?.into(),
+            sealed_secret: sealed::seal(world, &keyring, place, plain)?.into(),
             active: true,
             policy_json: self.new.policy_json.clone(),
             created_ms: tx.now_ms(),
@@ -465,10 +458,11 @@ impl Transaction for ReplaceAccessKey<'_> {
         let world = tx.world();
         let place = Place { scope: DIRECTORY_SCOPE, key: &key, field: "secret" };
         let plain = secret.expose().as_bytes();
+        let keyring = world.cluster_keys.for_sealing()?;
         let record = AccessKeyRecord {
             principal: self.new.principal.clone(),
             policy_json: self.new.policy_json.clone(),
-            sealed_secret: sealed::seal(world, &world.cluster_keys, place, plain)?.into(),
+            sealed_secret: sealed::seal(world, &keyring, place, plain)?.into(),
             ..present
         };
         tx.put(key, &record);

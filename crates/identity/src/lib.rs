@@ -13,6 +13,7 @@ pub mod call;
 mod client_pages;
 pub mod client_pool;
 pub mod clients;
+pub mod cluster_key;
 pub mod config;
 pub mod config_cache;
 pub mod cpu;

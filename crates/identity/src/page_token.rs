@@ -60,7 +60,7 @@ mod tests {
     #[tokio::test]
     async fn a_token_opens_for_its_own_list_alone() {
         let world = test_world().await;
-        let keyring = &world.cluster_keys;
+        let keyring = &world.cluster_keys.get();
         let (owner, other, abroad) = (principal("111122223333"), principal("444455556666"), {
             let mut abroad = principal("111122223333");
             abroad.region = "eu-west-1".to_owned();

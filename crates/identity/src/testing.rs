@@ -33,6 +33,7 @@ pub(crate) use functions::Functions;
 use crate::{
     call::{Call, CallPrincipal},
     clients::create_user_pool_client,
+    cluster_key::ClusterKeys,
     config_cache::ConfigCache,
     cpu::CpuPool,
     directory::{self, NewCluster},
@@ -93,7 +94,7 @@ pub(crate) async fn test_world() -> TestWorld {
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&outbox) as Arc<dyn Messenger>,
         triggers: Arc::clone(&functions) as Arc<dyn Triggers>,
-        cluster_keys: Arc::new(directory.cluster_keys),
+        cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, Duration::MAX)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(100),
         settings: Settings {

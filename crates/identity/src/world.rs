@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use conclave_crypto::{entropy::Entropy, password::PasswordHasher, seal::Keyring, secret::Key256};
+use conclave_crypto::{entropy::Entropy, password::PasswordHasher, secret::Key256};
 use conclave_outbound::{Messenger, Triggers};
 use conclave_store::Store;
 
-use crate::{config_cache::ConfigCache, cpu::CpuPool, limits::Limits, signing_keys};
+use crate::{
+    cluster_key::ClusterKeys, config_cache::ConfigCache, cpu::CpuPool, limits::Limits, signing_keys,
+};
 
 /// The services behind every operation. Cheap to clone by `Arc`.
 pub struct World {
@@ -23,7 +25,7 @@ pub struct World {
     /// The functions that pools name.
     pub triggers: Arc<dyn Triggers>,
     /// Keys that wrap the pools' own keys.
-    pub cluster_keys: Arc<Keyring>,
+    pub cluster_keys: Arc<ClusterKeys>,
     /// Authenticates the hints in pool and client ids.
     pub hint_key: Key256,
     /// Pools' configurations, each valid for one epoch.

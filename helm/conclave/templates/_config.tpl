@@ -29,13 +29,35 @@ key = "/etc/conclave/pki/tls.key"
 {{/* Tables of a process that serves the API. */}}
 {{- define "conclave.config.serving" -}}
 [kek]
+{{- if .Values.kek.directory }}
+directory = "/etc/conclave/kek"
+{{- else }}
+{{- if not .Values.kek.vault }}
 file = "/etc/conclave/kek/{{ .Values.kek.existingSecretKey }}"
+{{- end }}
 {{- with .Values.kek.previousSecretKeys }}
 previous_files = [
 {{- range . }}
     "/etc/conclave/kek/{{ . }}",
 {{- end }}
 ]
+{{- end }}
+{{- with .Values.kek.vault }}
+
+[kek.vault]
+address = {{ .address | toRawJson }}
+key = {{ .key | toJson }}
+{{- with .mount }}
+mount = {{ . | toJson }}
+{{- end }}
+{{- with .namespace }}
+namespace = {{ . | toJson }}
+{{- end }}
+token_file = "/etc/conclave/kek/{{ $.Values.kek.existingSecretKey }}"
+{{- with .existingSecretCaKey }}
+ca = "/etc/conclave/kek/{{ . }}"
+{{- end }}
+{{- end }}
 {{- end }}
 {{- if include "conclave.publicTlsSecret" . }}
 

@@ -307,11 +307,13 @@ the secret changes, a file stays what it was until the pod is started again.
   secret:
     secretName: {{ .Values.kek.existingSecret }}
     defaultMode: 0440
+    {{- if not .Values.kek.directory }}
     items:
-      {{- range prepend .Values.kek.previousSecretKeys .Values.kek.existingSecretKey }}
+      {{- range compact (append (prepend .Values.kek.previousSecretKeys .Values.kek.existingSecretKey) (.Values.kek.vault.existingSecretCaKey | default "")) }}
       - key: {{ . }}
         path: {{ . }}
       {{- end }}
+    {{- end }}
 {{- with include "conclave.publicTlsSecret" . }}
 - name: public-tls
   secret:

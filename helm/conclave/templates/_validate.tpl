@@ -4,6 +4,8 @@
 {{- $_ := required "clusterId is needed: the name of the cluster, on no other cluster" $values.clusterId -}}
 {{- $_ := required "publicUrl is needed: the URL under which clients reach the cluster, the first part of `iss`" $values.publicUrl -}}
 {{- $_ := required "kek.existingSecret is needed: the secret that holds the key-encryption key" $values.kek.existingSecret -}}
+{{- if and $values.kek.vault $values.kek.directory }}{{ fail "kek takes one of directory and vault" }}{{ end -}}
+{{- with $values.kek.vault }}{{- $_ := required "kek.vault.address is needed" .address -}}{{- $_ := required "kek.vault.key is needed" .key -}}{{ end -}}
 {{- include "conclave.validate.tls" . -}}
 {{- include "conclave.validate.messages" . -}}
 {{- include "conclave.validate.backup" . -}}

@@ -60,7 +60,7 @@ pub async fn read(connection: &Connection) -> Result<Read> {
         store.read(get).await.context("the directory does not answer")?.rows.into_iter().next();
     let value = row.and_then(|row| row.value).context("no gateway has been started yet")?;
     let record = ClusterRecord::decode(value).context("the directory is damaged")?;
-    Ok(Read { keys: unwrap_cluster_keys(&record, &kek)?, recipients })
+    Ok(Read { keys: unwrap_cluster_keys(&record, &*kek).await?, recipients })
 }
 
 impl Read {

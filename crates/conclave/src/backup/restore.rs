@@ -3,7 +3,7 @@
 //! Rows are written as the backup has them, read back and compared with the hash of the state; only then is changed
 //! what a restore changes. Nothing serves before all of that is done: see `conclave_shard::DataBuilder`.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::{Context as _, Result, ensure};
 use conclave_crypto::{
@@ -130,10 +130,10 @@ fn new_data(config: &ServeConfig, manifest: &Manifest) -> Result<NewData> {
 }
 
 /// What the cluster's keys will be wrapped by.
-fn new_kek(args: &RestoreArgs, config: &ServeConfig) -> Result<Box<dyn KekProvider>> {
+fn new_kek(args: &RestoreArgs, config: &ServeConfig) -> Result<Arc<dyn KekProvider>> {
     match (&args.kek_file, &config.kek) {
         (Some(file), _) => kek_of(file),
-        (None, Some(kek)) => Ok(Box::new(kek.open()?)),
+        (None, Some(kek)) => kek.open(),
         (None, None) => Err(Failure::usage(
             "the configuration has no [kek]: give the key-encryption key of the new cluster's gateways by \
              --kek-file",
@@ -142,9 +142,8 @@ fn new_kek(args: &RestoreArgs, config: &ServeConfig) -> Result<Box<dyn KekProvid
     }
 }
 
-fn kek_of(file: &Path) -> Result<Box<dyn KekProvider>> {
-    let kek = Kek { file: Some(file.to_owned()), env: None, previous_files: Vec::new() };
-    Ok(Box::new(kek.open()?))
+fn kek_of(file: &Path) -> Result<Arc<dyn KekProvider>> {
+    Kek::of_file(file).open()
 }
 
 struct Restoring<'a> {
@@ -214,7 +213,8 @@ impl Restoring<'_> {
         );
         let record = found.cluster.context("no gateway was ever started in the cluster")?;
         let keys = self.cluster_keys(&record, kek).await?;
-        let cluster = relocate(&record, keys, kek, &config.cluster_id, &SystemEntropy, now_ms)?;
+        let cluster = relocate(&record, keys, kek, &config.cluster_id, &SystemEntropy, now_ms);
+        let cluster = cluster.await?;
         let keep = match (self.args.keep_tokens, self.args.keep_refresh_tokens) {
             (true, _) => Keep::Tokens,
             (_, true) => Keep::RefreshTokens,
@@ -231,12 +231,13 @@ impl Restoring<'_> {
     ) -> Result<ClusterKeys> {
         if let Some(file) = &self.args.old_kek_file {
             return unwrap_cluster_keys(record, &*kek_of(file)?)
+                .await
                 .context("--old-kek-file is not the key-encryption key of the backup");
         }
         if let Some(keys) = keys::open(&self.destination, &self.manifest, &self.identities).await? {
             return Ok(keys);
         }
-        unwrap_cluster_keys(record, new_kek).map_err(|error| {
+        unwrap_cluster_keys(record, new_kek).await.map_err(|error| {
             Failure::failed(format!(
                 "the cluster's keys are wrapped by the key-encryption key {}: give it by --old-kek-file ({error})",
                 self.manifest.key_ids.join(", ")

@@ -1,7 +1,8 @@
-//! What is done to the signing keys of a pool. A node does it that may have no key-encryption key.
+//! What is done to keys. A node does it that may have no key-encryption key.
 
 use conclave_crypto::entropy::SystemEntropy;
 use conclave_identity::{
+    cluster_key,
     config::TokenUse,
     signing_keys::{
         order::{self, OrderError},
@@ -21,7 +22,9 @@ fn status(error: OrderError) -> Status {
         OrderError::NoSuchPool(_) | OrderError::Refused(Refused::NoSuchKey(_)) => {
             Status::not_found(error.to_string())
         }
-        OrderError::Refused(Refused::Changed(_)) => Status::failed_precondition(error.to_string()),
+        OrderError::Refused(Refused::Changed(_)) | OrderError::UnderWay => {
+            Status::failed_precondition(error.to_string())
+        }
         OrderError::Contended => Status::aborted(error.to_string()),
         OrderError::Damaged(_) | OrderError::Store(StoreError::Invalid { .. }) => {
             Status::internal(error.to_string())
@@ -92,4 +95,41 @@ pub async fn revoke(
     let (pool_id, expected) = (&request.pool_id, request.expected_version);
     let version = order::revoke(store, &SystemEntropy, pool_id, &request.kid, expected).await;
     Ok(proto::RevokeSigningKeyResponse { version: version.map_err(status)? })
+}
+
+pub async fn status_of_keys(store: &dyn Store) -> Result<proto::GetKeyStatusResponse, Status> {
+    let now = cluster_key::order::status(store).await.map_err(status)?;
+    let rotation = &now.rotation;
+    let under_way = (rotation.target != 0).then_some(proto::ClusterKeyRotation {
+        version: rotation.target,
+        started_ms: rotation.started_ms,
+        pass: rotation.pass,
+        waits: rotation.pass == 0 || rotation.is_over,
+        looked_at: rotation.looked_at,
+        resealed: rotation.resealed,
+        failed: rotation.failed,
+    });
+    let keys = now.cluster.keys.iter().map(|key| proto::ClusterKey {
+        version: key.version,
+        wrapped_by: key.wrapped_by.clone(),
+        created_ms: key.created_ms,
+    });
+    Ok(proto::GetKeyStatusResponse {
+        keys: keys.collect(),
+        current: cluster_key::current(&now.cluster).unwrap_or_default(),
+        now_ms: now.now_ms,
+        rotation_asked: rotation.asked_ms > 0,
+        rewrap_asked: rotation.rewrap_asked_ms > 0,
+        rotation: under_way,
+        last_finished_ms: rotation.finished_ms,
+        last_version: rotation.last_target,
+    })
+}
+
+pub async fn rewrap(store: &dyn Store) -> Result<(), Status> {
+    cluster_key::order::rewrap(store, &SystemEntropy).await.map_err(status)
+}
+
+pub async fn rotate_cluster_key(store: &dyn Store) -> Result<(), Status> {
+    cluster_key::order::rotate(store, &SystemEntropy).await.map_err(status)
 }

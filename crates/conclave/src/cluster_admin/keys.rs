@@ -1,4 +1,4 @@
-//! `conclave keys`: the signing keys of pools.
+//! `conclave keys`: the signing keys of pools. The keys that everything is sealed with are in `encryption_keys`.
 
 use std::time::Duration;
 
@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::{
-    args::Connection,
+    args::{Connection, View},
     client::Client,
     commands::Asked,
+    encryption_keys::{self, Wait},
     json::document,
     proto::{self, ListSigningKeysResponse, SigningKey, SigningKeyState},
     table::table,
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// How often a rotation is looked at that is waited for.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Subcommand)]
 pub enum KeysCommand {
@@ -36,6 +37,15 @@ pub enum KeysCommand {
     /// Whoever verifies tokens without asking accepts them until it reads the JWKS again.
     #[command(after_help = failure::CODES)]
     Revoke(Revoke),
+    /// What the cluster's keys are wrapped by, and how far a rotation of them is.
+    #[command(after_help = failure::CODES)]
+    Status(View),
+    /// Has the cluster's keys wrapped by the key-encryption key that the gateways have now.
+    #[command(after_help = failure::CODES)]
+    RotateKek(Wait),
+    /// Has the cluster's key rotated: everything is sealed again in the background, and older versions are deleted.
+    #[command(after_help = failure::CODES)]
+    RotateClusterKey(Wait),
 }
 
 /// Something of a pool to look at.
@@ -108,6 +118,9 @@ pub async fn run(command: KeysCommand) -> Result<()> {
         }
         KeysCommand::Rotate(rotate) => rotate_keys(&rotate).await,
         KeysCommand::Revoke(revoke) => revoke_key(&revoke).await,
+        KeysCommand::Status(view) => encryption_keys::status(&view).await,
+        KeysCommand::RotateKek(wait) => encryption_keys::rotate_kek(&wait).await,
+        KeysCommand::RotateClusterKey(wait) => encryption_keys::rotate_cluster_key(&wait).await,
     }
 }
 
@@ -258,7 +271,7 @@ fn as_table(pool_id: &str, keys: &ListSigningKeysResponse) -> String {
     text
 }
 
-fn age(ms: i64) -> String {
+pub(super) fn age(ms: i64) -> String {
     let seconds = ms.max(0) / 1_000;
     match seconds {
         0..120 => format!("{seconds} s"),

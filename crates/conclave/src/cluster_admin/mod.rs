@@ -3,7 +3,7 @@
 //!
 //! - `service`: answers, and writes down who has changed what; `access`: who may ask
 //! - `convert`, `health`: what the cluster says, as messages; what of it is wrong
-//! - `key_orders`: what is done to the signing keys of a pool; `keys`: the commands for it
+//! - `key_orders`: what is done to the signing keys of a pool; `keys`, `encryption_keys`: the commands for it
 //! - `client`: finds a node that answers; `args`, `commands`, `wait`: what people type; `table`, `json`: what they see
 
 mod access;
@@ -11,6 +11,7 @@ mod args;
 mod client;
 mod commands;
 mod convert;
+mod encryption_keys;
 mod health;
 mod json;
 mod key_orders;

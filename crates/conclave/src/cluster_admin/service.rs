@@ -296,6 +296,33 @@ impl admin_server::Admin for AdminService {
         Ok(Response::new(done))
     }
 
+    async fn get_key_status(
+        &self,
+        _: Request<proto::GetKeyStatusRequest>,
+    ) -> Result<Response<proto::GetKeyStatusResponse>, Status> {
+        key_orders::status_of_keys(&*self.serving()?.store).await.map(Response::new)
+    }
+
+    async fn rewrap_cluster_keys(
+        &self,
+        request: Request<proto::RewrapClusterKeysRequest>,
+    ) -> Result<Response<proto::RewrapClusterKeysResponse>, Status> {
+        let (serving, who) = (self.serving()?, who(&request)?);
+        let outcome = key_orders::rewrap(&*serving.store).await;
+        record(&who, "rewrap_cluster_keys", serving.cluster_id.as_ref(), outcome)?;
+        Ok(Response::new(proto::RewrapClusterKeysResponse {}))
+    }
+
+    async fn rotate_cluster_key(
+        &self,
+        request: Request<proto::RotateClusterKeyRequest>,
+    ) -> Result<Response<proto::RotateClusterKeyResponse>, Status> {
+        let (serving, who) = (self.serving()?, who(&request)?);
+        let outcome = key_orders::rotate_cluster_key(&*serving.store).await;
+        record(&who, "rotate_cluster_key", serving.cluster_id.as_ref(), outcome)?;
+        Ok(Response::new(proto::RotateClusterKeyResponse {}))
+    }
+
     async fn watch_progress(
         &self,
         _: Request<proto::WatchProgressRequest>,

@@ -39,7 +39,11 @@ pub async fn admin_list_devices(
         username: &username,
         list,
         limit: limit(input.limit),
-        after: page_token::open(&world.cluster_keys, list, input.pagination_token.as_deref())?,
+        after: page_token::open(
+            &world.cluster_keys.get(),
+            list,
+            input.pagination_token.as_deref(),
+        )?,
     };
     transact(world, &list_devices).await.map_err(undeclared)
 }
@@ -77,7 +81,7 @@ impl Transaction for AdminListDevices<'_> {
         let pagination_token = match &page.next {
             Some(last) => {
                 let world = tx.world();
-                Some(page_token::seal(world, &world.cluster_keys, self.list, last)?)
+                Some(page_token::seal(world, &world.cluster_keys.get(), self.list, last)?)
             }
             None => None,
         };

@@ -39,7 +39,11 @@ pub async fn list_devices(
         list,
         limit: limit(input.limit),
         // under the cluster's key: the place to go on from is needed before the pool is read
-        after: page_token::open(&world.cluster_keys, list, input.pagination_token.as_deref())?,
+        after: page_token::open(
+            &world.cluster_keys.get(),
+            list,
+            input.pagination_token.as_deref(),
+        )?,
     };
     transact(world, &list_devices).await
 }
@@ -73,7 +77,7 @@ impl Transaction for ListDevices<'_> {
         let pagination_token = match &page.next {
             Some(last) => {
                 let world = tx.world();
-                Some(page_token::seal(world, &world.cluster_keys, self.list, last)?)
+                Some(page_token::seal(world, &world.cluster_keys.get(), self.list, last)?)
             }
             None => None,
         };

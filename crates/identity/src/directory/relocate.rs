@@ -5,9 +5,10 @@ use conclave_crypto::{
     seal::{KekProvider, Keyring},
     secret::Key256,
 };
-use conclave_store::records::{ClusterRecord, WrappedKey};
+use conclave_store::records::ClusterRecord;
 
 use super::OpenError;
+use crate::cluster_key;
 
 /// A cluster's keys by version, the current one last.
 pub type ClusterKeys = Vec<(u32, Key256)>;
@@ -16,16 +17,15 @@ pub type ClusterKeys = Vec<(u32, Key256)>;
 ///
 /// # Errors
 /// [`OpenError::Kek`] when they are wrapped under another one.
-pub fn unwrap_cluster_keys(
+pub async fn unwrap_cluster_keys(
     record: &ClusterRecord,
     kek: &dyn KekProvider,
 ) -> Result<ClusterKeys, OpenError> {
-    let unwrapped = record.keys.iter().map(|key| {
-        let version = key.version.to_be_bytes();
-        let scope = [record.cluster_id.as_bytes(), b"cluster key", &version];
-        Ok((key.version, kek.unwrap(&scope, &key.wrapped)?))
-    });
-    unwrapped.collect()
+    let mut unwrapped = Vec::with_capacity(record.keys.len());
+    for key in &record.keys {
+        unwrapped.push((key.version, cluster_key::unwrap_one(record, key, kek).await?));
+    }
+    Ok(unwrapped)
 }
 
 /// The record of the cluster under another name, its keys wrapped for it by `kek`. What is sealed under the keys
@@ -33,7 +33,7 @@ pub fn unwrap_cluster_keys(
 ///
 /// # Errors
 /// [`OpenError::Damaged`] when `keys` are not the record's.
-pub fn relocate(
+pub async fn relocate(
     record: &ClusterRecord,
     keys: ClusterKeys,
     kek: &dyn KekProvider,
@@ -51,17 +51,9 @@ pub fn relocate(
         .map_err(|_| OpenError::Damaged("the hint key does not open with these keys"))?;
     let mut wrapped = Vec::with_capacity(keys.len());
     for (version, key) in &keys {
-        let scope = [cluster_id.as_bytes(), b"cluster key", &version.to_be_bytes()];
-        wrapped.push(WrappedKey {
-            version: *version,
-            wrapped_by: kek.key_id(),
-            wrapped: kek.wrap(&scope, key, entropy)?.into(),
-            created_ms: record
-                .keys
-                .iter()
-                .find(|known| known.version == *version)
-                .map_or(now_ms, |known| known.created_ms),
-        });
+        let known = record.keys.iter().find(|known| known.version == *version);
+        let created_ms = known.map_or(now_ms, |known| known.created_ms);
+        wrapped.push(cluster_key::wrap(cluster_id, *version, key, kek, entropy, created_ms).await?);
     }
     let after: [&[u8]; 2] = [cluster_id.as_bytes(), b"hint key"];
     Ok(ClusterRecord {
@@ -96,16 +88,17 @@ mod tests {
         let row = store.read(read).await.expect("reads").rows.remove(0).value.expect("is there");
         let record = ClusterRecord::decode(row).expect("decodes");
 
-        assert!(matches!(unwrap_cluster_keys(&record, &new), Err(OpenError::Kek(_))));
-        let unwrapped = unwrap_cluster_keys(&record, &old).expect("unwraps");
-        let moved = relocate(&record, unwrapped, &new, "new", &entropy, 2_000).expect("moves");
-        let after = unlock(&moved, &new, &of("new")).expect("opens");
+        assert!(matches!(unwrap_cluster_keys(&record, &new).await, Err(OpenError::Kek(_))));
+        let unwrapped = unwrap_cluster_keys(&record, &old).await.expect("unwraps");
+        let moved =
+            relocate(&record, unwrapped, &new, "new", &entropy, 2_000).await.expect("moves");
+        let after = unlock(&moved, &new, &of("new")).await.expect("opens");
         assert_eq!(after.hint_key, before.hint_key);
         let sealed = before.cluster_keys.wrap_key(&[b"x"], &[9; 32].into(), &entropy).unwrap();
         assert_eq!(after.cluster_keys.unwrap_key(&[b"x"], &sealed).unwrap(), [9; 32].into());
-        assert!(unlock(&moved, &old, &of("new")).is_err());
-        assert!(unlock(&moved, &new, &of("old")).is_err());
+        assert!(unlock(&moved, &old, &of("new")).await.is_err());
+        assert!(unlock(&moved, &new, &of("old")).await.is_err());
         let strange = vec![(1, Key256::new([7; 32]))];
-        assert!(relocate(&record, strange, &new, "new", &entropy, 2_000).is_err());
+        assert!(relocate(&record, strange, &new, "new", &entropy, 2_000).await.is_err());
     }
 }

@@ -33,7 +33,7 @@ pub async fn list_groups(
         list,
         limit: limit(input.limit),
         // under the cluster's key: the place to go on from is needed before the pool is read
-        after: page_token::open(&world.cluster_keys, list, input.next_token.as_deref())?,
+        after: page_token::open(&world.cluster_keys.get(), list, input.next_token.as_deref())?,
     };
     transact(world, &list_groups).await
 }
@@ -67,7 +67,7 @@ impl Transaction for ListGroups<'_> {
                 response.groups.push(describe(pool.id(), &group));
             }
             if let Some(last) = page.next {
-                let token = page_token::seal(world, &world.cluster_keys, self.list, &last)?;
+                let token = page_token::seal(world, &world.cluster_keys.get(), self.list, &last)?;
                 response.next_token = Some(token);
             }
         }

@@ -36,7 +36,7 @@ pub async fn list_users_in_group(
         list,
         limit: limit(input.limit),
         // under the cluster's key: the place to go on from is needed before the pool is read
-        after: page_token::open(&world.cluster_keys, list, input.next_token.as_deref())?,
+        after: page_token::open(&world.cluster_keys.get(), list, input.next_token.as_deref())?,
     };
     transact(world, &list_users).await
 }
@@ -83,7 +83,7 @@ impl Transaction for ListUsersInGroup<'_> {
         let next_token = match members.last() {
             Some(last) if more => {
                 let world = tx.world();
-                Some(page_token::seal(world, &world.cluster_keys, self.list, last)?)
+                Some(page_token::seal(world, &world.cluster_keys.get(), self.list, last)?)
             }
             _ => None,
         };

@@ -25,7 +25,7 @@ pub async fn list_user_pools(
 ) -> Result<types::ListUserPoolsResponse, ApiError> {
     let principal = principal(call)?;
     let list = List { operation: "ListUserPools", principal, of: &[] };
-    let after = page_token::open(&world.cluster_keys, list, input.next_token.as_deref())?;
+    let after = page_token::open(&world.cluster_keys.get(), list, input.next_token.as_deref())?;
     // the model limits it to 1..60
     let limit = input.max_results.and_then(|max| u32::try_from(max).ok()).unwrap_or(1).max(1);
     transact(world, &Page { principal, list, after, limit }).await
@@ -56,7 +56,7 @@ impl Transaction for Page<'_> {
                 response.user_pools.push(entry(&value)?);
             }
             if let Some(last) = page.next {
-                let token = page_token::seal(world, &world.cluster_keys, self.list, &last)?;
+                let token = page_token::seal(world, &world.cluster_keys.get(), self.list, &last)?;
                 response.next_token = Some(token);
             }
         }

@@ -56,7 +56,7 @@ pub(super) fn put(tx: &mut Tx<'_>, pool_id: &str, token_keys: &TokenKeys) -> Res
     let record = PoolKeysRecord {
         keys: vec![WrappedKey {
             version: FIRST_VERSION,
-            wrapped_by: format!("cluster key {}", world.cluster_keys.current()),
+            wrapped_by: format!("cluster key {}", world.cluster_keys.get().current()),
             wrapped: wrapped.into(),
             created_ms,
         }],

@@ -28,6 +28,11 @@ pub enum OrderError {
     /// The keys do not allow it.
     #[error(transparent)]
     Refused(#[from] Refused),
+    /// It is being done already.
+    #[error(
+        "the cluster's key is being rotated already: `conclave keys status` shows how far it is"
+    )]
+    UnderWay,
     /// Others change the keys all the time.
     #[error("the keys keep changing: try again")]
     Contended,
@@ -198,14 +203,17 @@ async fn hurry(store: &dyn Store, entropy: &dyn Entropy, pool_id: &str) -> Resul
     Ok(())
 }
 
-enum Settled {
+pub(crate) enum Settled {
     Committed,
     Again,
     ScopeGone,
 }
 
 /// An unknown outcome is repeated with the same bytes, never decided again.
-async fn settle(store: &dyn Store, commit: proto::Commit) -> Result<Settled, OrderError> {
+pub(crate) async fn settle(
+    store: &dyn Store,
+    commit: proto::Commit,
+) -> Result<Settled, OrderError> {
     use proto::outcome::Result as Answer;
     let mut repeats = 0;
     let outcome = loop {
@@ -225,11 +233,11 @@ async fn settle(store: &dyn Store, commit: proto::Commit) -> Result<Settled, Ord
     }
 }
 
-fn write(key: Vec<u8>, action: Action) -> proto::Write {
+pub(crate) fn write(key: Vec<u8>, action: Action) -> proto::Write {
     proto::Write { key: key.into(), action: Some(action) }
 }
 
-fn id(entropy: &dyn Entropy) -> Bytes {
+pub(crate) fn id(entropy: &dyn Entropy) -> Bytes {
     let id: [u8; 16] = entropy::bytes(entropy);
     Bytes::copy_from_slice(&id)
 }

@@ -46,7 +46,11 @@ pub async fn list_users(
         attributes_to_get: input.attributes_to_get.map(|names| names.items),
         limit: limit.unwrap_or(LIMIT_MAX).min(LIMIT_MAX),
         // under the cluster's key: the place to go on from is needed before the pool is read
-        after: page_token::open(&world.cluster_keys, list, input.pagination_token.as_deref())?,
+        after: page_token::open(
+            &world.cluster_keys.get(),
+            list,
+            input.pagination_token.as_deref(),
+        )?,
     };
     transact(world, &transaction).await
 }
@@ -82,7 +86,7 @@ impl Transaction for ListUsers<'_> {
             users.iter().map(|user| self.shown(user)).collect::<Result<Vec<_>, ApiError>>()?;
         let pagination_token = match &page.next {
             Some(last) if !exact => {
-                Some(page_token::seal(tx.world(), &tx.world().cluster_keys, self.list, last)?)
+                Some(page_token::seal(tx.world(), &tx.world().cluster_keys.get(), self.list, last)?)
             }
             _ => None,
         };

@@ -12,6 +12,11 @@ pub fn key_worker() -> Vec<u8> {
     vec![Tag::KeyWorker as u8]
 }
 
+/// `KeyRotationRecord` of the cluster.
+pub fn key_rotation() -> Vec<u8> {
+    vec![Tag::KeyRotation as u8]
+}
+
 /// `KeyOrderRecord` of a pool.
 pub fn key_order(pool_id: &str) -> Vec<u8> {
     tagged(Tag::KeyOrder, &[pool_id.as_bytes()])
@@ -36,6 +41,7 @@ mod tests {
     fn keys_have_the_bytes_that_they_have_always_had() {
         assert_eq!(key_set(), [0x64]);
         assert_eq!(key_worker(), [0x65]);
+        assert_eq!(key_rotation(), [0x67]);
         assert_eq!(key_order("p"), [0x66, b'p']);
         assert_eq!(key_order_pool(&key_order("pool")), Some("pool"));
     }
