@@ -9,6 +9,7 @@ mod aws;
 pub mod clock;
 pub mod copied;
 pub mod inbox;
+pub mod json_client;
 pub mod lanes;
 pub mod message;
 pub mod sms;

@@ -11,11 +11,11 @@ use conclave_crypto::{
     seal::{KekProvider, StaticKek},
     secret::SecretString,
 };
+use conclave_outbound::json_client::Client;
 use serde::Deserialize;
 
 use super::{
     KekTiming, WithPrevious,
-    http::Client,
     local::{self, Local, Source},
     vault::{Token, Vault},
 };

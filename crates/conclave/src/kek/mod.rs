@@ -7,7 +7,6 @@
 //! All but the variable are read again each time that they are asked, so a new version is seen without a restart.
 
 mod config;
-mod http;
 mod local;
 mod vault;
 

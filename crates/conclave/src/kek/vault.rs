@@ -13,10 +13,9 @@ use conclave_crypto::{
     seal::{KekError, KekProvider, WrappedByKek},
     secret::{Key256, SecretString},
 };
+use conclave_outbound::json_client::Client;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-
-use super::http::Client;
 
 const NAME_BYTES_MAX: usize = 128;
 
@@ -82,7 +81,7 @@ impl Vault {
         }
         let path = format!("/v1/{}/{operation}/{}", self.mount, self.key);
         let answer = self.client.send(method, &path, &headers, body).await;
-        let (status, answer) = answer.map_err(|error| unavailable(format!("{error:#}")))?;
+        let (status, answer) = answer.map_err(|error| unavailable(error.to_string()))?;
         if status.is_success() {
             return Ok(answer["data"].clone());
         }
