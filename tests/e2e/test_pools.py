@@ -213,7 +213,7 @@ def test_two_pools_may_have_one_name(make_pool):
 
 # What has an effect that is not built must not be taken silently.
 NOT_BUILT = {
-    "LambdaConfig": {"PreSignUp": "arn:aws:lambda:us-east-1:000000000000:function:gate"},
+    "LambdaConfig": {"KMSKeyID": "arn:aws:kms:us-east-1:000000000000:key/senders"},
     "UserPoolAddOns": {"AdvancedSecurityMode": "ENFORCED"},
 }
 

@@ -218,6 +218,8 @@ NEEDS = {
     "GetUser": {},
     "GetUserAuthFactors": {},
     "GetUserAttributeVerificationCode": {"AttributeName": "email"},
+    "CompleteWebAuthnRegistration": {"Credential": {}},
+    "DeleteWebAuthnCredential": {"CredentialId": "a"},
     "GlobalSignOut": {},
     "ListDevices": {},
     "SetUserMFAPreference": {},

@@ -111,9 +111,7 @@ impl Restore {
         if key == keys::ROOT && self.keep != Keep::Tokens {
             let row = stored(value)?;
             let mut pool = PoolRecord::decode(row.value.clone()).map_err(|_| Damaged)?;
-            // `iat` has whole seconds: what was issued in the second of the restore was issued before it
-            let not_before_ms = (self.now_ms + 999).div_euclid(1_000) * 1_000;
-            pool.tokens_not_before_ms = pool.tokens_not_before_ms.max(not_before_ms);
+            pool.tokens_not_before_ms = pool.tokens_not_before_ms.max(self.now_ms);
             return Ok(Fate::Becomes(with_value(row, pool.encode_to_vec())));
         }
         if key == keys::user_imports() {
