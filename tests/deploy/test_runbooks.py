@@ -94,6 +94,25 @@ def test_upgrade(site, pool, capsys):
     check(load, capsys, "upgraded")
 
 
+def test_rotate_encryption_keys(site, pool, capsys):
+    for name in MEMBERS:
+        site[name].run("sed -i 's/^# previous_files/settle_seconds = 5\\n&/' /etc/conclave/conclave.toml")
+        site[name].run("systemctl restart conclave")
+        until(lambda name=name: site[name].ready, 60, f"{name} is ready")
+    is_well(site)
+    status = "conclave keys status --json"
+    (before,) = json.loads(site["admin"].run(status).stdout)["keys"]
+    user = pool.make_user()
+    with pool.load() as load:
+        follow(site, "rotate-encryption-keys.md")
+    check(load, capsys, "another key-encryption key and cluster key")
+    (after,) = json.loads(site["admin"].run(status).stdout)["keys"]
+    assert after["wrapped_by"] != before["wrapped_by"] and after["version"] == before["version"] + 1
+    assert pool.sign_in(user)["AccessToken"]
+    assert site["node-1"].run("ls /etc/conclave").stdout.split() == ["conclave.toml", "kek", "pki"]
+    is_well(site)
+
+
 def test_back_up(site, pool, capsys):
     BACKED_UP.update(pool.make_user() for _ in range(3))
     with pool.load() as load:
@@ -143,25 +162,6 @@ def test_rotate_signing_keys(site, pool, capsys):
     with pytest.raises(pool.client().exceptions.NotAuthorizedException):
         pool.client(2).get_user(AccessToken=before["AccessToken"])
     assert pool.sign_in(user, via=3)["AccessToken"]
-
-
-def test_rotate_encryption_keys(site, pool, capsys):
-    for name in MEMBERS:
-        site[name].run("sed -i 's/^# previous_files/settle_seconds = 5\\n&/' /etc/conclave/conclave.toml")
-        site[name].run("systemctl restart conclave")
-        until(lambda name=name: site[name].ready, 60, f"{name} is ready")
-    is_well(site)
-    status = "conclave keys status --json"
-    (before,) = json.loads(site["admin"].run(status).stdout)["keys"]
-    user = pool.make_user()
-    with pool.load() as load:
-        follow(site, "rotate-encryption-keys.md")
-    check(load, capsys, "another key-encryption key and cluster key")
-    (after,) = json.loads(site["admin"].run(status).stdout)["keys"]
-    assert after["wrapped_by"] != before["wrapped_by"] and after["version"] == before["version"] + 1
-    assert pool.sign_in(user)["AccessToken"]
-    assert site["node-1"].run("ls /etc/conclave").stdout.split() == ["conclave.toml", "kek", "pki"]
-    is_well(site)
 
 
 def test_grow_and_shrink(site, pool, capsys):
