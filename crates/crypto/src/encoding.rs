@@ -1,4 +1,4 @@
-//! base64 as it is used on the wire. Decoding is strict: one value has one text, so that an altered
+//! base64 and percent-encoding as they are used on the wire. Decoding is strict: one value has one text, so that an altered
 //! token is never taken for the original (trailing bits, white space and a missing or needless `=`
 //! are refused).
 
@@ -26,9 +26,32 @@ pub fn base64_decode(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }
 
+/// A text as a part of a path or of a query: everything but unreserved characters is encoded (RFC 3986,
+/// section 2.1).
+pub fn percent(text: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            // writing to a text cannot fail
+            let _ = write!(encoded, "%{byte:02X}");
+        }
+    }
+    encoded
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_unreserved_is_percent_encoded() {
+        assert_eq!(percent("aZ9-._~"), "aZ9-._~");
+        assert_eq!(percent("a b/%:"), "a%20b%2F%25%3A");
+        assert_eq!(percent("a+b@c.de&x=\u{e9} "), "a%2Bb%40c.de%26x%3D%C3%A9%20");
+    }
 
     #[test]
     fn there_is_one_text_for_each_value() {

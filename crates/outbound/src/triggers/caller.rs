@@ -5,6 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use ::http::StatusCode;
 use async_trait::async_trait;
 use bytes::Bytes;
+use conclave_crypto::encoding;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -125,11 +126,12 @@ impl Caller {
         invocation: &Invocation,
     ) -> Result<Bytes, InvokeError> {
         let target = &lambda.target;
-        let name = encoded(&invocation.function);
+        let name = encoding::percent(&invocation.function);
         let base = target.path.trim_end_matches('/');
         let path = format!("{base}/2015-03-31/functions/{name}/invocations");
         // a signature is over the path encoded twice, but for S3
-        let canonical = format!("{base}/2015-03-31/functions/{}/invocations", encoded(&name));
+        let canonical =
+            format!("{base}/2015-03-31/functions/{}/invocations", encoding::percent(&name));
         let body = std::str::from_utf8(&invocation.event)
             .map_err(|_| InvokeError::Unreachable("the event is no text"))?;
         let signed = lambda.signer.sign(
@@ -203,21 +205,6 @@ fn message(body: &[u8]) -> Option<String> {
     let body: Value = serde_json::from_slice(body).ok()?;
     let message = body.get("errorMessage")?.as_str()?;
     Some(message.chars().take(MESSAGE_CHARS_MAX).collect())
-}
-
-/// RFC 3986, section 2.1: everything but unreserved characters is encoded.
-fn encoded(text: &str) -> String {
-    use std::fmt::Write as _;
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            // writing to a text cannot fail
-            let _ = write!(encoded, "%{byte:02X}");
-        }
-    }
-    encoded
 }
 
 #[async_trait]
