@@ -9,9 +9,9 @@ use bytes::Bytes;
 use conclave_crypto::entropy::{self, SystemEntropy};
 use conclave_shard::{AdminError, RegistryError};
 use conclave_store::{
-    NODES_SCOPE, Store, StoreError, keys,
+    DIRECTORY_SCOPE, NODES_SCOPE, Store, StoreError, keys,
     proto::{self, check::Expect, outcome::Result as Answer, write::Action},
-    records::BackupRecord,
+    records::{BackupRecord, KeyRotationRecord},
 };
 use prost::Message as _;
 
@@ -46,10 +46,17 @@ impl Markers {
     }
 
     /// All groups have been cut.
+    ///
+    /// Refused when a rotation of the cluster's key has come to its end meanwhile: a pool that was cut before may be sealed
+    /// with a version of the key that the directory, which was cut after, does not have any more.
     pub async fn seal(&self, backup_id: &str) -> Result<BackupRecord, AdminError> {
+        let rotated_ms = self.rotated_ms().await?;
         // asked again when an answer was lost: no group can have been cut since
         self.change(backup_id, |record, now_ms| {
             if record.cut_ms == 0 {
+                if rotated_ms >= record.began_ms {
+                    return Err("the cluster's key was rotated while the groups were cut: make another backup".to_owned());
+                }
                 record.cut_ms = now_ms;
             }
             Ok(())
@@ -86,6 +93,19 @@ impl Markers {
         change(&mut record, now_ms).map_err(RegistryError::Refused)?;
         self.write(&record, Expect::AtVersion(version), now_ms).await?;
         Ok(record)
+    }
+
+    /// When the last rotation of the cluster's key came to its end; 0: there was none.
+    async fn rotated_ms(&self) -> Result<i64, AdminError> {
+        let read = proto::Read {
+            scope: DIRECTORY_SCOPE.to_owned(),
+            gets: vec![keys::key_rotation().into()],
+            ..proto::Read::default()
+        };
+        let value = self.store.read(read).await?.rows.into_iter().find_map(|row| row.value);
+        let record = value.map(KeyRotationRecord::decode).transpose();
+        let record = record.map_err(|error| RegistryError::Damaged(error.to_string()))?;
+        Ok(record.map_or(0, |record| record.finished_ms))
     }
 
     async fn read(&self, key: Vec<u8>) -> Result<(Option<(BackupRecord, u64)>, i64), AdminError> {
@@ -159,7 +179,56 @@ fn timestamp(now_ms: i64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use conclave_store::{Clock, memory::MemoryStore};
+
     use super::*;
+
+    struct At(i64);
+
+    impl Clock for At {
+        fn now_ms(&self) -> i64 {
+            self.0
+        }
+    }
+
+    async fn put(store: &MemoryStore, scope: &str, rows: Vec<(Vec<u8>, Vec<u8>)>) {
+        let id: [u8; 16] = entropy::bytes(&SystemEntropy);
+        let write = |(key, value): (Vec<u8>, Vec<u8>)| proto::Write {
+            key: key.into(),
+            action: Some(Action::Put(proto::Put { value: value.into(), expires_at_ms: None })),
+        };
+        let commit = proto::Commit {
+            id: Bytes::copy_from_slice(&id),
+            scope: scope.to_owned(),
+            decided_ms: 5_000,
+            writes: rows.into_iter().map(write).collect(),
+            ..Default::default()
+        };
+        let outcome = store.commit(commit).await.expect("answers");
+        assert!(matches!(outcome.result, Some(Answer::Committed(_))));
+    }
+
+    #[tokio::test]
+    async fn a_backup_in_which_the_cluster_s_key_was_rotated_is_not_sealed() {
+        for (finished_ms, is_sealed) in [(0, true), (4_999, true), (5_000, false)] {
+            let store = Arc::new(MemoryStore::new(Arc::new(At(5_000))));
+            put(&store, NODES_SCOPE, vec![(keys::ROOT.to_vec(), Vec::new())]).await;
+            let rotation = KeyRotationRecord { finished_ms, ..Default::default() };
+            let rows = vec![
+                (keys::ROOT.to_vec(), Vec::new()),
+                (keys::key_rotation(), rotation.encode_to_vec()),
+            ];
+            put(&store, DIRECTORY_SCOPE, rows).await;
+            let markers = Markers::new(store);
+            let begun = markers.start("admin").await.expect("begins");
+            let sealed = markers.seal(&begun.backup_id).await;
+            assert_eq!(sealed.is_ok(), is_sealed, "{finished_ms}");
+            if is_sealed {
+                let again = markers.seal(&begun.backup_id).await.expect("can be repeated");
+                assert_eq!(again.cut_ms, 5_000);
+            }
+        }
+    }
 
     #[test]
     fn ids_sort_by_time() {
