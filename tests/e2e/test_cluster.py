@@ -239,6 +239,12 @@ class Registers:
             else:
                 result = as_dict(client.admin_get_user(**user)["UserAttributes"])["sub"]
         except (*NO_ANSWER, botocore.exceptions.ClientError) as error:
+            if error_name(error) == "TooManyRequestsException":
+                # refused before anything was done, as the processor had no time: no operation
+                with self._lock:
+                    self.under_way -= 1
+                self._stop.wait(0.02)
+                return None
             result = {"UsernameExistsException": EXISTS, "UserNotFoundException": ABSENT}.get(error_name(error))
             if result is None and isinstance(error, botocore.exceptions.ClientError) and not may_be_done(error):
                 raise
