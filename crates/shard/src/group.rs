@@ -27,6 +27,7 @@ use tracing::Instrument as _;
 
 use crate::{
     disk::DiskWatch,
+    held::HeldGroup,
     host::Limits,
     log_store::LogStore,
     log_writer::LogWriter,
@@ -138,6 +139,10 @@ pub(crate) struct Group {
     may_initialize: AtomicBool,
     /// No candidate with less gets this replica's vote.
     vote_floor: Option<LogId>,
+    /// This replica is no candidate as long as its log has less. It was a voter before its data was deleted, and while
+    /// it is brought up again its log passes through the memberships of then: in one that has it alone it would elect
+    /// itself, and take back what the voters of later have acknowledged.
+    candidate_floor: Option<LogId>,
     replica: RwLock<Option<Replica>>,
     recovered: watch::Sender<bool>,
     /// Becomes true when the node has no part in the group any more.
@@ -160,8 +165,9 @@ impl Group {
         id: u32,
         dir: &Path,
         first_voters: BTreeMap<u64, BasicNode>,
-        vote_floor: Option<LogId>,
+        held: HeldGroup,
     ) -> io::Result<Arc<Self>> {
+        let HeldGroup { vote_floor, opened_with, .. } = held;
         let log = LogStore::open(shared.log.clone(), id)?;
         let state = State::open(&shared.cluster_id, id, dir, shared.memory.clone())?;
         fault::io("group.after_open")?;
@@ -173,6 +179,7 @@ impl Group {
             may_initialize: AtomicBool::new(shared.alone),
             first_voters,
             vote_floor,
+            candidate_floor: if vote_floor.is_some() { vote_floor.max(opened_with) } else { None },
             replica: RwLock::default(),
             recovered: watch::Sender::new(false),
             closed: watch::Sender::new(false),
@@ -216,9 +223,14 @@ impl Group {
         if *self.closed.borrow() {
             return Err(Fatal::Stopped);
         }
+        let is_candidate = self.log.last_log_id() >= self.candidate_floor;
+        let config = match is_candidate {
+            true => self.shared.config.clone(),
+            false => Arc::new(Config { enable_elect: false, ..(*self.shared.config).clone() }),
+        };
         let raft = Raft::new(
             self.shared.node_id,
-            self.shared.config.clone(),
+            config,
             self.shared.peers.of_group(self.id),
             self.log.clone(),
             StateMachine::new(self.state.clone(), applier),
@@ -232,7 +244,16 @@ impl Group {
             self.shared.runtime.clone(),
         );
         *self.replica.write() = Some(Replica { raft: raft.clone(), read_index });
-        if !first_start && self.only_voter(&raft) {
+        if !is_candidate {
+            let (group, waiting) = (self.clone(), raft.clone());
+            self.shared.runtime.spawn(async move {
+                tokio::select! {
+                    () = group.become_candidate(&waiting) => {}
+                    () = group.ended() => {}
+                }
+            });
+        }
+        if is_candidate && !first_start && self.only_voter(&raft) {
             // nobody else can have been elected: no need to wait for a time-out
             raft.trigger().elect(false).await?;
         }
@@ -281,6 +302,17 @@ impl Group {
             }
             Err(RaftError::Fatal(fatal)) => Err(fatal),
         }
+    }
+
+    /// Lets the replica be elected once its log has what was deleted here; see [`Group::candidate_floor`].
+    async fn become_candidate(&self, raft: &Raft<Types, StateMachine>) {
+        let mut metrics = raft.metrics();
+        while self.log.last_log_id() < self.candidate_floor {
+            if metrics.changed().await.is_err() {
+                return;
+            }
+        }
+        raft.runtime_config().elect(true);
     }
 
     fn only_voter(&self, raft: &Raft<Types, StateMachine>) -> bool {
@@ -645,7 +677,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn who_lacks_what_was_deleted_here_gets_no_vote() {
         use crate::{
-            held::{Held, HeldGroup},
+            held::Held,
             proto::held_group::State,
             transport::GroupDirectory as _,
             types::{Vote, VoteRequest, log_id},
@@ -672,6 +704,34 @@ mod tests {
         assert!(ask(Some(log_id(5, 1, 2))).is_none());
         drop(replica);
         host.kill().await;
+    }
+
+    /// Its log ends where it was the only voter, and others have voted since.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn who_lacks_what_was_deleted_here_does_not_elect_itself() {
+        use crate::{held::Held, proto::held_group::State, types::log_id};
+        /// Several times as long as an election takes.
+        const LONG: Duration = Duration::from_secs(3);
+        let dir = tempfile::tempdir().expect("a directory");
+        let first = host(dir.path()).await;
+        first.shutdown().await;
+        let start = async |floor| {
+            let held = Held::open(dir.path(), &[0]).expect("opens");
+            let again = HeldGroup { state: State::Open, opened_with: floor, vote_floor: floor };
+            held.set(1, again).expect("writes");
+            drop(held);
+            let options =
+                GroupHostOptions::alone("c".to_owned(), dir.path().to_owned(), 2, [1; 16]);
+            GroupHost::start(options, Arc::new(Fixed), Arc::new(Fixed)).await.expect("starts")
+        };
+        let lacking = start(Some(log_id(40, 2, 900))).await;
+        assert!(!lacking.wait_ready(LONG).await, "group 1 leads");
+        let status = lacking.status();
+        assert!(status.groups[0].is_leader && !status.groups[1].is_leader);
+        lacking.shutdown().await;
+        let whole = start(Some(log_id(1, 1, 1))).await;
+        assert!(whole.wait_ready(Duration::from_secs(10)).await, "it has what was deleted");
+        whole.shutdown().await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -176,7 +176,7 @@ impl HostInner {
     ) -> io::Result<()> {
         let dir = self.group_dir(number);
         let shared = self.shared.clone();
-        let group = Group::start(shared, number, &dir, first, held.vote_floor).await?;
+        let group = Group::start(shared, number, &dir, first, held).await?;
         sync_dir(&dir)?;
         sync_dir(&self.data_dir)?;
         let (sweeping, keeping, ending) = (group.clone(), group.clone(), group.clone());

@@ -163,6 +163,28 @@ async fn a_cluster_grows_from_one_node_to_three_and_five_and_shrinks_to_one_unde
     load.check(&cluster.store()).await;
 }
 
+/// A group that has gone to the second node alone comes back to the first one at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_third_node_comes_just_when_the_second_one_has_been_given_groups() {
+    let mut cluster = Cluster::start_managed_with_snapshots(1).await;
+    let admin = cluster.admin();
+    let load = Load::start(&cluster, cluster.store()).await;
+    cluster.start_joining().await;
+    until(&admin, "the second one has a group alone", |groups| {
+        groups.iter().any(|group| group.voters == [2] && replicas(group) == [2])
+    })
+    .await;
+    cluster.start_joining().await;
+    until(&admin, "three nodes have every group", |groups| voters(groups, &[1, 2, 3])).await;
+    for node in 0..3 {
+        assert_eq!(*cluster.host(node).fatal().borrow(), None);
+        for group in cluster.host(node).status().groups {
+            assert_eq!(group.reopened, 0, "group {} on node {}", group.group, node + 1);
+        }
+    }
+    load.check(&cluster.store()).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dead_node_is_replaced_by_the_one_that_the_operator_names_and_never_comes_back() {
     let mut cluster = Cluster::start_managed(3).await;
