@@ -6,7 +6,7 @@
 use conclave_api::{ApiError, enums::AuthFlowType, types};
 
 use super::begin::Begin;
-use crate::{call::Call, tx::transact, world::World};
+use crate::{call::Call, threat_protection::context::Context, tx::transact, world::World};
 
 /// Answers AdminInitiateAuth.
 ///
@@ -26,6 +26,7 @@ pub async fn admin_initiate_auth(
         session: input.session.as_deref(),
         client_metadata: Some(&input.client_metadata),
         call,
+        context: Context::of_server(call.peer, input.context_data.as_ref()),
         is_admin: true,
     };
     transact(world, &begin).await.map(Into::into)

@@ -4,7 +4,10 @@
 use conclave_api::{ApiError, enums::AuthFlowType, types};
 
 use super::begin::Begin;
-use crate::{call::Call, client_pool::client_pool, tx::transact, world::World};
+use crate::{
+    call::Call, client_pool::client_pool, threat_protection::context::Context, tx::transact,
+    world::World,
+};
 
 /// Answers InitiateAuth.
 ///
@@ -24,6 +27,7 @@ pub async fn initiate_auth(
         session: input.session.as_deref(),
         client_metadata: Some(&input.client_metadata),
         call,
+        context: Context::of_app(call.peer, input.user_context_data.as_ref()),
         is_admin: false,
     };
     transact(world, &begin).await.map(Into::into)

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     call::Call,
     config::PoolConfig,
+    threat_protection::{context::Context, record},
     triggers::{
         Circumstances,
         custom_message::{self, Reason},
@@ -30,21 +31,24 @@ use crate::{
 /// Those of the API reference.
 pub async fn forgot_password(
     world: &World,
-    _call: &Call,
+    call: &Call,
     input: types::ForgotPasswordRequest,
 ) -> Result<types::ForgotPasswordResponse, ApiError> {
+    let context = Context::of_app(call.peer, input.user_context_data.as_ref());
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let request = request.with_metadata(input.client_metadata);
-    transact(world, &ForgotPassword { request }).await
+    transact(world, &ForgotPassword { request, event_id: &call.request_id, context }).await
 }
 
-struct ForgotPassword {
+struct ForgotPassword<'a> {
     request: AppRequest,
+    event_id: &'a str,
+    context: Context,
 }
 
 #[async_trait]
-impl Transaction for ForgotPassword {
+impl Transaction for ForgotPassword<'_> {
     type Output = types::ForgotPasswordResponse;
 
     fn scope(&self) -> &str {
@@ -68,9 +72,11 @@ impl Transaction for ForgotPassword {
             None => Err(combination_not_found()),
             Some(found) => destination(&pool, &found.user.record),
         };
+        let mut sub = None;
         let details = match (recoverable, found) {
             (Ok(destination), Some(found)) => {
                 let user = found.user.record;
+                sub = Some(user.sub.clone());
                 codes::count(tx, &user.sub, Limited::ForgotPassword);
                 let code = codes::issue(tx, &user, CodePurpose::ResetPassword, &destination)?;
                 let message = delivery::password_reset(&pool, &user, &destination, &code);
@@ -88,6 +94,9 @@ impl Transaction for ForgotPassword {
                 details
             }
         };
+        let event = ("ForgotPassword", self.event_id);
+        let who = (sub.as_deref(), username.as_str());
+        record::done(tx, &client, who, event, &self.context).await?;
         Ok(types::ForgotPasswordResponse { code_delivery_details: Some(details) }.into())
     }
 }
