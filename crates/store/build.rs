@@ -17,6 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "conclave/records/v1/users.proto",
             "conclave/records/v1/keys.proto",
             "conclave/records/v1/webauthn.proto",
+            "conclave/records/v1/auth_events.proto",
         ],
         [proto_dir],
     )?;
