@@ -342,10 +342,20 @@ impl<'w> Tx<'w> {
     /// # Errors
     /// The store's.
     pub async fn begin_scope_unless_there(&mut self) -> Result<bool, Failure> {
-        let result = read(self.world, self.request(&Query::new(), false)).await?;
+        let (is_there, _) = self.load_unmade(Query::new()).await?;
+        Ok(!is_there)
+    }
+
+    /// Loads rows of a pool's scope that may have no root yet, without a configuration. Answers whether it has one, and
+    /// the pages.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn load_unmade(&mut self, query: Query) -> Result<(bool, Vec<Page>), Failure> {
+        let result = read(self.world, self.request(&query, false)).await?;
         let is_there = result.scope_exists;
         self.take(result, 0);
-        Ok(!is_there)
+        Ok((is_there, std::mem::take(&mut self.pages)))
     }
 
     fn request(&self, query: &Query, with_config: bool) -> proto::Read {

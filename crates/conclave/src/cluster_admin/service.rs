@@ -20,9 +20,12 @@ use tonic::{
 use super::{
     access::{Administrator, CheckAdministrator},
     convert, health, key_orders,
-    proto::{self, admin_server, backups_server},
+    proto::{self, admin_server, backups_server, exports_server},
 };
-use crate::backup::{self, BackupService};
+use crate::{
+    backup::{self, BackupService},
+    pool_moves::ExportService,
+};
 
 /// Those who watch at once.
 const WATCHERS_MAX: usize = 32;
@@ -52,6 +55,7 @@ pub struct Serving {
 pub struct AdminService {
     serving: Arc<OnceLock<Serving>>,
     backups: BackupService,
+    exports: ExportService,
     watchers: Arc<Semaphore>,
 }
 
@@ -61,6 +65,7 @@ impl AdminService {
         Self {
             serving: Arc::default(),
             backups: BackupService::new(),
+            exports: ExportService::new(),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         }
     }
@@ -68,6 +73,11 @@ impl AdminService {
     /// Answers about backups from here on.
     pub fn serve_backups(&self, serving: backup::Serving) {
         self.backups.serve(serving);
+    }
+
+    /// Exports pools from here on.
+    pub fn serve_exports(&self, serving: backup::Serving) {
+        self.exports.serve(serving);
     }
 
     /// Answers from here on.
@@ -81,8 +91,10 @@ impl AdminService {
         let check = CheckAdministrator::new(cluster_id, tls);
         let server = admin_server::AdminServer::new(self.clone());
         let backups = backups_server::BackupsServer::new(self.backups.clone());
+        let exports = exports_server::ExportsServer::new(self.exports.clone());
         Routes::new(InterceptedService::new(server, check.clone()))
-            .add_service(InterceptedService::new(backups, check))
+            .add_service(InterceptedService::new(backups, check.clone()))
+            .add_service(InterceptedService::new(exports, check))
     }
 
     fn serving(&self) -> Result<&Serving, Status> {
