@@ -121,6 +121,54 @@ def test_back_up(site, pool, capsys):
     is_well(site)
 
 
+# Another cluster, of one node, as somebody else has it.
+PREPARE_OTHER = """
+umask 077
+conclave pki init --dir other-pki --cluster-id other
+conclave pki issue --dir other-pki --cluster-id other --node-id 1 --name node-1 --host other-1.example.com
+openssl rand -hex 32 > other-kek
+mkdir -p other && cp other-kek other/kek
+sed 's/^cluster_id = .*/cluster_id = "other"/; /node_id = [23], address/d; s/node-1.example.com/other-1.example.com/' \\
+  deploy/conclave.toml > other/node-1.toml
+scp conclave deploy/conclave.service deploy/conclave.sysusers other/kek other-pki/ca.pem other/node-1.toml \\
+  other-pki/node-1.pem other-pki/node-1-key.pem root@other-1.example.com:
+"""
+MAKE_ACCOUNT = """
+account=$(conclave account create --config /etc/conclave/conclave.toml --name theirs)
+echo $account
+conclave credentials create --config /etc/conclave/conclave.toml --account $account --user admin
+"""
+
+
+def test_move_a_pool(site, pool, capsys):
+    """Into a cluster that has nothing in common with the one where it is. It stays where it is, too."""
+    other = site.add("other-1")
+    site["admin"].run(PREPARE_OTHER)
+    install(site, "other-1")
+    until(lambda: other.ready, 60, "the other cluster is ready")
+    account, *key = other.run(MAKE_ACCOUNT).stdout.splitlines()
+    user = pool.make_user()
+    before = pool.sign_in(user)["AccessToken"]
+    with pool.load() as load:
+        for block in blocks("move-a-pool.md"):
+            for machine in block.machines:
+                site[machine].run(f"POOL={pool.id} ACCOUNT={account}\n{block.script}")
+    check(load, capsys, "a pool exported")
+    there = pool.at([f"http://{other.address}:9229"], key="\n".join(key))
+    tokens = there.sign_in(user)
+    assert there.client().get_user(AccessToken=tokens["AccessToken"])["Username"] == user
+    with pytest.raises(there.client().exceptions.NotAuthorizedException):
+        there.client().get_user(AccessToken=before)
+    described = there.client().describe_user_pool(UserPoolId=pool.id)["UserPool"]
+    assert f":{account}:userpool/{pool.id}" in described["Arn"]
+    there.make_user()
+    left = set(other.run("ls").stdout.split())
+    assert not left & {"moves", "moves.tar", "backup-identity", "exported"}, left
+    site.machines.pop("other-1").switch_off()
+    site.update_names()
+    is_well(site)
+
+
 def expiry(machine):
     pattern = r'^conclave_certificate_expiry_timestamp_seconds\{certificate="internal"\} (\d+)'
     return int(re.search(pattern, machine.get("/metrics")[1], re.MULTILINE)[1])

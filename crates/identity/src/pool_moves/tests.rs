@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_api::types;
+use conclave_crypto::seal::StaticKek;
 use conclave_store::{
     DIRECTORY_SCOPE, keys as rows,
     proto::StoredRow,
@@ -14,7 +15,7 @@ use super::*;
 use crate::{
     auth::initiate_auth,
     clients::create_user_pool_client_as,
-    config,
+    cluster_key, config,
     directory::create_account,
     domains::{create_user_pool_domain, describe_user_pool_domain},
     issuer,
@@ -388,6 +389,52 @@ async fn of_two_imports_the_later_one_counts() {
     assert!(matches!(earlier.finish().await, Err(ImportError::Lost)));
     later.finish().await.unwrap();
     assert!(earlier.abandon().await.unwrap(), "it is there, by the other one");
+    assert!(sign_in(&there.world, &pool.client_id, "user3").await.is_ok());
+}
+
+/// A process that was suspended, or whose requests have been on their way for long.
+#[tokio::test]
+async fn rows_of_an_earlier_import_come_too_late() {
+    let pool = exported().await;
+    let there = there().await;
+    let (world, pool_id) = (&*there.world, pool.pool_id.as_str());
+    let late = async |place: stage::Place| {
+        let key = rows::username("intruder");
+        let row = stage::Row { key, value: bytes::Bytes::new(), expires_at_ms: None };
+        stage::write(world, pool_id, &[7; 16], place, vec![row]).await
+    };
+    let mut import = pool.import(&there, Keep::Nothing);
+    import.take(pool.rows.iter().take(20).cloned()).await.unwrap();
+    drop(import);
+    let earlier = stage::begin(world, pool_id, &[7; 16]).await.unwrap();
+    let mut import = pool.import(&there, Keep::Nothing);
+    import.take(pool.rows.iter().cloned()).await.unwrap();
+    assert!(matches!(late(earlier).await, Err(ImportError::Lost)));
+    import.finish().await.unwrap();
+    let before = there.rows_of(pool_id);
+    assert!(matches!(late(earlier).await, Err(ImportError::Lost)));
+    assert_eq!(there.rows_of(pool_id), before);
+    assert!(there.has(pool_id).await);
+}
+
+/// The old version of the cluster's key is gone by the time that the pool is there.
+#[tokio::test]
+async fn the_cluster_s_key_can_be_rotated_meanwhile() {
+    let pool = exported().await;
+    let there = there().await;
+    let kek = StaticKek::new([7; 32].into(), Vec::new());
+    let mut import = pool.import(&there, Keep::Nothing);
+    import.take(pool.rows.iter().cloned()).await.unwrap();
+    cluster_key::order::rotate(&*there.store, &*there.world.entropy).await.unwrap();
+    let settle = Duration::from_secs(180);
+    for _ in 0..10 {
+        cluster_key::advance(&there.world, &kek, settle).await.unwrap();
+        there.clock.advance(settle);
+        import.renew(true).await.unwrap();
+    }
+    cluster_key::refresh(&there.world, &kek).await.unwrap();
+    assert_eq!(there.world.cluster_keys.get().versions().collect::<Vec<_>>(), [2]);
+    import.finish().await.unwrap();
     assert!(sign_in(&there.world, &pool.client_id, "user3").await.is_ok());
 }
 
