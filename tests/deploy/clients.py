@@ -41,6 +41,14 @@ class Pool(e2e.ClusterPool):
     def _read(key_printed):
         return dict(line.split("=", 1) for line in key_printed.splitlines())
 
+    def another(self):
+        """A second pool with an app client of its own."""
+        other = copy.copy(self)
+        other.cluster = other
+        other.id = self.client().create_user_pool(PoolName="another")["UserPool"]["Id"]
+        other.app_id = other.make_app()
+        return other
+
     def at(self, endpoints, key=None):
         """The same pool and app client elsewhere, with the same access key or the one that is given as it was printed."""
         there = copy.copy(self)

@@ -141,29 +141,33 @@ conclave credentials create --config /etc/conclave/conclave.toml --account $acco
 
 
 def test_move_a_pool(site, pool, capsys):
-    """Into a cluster that has nothing in common with the one where it is. It stays where it is, too."""
+    """Into a cluster that has nothing in common with the one where it is. The clients of other pools notice nothing."""
     other = site.add("other-1")
     site["admin"].run(PREPARE_OTHER)
     install(site, "other-1")
     until(lambda: other.ready, 60, "the other cluster is ready")
     account, *key = other.run(MAKE_ACCOUNT).stdout.splitlines()
-    user = pool.make_user()
-    before = pool.sign_in(user)["AccessToken"]
+    moving = pool.another()
+    user = moving.make_user()
+    before = moving.sign_in(user)["AccessToken"]
     with pool.load() as load:
         for block in blocks("move-a-pool.md"):
             for machine in block.machines:
-                site[machine].run(f"POOL={pool.id} ACCOUNT={account}\n{block.script}")
-    check(load, capsys, "a pool exported")
-    there = pool.at([f"http://{other.address}:9229"], key="\n".join(key))
+                site[machine].run(f"POOL={moving.id} ACCOUNT={account}\n{block.script}")
+    check(load, capsys, "another pool frozen and exported")
+    with pytest.raises(pool.client().exceptions.ClientError, match="being moved"):
+        moving.sign_in(user, via=2)
+    there = moving.at([f"http://{other.address}:9229"], key="\n".join(key))
     tokens = there.sign_in(user)
     assert there.client().get_user(AccessToken=tokens["AccessToken"])["Username"] == user
     with pytest.raises(there.client().exceptions.NotAuthorizedException):
         there.client().get_user(AccessToken=before)
-    described = there.client().describe_user_pool(UserPoolId=pool.id)["UserPool"]
-    assert f":{account}:userpool/{pool.id}" in described["Arn"]
+    described = there.client().describe_user_pool(UserPoolId=moving.id)["UserPool"]
+    assert f":{account}:userpool/{moving.id}" in described["Arn"]
     there.make_user()
     left = set(other.run("ls").stdout.split())
     assert not left & {"moves", "moves.tar", "backup-identity", "exported"}, left
+    pool.client().delete_user_pool(UserPoolId=moving.id)
     site.machines.pop("other-1").switch_off()
     site.update_names()
     is_well(site)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 
+import botocore.exceptions
 import pytest
 import requests
 from cluster import ClusterPool, conclave, must
@@ -257,6 +258,41 @@ def test_refresh_tokens_can_be_kept(here, there, keys, tmp_path):
         there.client(1).get_user(AccessToken=before["AccessToken"])
 
 
+def test_a_frozen_pool_takes_nothing_until_it_is_thawed(here, keys, tmp_path):
+    pool, other = ClusterPool(here), ClusterPool(here)
+    for each in (pool, other):
+        each.make_user("ada")
+    before = pool.sign_in("ada")
+    assert exported(here, pool.id, tmp_path)["complete"] is False
+    config = ["--config", here.node(2).config_path]
+    frozen = json.loads(must(conclave("freeze", pool.id, *config, "--no-wait", "--json")))
+    assert frozen["frozen"] and frozen["settled_ms"] == frozen["frozen_ms"] + 125_000
+    # on every gateway, at once
+    for via in (1, 2, 3):
+        client = here.client(via)
+        for attempt in (
+            lambda via=via: pool.sign_in("ada", via=via),
+            lambda via=via: pool.make_user("late", via=via),
+            lambda client=client: client.update_user_pool(UserPoolId=pool.id, MfaConfiguration="OFF"),
+            lambda client=client: client.create_user_pool_client(UserPoolId=pool.id, ClientName="late"),
+        ):
+            with pytest.raises(botocore.exceptions.ClientError) as caught:
+                attempt()
+            answer = caught.value.response
+            assert answer["ResponseMetadata"]["HTTPStatusCode"] == 503, answer
+            assert answer["Error"]["Message"] == "The user pool is being moved, and nothing can be changed in it now."
+        assert client.get_user(AccessToken=before["AccessToken"])["Username"] == "ada"
+        assert other.sign_in("ada", via=via)
+    # it is not two minutes ago
+    assert exported(here, pool.id, tmp_path)["complete"] is False
+    thawed = json.loads(must(conclave("thaw", pool.id, *config, "--json")))
+    assert thawed["frozen"] is False and thawed["frozen_ms"] is None
+    assert pool.sign_in("ada", via=3)
+    must(conclave("freeze", pool.id, *config, "--no-wait"))
+    here.client(1).delete_user_pool(UserPoolId=pool.id)
+    fails(conclave("freeze", pool.id, *config), FAILED, f"there is no pool {pool.id}")
+
+
 def test_a_pool_moves_through_a_bucket(here, there, keys):
     pool = ClusterPool(here)
     pool.make_user("ada")
@@ -451,7 +487,7 @@ def test_a_large_pool_moves_with_little_memory(keys, tmp_path, capsys):
 
 
 def test_the_commands_have_help_and_complete():
-    for command in ("export", "import"):
+    for command in ("export", "import", "freeze", "thaw"):
         assert "Exit codes" in must(conclave(command, "--help"))
     script = must(conclave("completions", "bash"))
     assert "--manifest-sha256" in script and "--to" in script

@@ -9,7 +9,7 @@ use crate::{
     cluster_admin::{ClusterCommand, KeysCommand},
     doctor::DoctorArgs,
     pki::Role,
-    pool_moves::{ExportArgs, ImportArgs},
+    pool_moves::{ExportArgs, FreezeArgs, ImportArgs, ThawArgs},
     seed::SeedCommand,
 };
 
@@ -50,6 +50,8 @@ pub enum Command {
     Restore(RestoreArgs),
     Export(ExportArgs),
     Import(ImportArgs),
+    Freeze(FreezeArgs),
+    Thaw(ThawArgs),
     Doctor(DoctorArgs),
     /// Accounts, the tenants of a cluster.
     #[command(subcommand)]

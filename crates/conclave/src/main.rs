@@ -83,6 +83,8 @@ fn run(cli: Cli) -> Result<()> {
             Command::Doctor(args) => doctor::run(args).await,
             Command::Restore(args) => backup::run_restore(args).await,
             Command::Export(args) => pool_moves::run_export(&args).await,
+            Command::Freeze(args) => pool_moves::run_freeze(&args).await,
+            Command::Thaw(args) => pool_moves::run_thaw(&args).await,
             Command::Import(args) => pool_moves::run_import(&args).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,

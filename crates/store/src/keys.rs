@@ -15,7 +15,7 @@ pub use pages::{
     AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
     branding_hop, client_page, client_page_count, client_pages, terms,
 };
-pub use pool_moves::pool_import;
+pub use pool_moves::{pool_freeze, pool_import};
 
 // ---- the group's own rows -------------------------------------------------------------------
 
@@ -232,6 +232,8 @@ pub enum Tag {
     Backup = 0x6A,
     /// Whose rows are being written to a pool that has no root yet: `PoolImportRecord`.
     PoolImport = 0x5C,
+    /// That nothing is written in the pool: `PoolFreezeRecord`.
+    PoolFreeze = 0x5D,
 }
 
 /// What lives under a user.

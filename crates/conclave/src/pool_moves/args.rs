@@ -61,3 +61,28 @@ pub struct ImportArgs {
     #[arg(long)]
     pub json: bool,
 }
+
+/// Has nothing written in a pool any more, so that an export of it is all there will ever be. Reading goes on, and so do
+/// access tokens; whoever signs in or changes something is told to come again.
+#[derive(Debug, Args)]
+#[command(after_help = failure::CODES)]
+pub struct FreezeArgs {
+    #[command(flatten)]
+    pub thaw: ThawArgs,
+    /// Do not wait until nothing can be written any more that was begun before: it takes two minutes.
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Has a frozen pool take what is written again.
+#[derive(Debug, Args)]
+#[command(after_help = failure::CODES)]
+pub struct ThawArgs {
+    /// The pool.
+    pub pool_id: String,
+    #[command(flatten)]
+    pub connection: Connection,
+    /// One JSON document.
+    #[arg(long)]
+    pub json: bool,
+}

@@ -68,6 +68,7 @@ fn as_json(manifest: &Manifest, path: &str, sha256: &str) -> serde_json::Value {
         "account_id": manifest.account_id,
         "manifest_sha256": sha256,
         "cut_ms": manifest.cut_ms,
+        "complete": manifest.complete,
         "rows": manifest.rows,
         "users": manifest.users,
         "clients": manifest.clients,
@@ -85,10 +86,16 @@ fn as_table(manifest: &Manifest, path: &str, sha256: &str) -> String {
         manifest.bytes().to_string(),
     ];
     let table = table(&["POOL", "ACCOUNT", "USERS", "CLIENTS", "ROWS", "BYTES"], &[row.to_vec()]);
+    let rest = match manifest.complete {
+        true => "The pool is frozen: nothing is missing from the export, until somebody thaws it.",
+        false => {
+            "The pool goes on in this cluster: what is written there from now on is not in the export. `conclave freeze` \
+             holds it up."
+        }
+    };
     format!(
         "{table}\n\nThe pool is in {path}.\nIts manifest has the SHA-256 {sha256}: give it to `conclave import`, and \
-         nobody can put another export in its place.\nThe pool goes on in this cluster: what is written there from now \
-         on is not in the export."
+         nobody can put another export in its place.\n{rest}"
     )
 }
 
@@ -159,6 +166,7 @@ async fn copy(
         account_id: cut.account_id.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         cut_ms: cut.cut_ms,
+        complete: cut.complete,
         group: cut.group,
         term: cut.term,
         index: cut.index,

@@ -29,6 +29,8 @@ pub struct Manifest {
     pub version: String,
     /// What was acknowledged before is in it; milliseconds since 1970 on the directory's clock.
     pub cut_ms: i64,
+    /// Nothing can have been acknowledged in the pool that is not in it: it had been frozen for long enough.
+    pub complete: bool,
     /// The rows are the state after this entry of the group's log.
     pub group: u32,
     pub term: u64,
@@ -132,6 +134,7 @@ mod tests {
             account_id: "111122223333".to_owned(),
             version: "0.1.0".to_owned(),
             cut_ms: 1,
+            complete: true,
             group: 2,
             term: 3,
             index: 4,

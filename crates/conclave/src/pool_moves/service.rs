@@ -11,12 +11,16 @@ use conclave_crypto::{
     entropy::{self, SystemEntropy},
     mac::Sha256,
 };
+use conclave_identity::{
+    pool_moves::freeze::{self, FreezeError, Frozen},
+    signing_keys::order::OrderError,
+};
 use conclave_shard::{CutError, GroupCut};
 use conclave_store::{
     DIRECTORY_SCOPE,
     keys::{self as rows, Tag},
     proto::{Read, StoredRow},
-    records::PoolLocationRecord,
+    records::{PoolFreezeRecord, PoolLocationRecord},
 };
 use prost::Message as _;
 use tokio::{
@@ -63,13 +67,16 @@ impl ExportService {
         let _ = self.serving.set(serving);
     }
 
+    fn serving(&self) -> Result<&Serving, Status> {
+        self.serving.get().ok_or_else(|| Status::unavailable("the node is starting"))
+    }
+
     async fn export(
         &self,
         pool_id: String,
         messages: &Messages,
     ) -> Result<Option<Copying>, Status> {
-        let serving =
-            self.serving.get().ok_or_else(|| Status::unavailable("the node is starting"))?;
+        let serving = self.serving()?;
         if serving.recipients.is_empty() {
             return Err(Status::failed_precondition(
                 "the node has no recipients to encrypt a pool to: set export.recipients, or backup.recipients, in its \
@@ -106,6 +113,7 @@ impl ExportService {
             index: cut.index(),
             cut_ms,
             recipients: serving.recipients.iter().map(ToString::to_string).collect(),
+            complete: is_complete(&cut, &pool_id, cut_ms)?,
         };
         let (recipients, messages) = (serving.recipients.clone(), messages.clone());
         Ok(Some(Copying { pool_id, begin, cut, recipients, messages, _place: copies }))
@@ -134,6 +142,53 @@ impl exports_server::Exports for ExportService {
             Err(status) => record(&who, "export_pool", pool_id.as_str(), Err(status))?,
         }
         Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn freeze_pool(
+        &self,
+        request: Request<proto::FreezePoolRequest>,
+    ) -> Result<Response<proto::FreezePoolResponse>, Status> {
+        let who = who(&request)?;
+        let proto::FreezePoolRequest { pool_id, frozen } = request.into_inner();
+        let serving = self.serving()?;
+        let store = &*serving.store;
+        let done = freeze::freeze(store, &SystemEntropy, &pool_id, frozen, &who.to_string()).await;
+        let done = done.map_err(refused);
+        let now = match frozen {
+            Some(true) => record(&who, "freeze_pool", pool_id.as_str(), done)?,
+            Some(false) => record(&who, "thaw_pool", pool_id.as_str(), done)?,
+            None => done?,
+        };
+        let frozen_ms = now.since_ms.unwrap_or_default();
+        let settled_ms = now.since_ms.map_or(0, |since_ms| since_ms + freeze::SETTLE_MS);
+        let now_ms = now.now_ms;
+        Ok(Response::new(proto::FreezePoolResponse { frozen_ms, settled_ms, now_ms }))
+    }
+}
+
+/// Whether the pool has been frozen for long enough at the time of the cut.
+fn is_complete(cut: &GroupCut, pool_id: &str, now_ms: i64) -> Result<bool, Status> {
+    let row = rows::row(pool_id, &rows::pool_freeze());
+    let mut since_ms = None;
+    let looked = cut.rows_under(&row, &mut |_, value| {
+        let record = StoredRow::decode(value).and_then(|row| PoolFreezeRecord::decode(row.value));
+        since_ms = record.ok().map(|record| record.frozen_ms);
+        ControlFlow::Break(())
+    });
+    looked.map_err(|error| Status::internal(error.to_string()))?;
+    Ok(Frozen { since_ms, now_ms }.is_settled())
+}
+
+/// As callers are told.
+fn refused(error: FreezeError) -> Status {
+    match &error {
+        FreezeError::Order(OrderError::NoSuchPool(_)) => Status::not_found(error.to_string()),
+        FreezeError::Importing => Status::failed_precondition(error.to_string()),
+        FreezeError::Order(OrderError::Store(_)) => {
+            Status::unavailable(format!("the pool's group does not answer: {error}"))
+        }
+        FreezeError::Order(OrderError::Damaged(_)) => Status::data_loss(error.to_string()),
+        FreezeError::Order(_) => Status::aborted(error.to_string()),
     }
 }
 

@@ -420,6 +420,7 @@ fn is_made_anew(key: &[u8]) -> bool {
         || is(Tag::PoolKeys)
         || is(Tag::UnknownAttempts)
         || is(Tag::PoolImport)
+        || is(Tag::PoolFreeze)
 }
 
 /// For the bounded memory of an import: what waits is at most this.

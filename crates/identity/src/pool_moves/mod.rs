@@ -10,6 +10,7 @@
 //! reconciler does so when there is none.
 
 mod directory_rows;
+pub mod freeze;
 mod import;
 pub mod keys;
 mod stage;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use conclave_api::types;
 use conclave_crypto::seal::StaticKek;
 use conclave_store::{
-    DIRECTORY_SCOPE, keys as rows,
+    DIRECTORY_SCOPE, Store as _, keys as rows,
     proto::StoredRow,
     records::{ClientRecord, PoolKeysRecord},
 };
@@ -502,4 +502,103 @@ async fn an_id_that_leads_elsewhere_here_is_refused() {
     let mut import = pool.import(&there, Keep::Nothing);
     let error = import.take(rows).await.unwrap_err().to_string();
     assert!(error.starts_with(&format!("client {misleading} cannot be used")), "{error}");
+}
+
+async fn freeze(pool: &Exported, frozen: bool) -> Result<freeze::Frozen, String> {
+    let (store, entropy) = (&*pool.world.store, &*pool.world.entropy);
+    let done = freeze::freeze(store, entropy, &pool.pool_id, Some(frozen), "tests").await;
+    done.map_err(|error| error.to_string())
+}
+
+#[tokio::test]
+async fn in_a_frozen_pool_nothing_is_written_and_what_is_only_read_goes_on() {
+    let pool = exported().await;
+    let (world, call) = (&pool.world, signed_call());
+    let frozen = freeze(&pool, true).await.unwrap();
+    assert_eq!(freeze(&pool, true).await.unwrap(), frozen, "one that is frozen stays so");
+    assert!(frozen.since_ms.is_some() && !frozen.is_settled());
+    world.store.take_trips();
+    for password in [PASSWORD, "Wrong-Horse-9"] {
+        let parameters = [("USERNAME", "user3"), ("PASSWORD", password)];
+        let refused = authenticate(world, &pool.client_id, "USER_PASSWORD_AUTH", &parameters).await;
+        assert_eq!(refused.unwrap_err(), "ServiceUnavailable", "no verdict is told");
+    }
+    let request = types::AdminCreateUserRequest {
+        user_pool_id: text(&pool.pool_id),
+        username: text("late"),
+        ..Default::default()
+    };
+    let refused = admin_create_user(world, &call, request.clone()).await.unwrap_err();
+    assert_eq!(refused, crate::errors::pool_is_frozen());
+    assert_eq!(world.store.take_trips().commits, 0);
+    assert!(world.outbox.take().is_empty());
+
+    let token = pool.tokens.refresh_token.clone().unwrap();
+    let parameters = [("REFRESH_TOKEN", token.as_str())];
+    authenticate(world, &pool.client_id, "REFRESH_TOKEN_AUTH", &parameters).await.unwrap();
+    let read = types::DescribeUserPoolRequest { user_pool_id: text(&pool.pool_id) };
+    describe_user_pool(world, &call, read).await.unwrap();
+    // keys are rotated, or a rotation would never come to its end
+    let kek = StaticKek::new([7; 32].into(), Vec::new());
+    cluster_key::order::rotate(&*world.store, &*world.entropy).await.unwrap();
+    for _ in 0..10 {
+        cluster_key::advance(world, &kek, Duration::from_secs(180)).await.unwrap();
+        world.clock.advance(Duration::from_secs(180));
+    }
+    assert_eq!(world.cluster_keys.get().versions().collect::<Vec<_>>(), [2]);
+    let now = freeze(&pool, true).await.unwrap();
+    assert!(now.is_settled());
+    assert_eq!(freeze(&pool, false).await.unwrap().since_ms, None);
+    assert!(sign_in(world, &pool.client_id, "user3").await.is_ok());
+    admin_create_user(world, &call, request).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_frozen_pool_can_be_deleted_and_is_not_frozen_where_it_arrives() {
+    let mut pool = exported().await;
+    freeze(&pool, true).await.unwrap();
+    let prefix = rows::row(&pool.pool_id, &[]);
+    pool.rows = pool.world.store.physical_rows();
+    pool.rows.retain(|(key, _)| key.starts_with(&prefix));
+    let there = there().await;
+    pool.move_to(&there, Keep::Nothing).await.unwrap();
+    assert!(sign_in(&there.world, &pool.client_id, "user3").await.is_ok());
+
+    let request = types::DeleteUserPoolDomainRequest {
+        user_pool_id: text(&pool.pool_id),
+        domain: text("moving"),
+    };
+    crate::domains::delete_user_pool_domain(&pool.world, &signed_call(), request).await.unwrap();
+    let request = types::DeleteUserPoolRequest { user_pool_id: text(&pool.pool_id) };
+    delete_user_pool(&pool.world, &signed_call(), request).await.unwrap();
+    let error = freeze(&pool, true).await.unwrap_err();
+    assert_eq!(error, format!("there is no pool {}", pool.pool_id));
+}
+
+/// What was decided before the pool was frozen cannot be committed once it has settled.
+#[tokio::test]
+async fn what_was_begun_before_counts_as_stale_by_the_time_that_it_is_settled() {
+    let pool = exported().await;
+    let world = &pool.world;
+    let decided_ms = conclave_store::Clock::now_ms(&*world.clock);
+    freeze(&pool, true).await.unwrap();
+    let mut late = conclave_store::proto::Commit {
+        id: bytes::Bytes::from_static(b"sixteen bytes it"),
+        scope: pool.pool_id.clone(),
+        decided_ms,
+        writes: vec![crate::signing_keys::order::write(
+            rows::username("late"),
+            conclave_store::proto::write::Action::Put(Default::default()),
+        )],
+        ..Default::default()
+    };
+    world.clock.advance(Duration::from_millis(freeze::SETTLE_MS.unsigned_abs()));
+    let now = freeze(&pool, true).await.unwrap();
+    assert!(now.is_settled());
+    let stale = |outcome: conclave_store::proto::Outcome| {
+        matches!(outcome.result, Some(conclave_store::proto::outcome::Result::Stale(_)))
+    };
+    assert!(stale(world.store.commit(late.clone()).await.unwrap()));
+    late.decided_ms = now.now_ms;
+    assert!(!stale(world.store.commit(late).await.unwrap()), "only for its age");
 }

@@ -59,6 +59,10 @@ struct Delete<'a> {
 impl Transaction for Delete<'_> {
     type Output = Vec<String>;
 
+    fn works_when_frozen(&self) -> bool {
+        true
+    }
+
     fn scope(&self) -> &str {
         self.pool_id
     }

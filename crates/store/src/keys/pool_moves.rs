@@ -7,6 +7,11 @@ pub fn pool_import() -> Vec<u8> {
     vec![Tag::PoolImport as u8]
 }
 
+/// `PoolFreezeRecord` of the pool.
+pub fn pool_freeze() -> Vec<u8> {
+    vec![Tag::PoolFreeze as u8]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -15,5 +20,6 @@ mod tests {
     #[test]
     fn keys_have_the_bytes_that_they_have_always_had() {
         assert_eq!(pool_import(), [0x5C]);
+        assert_eq!(pool_freeze(), [0x5D]);
     }
 }
