@@ -366,7 +366,9 @@ def test_settings_of_messages_limits_and_snapshots_reach_who_needs_them():
     assert seen["/etc/conclave/email/password"] == ("Secret", "conclave-email", "smtp")
     assert seen["/etc/conclave/email/ca.crt"] == ("Secret", "conclave-email", "ca")
     assert seen["/etc/conclave/sms/token"] == ("Secret", "conclave-sms", "auth-token")
+    assert gateway["audit"] == {"output": "stdout"}
     for node in configs(manifests, nodes(manifests)).values():
+        assert node["audit"] == {"output": "stdout"}
         assert node["memory"] == {"cache_mebibytes": 256}
         assert node["snapshots"] == {"entries": 200_000, "mebibytes": 512, "keep_entries": 20_000, "keep_seconds": 120}
         assert not {"email", "sms", "limits", "signing_keys", "kek", "public_tls"} & set(node)

@@ -10,6 +10,7 @@ use conclave_crypto::{
     seal::KekProvider,
 };
 use conclave_gateway::{
+    audit::AuditLog,
     confirm_user,
     dispatch::{Checks, Dispatcher},
     fronts::{Api, RequestLimits},
@@ -36,6 +37,7 @@ use conclave_store::Store;
 
 use crate::{
     adapters::{DirectoryPrincipals, LinkedSignUps, PoolIssuers, PoolLogos},
+    audit::AuditFile,
     clock::SystemClock,
     config::Limits,
     kek::KekTiming,
@@ -90,6 +92,8 @@ pub struct Parts {
     pub limits: Limits,
     /// How long things take in the life of a signing key.
     pub signing_keys: signing_keys::Timing,
+    /// Where signed operations are put on record.
+    pub audit: Option<Arc<AuditFile>>,
 }
 
 /// Opens the directory and makes the world of the domain.
@@ -131,6 +135,7 @@ pub fn gateway(
     metrics: &Metrics,
     readiness: Arc<dyn Readiness>,
     inbox: Option<Arc<DevInbox>>,
+    audit: Option<Arc<AuditFile>>,
 ) -> Result<Gateway> {
     let clock: Arc<dyn conclave_outbound::Clock> = clock.clone();
     let principals = CachedPrincipals::new(
@@ -153,6 +158,7 @@ pub fn gateway(
         metrics: metrics.clone(),
         entropy: Arc::clone(&world.entropy),
         clock,
+        audit: audit.map(|audit| audit as Arc<dyn AuditLog>),
     };
     let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
     pages = pages.merge(confirm_user::router(Arc::new(LinkedSignUps(Arc::clone(world)))));

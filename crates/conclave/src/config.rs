@@ -85,6 +85,8 @@ pub struct ServeConfig {
     /// Whom exported pools are for.
     #[serde(default)]
     pub export: exports::Export,
+    /// Where it is put on record what administrators have done; without, nowhere.
+    pub audit: Option<Audit>,
     /// How e-mail is sent; without, nothing is.
     pub email: Option<Email>,
     /// How text messages are sent; without, nothing is.
@@ -98,6 +100,14 @@ pub struct ServeConfig {
     /// How long things take in the life of a signing key.
     #[serde(default)]
     pub signing_keys: SigningKeys,
+}
+
+/// What administrators have done: each signed operation, and each change of the cluster.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// A file that lines of JSON are added to, or `stdout`.
+    pub output: String,
 }
 
 /// Backups. The same on all nodes.

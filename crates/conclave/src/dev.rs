@@ -110,6 +110,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         password_params: Params::DEFAULT,
         limits: Limits::default(),
         signing_keys: Timing::default(),
+        audit: None,
     };
     let authority = certificate.as_ref().map(|made| made.authority.clone());
     let certificates = Certificates {

@@ -5,6 +5,7 @@
 
 mod adapters;
 mod admin;
+mod audit;
 mod auth_metrics;
 mod backup;
 mod certificates;

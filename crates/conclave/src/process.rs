@@ -85,7 +85,8 @@ impl Process {
             let reconciling = reconcile::start(Arc::clone(&world), running.stop.subscribe());
             let importing = user_imports::start(Arc::clone(&world), running.stop.subscribe());
             let keys = key_work::start(Arc::clone(&world), &parts, running.stop.subscribe());
-            let gateway = compose::gateway(&world, &clock, &metrics, readiness, inbox)?;
+            let audit = parts.audit.clone();
+            let gateway = compose::gateway(&world, &clock, &metrics, readiness, inbox, audit)?;
             let stopping = running.stop.subscribe();
             let serving = node::serve_public(public, certificate, gateway, metrics, stopping);
             running.open.send_replace(true);

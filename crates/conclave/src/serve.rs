@@ -29,6 +29,7 @@ use conclave_tls::Mutual;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
+    audit::AuditFile,
     backup,
     certificates::{self, Certificates},
     clock::SystemClock,
@@ -66,7 +67,8 @@ pub async fn run(path: &Path) -> Result<()> {
     let certificates = load_certificates(&config)?;
     let internal = certificates.internal.as_ref();
     let administration = AdminService::new();
-    let host = match host_options(&config, internal, &administration) {
+    let audit = AuditFile::open(config.audit.as_ref(), &clock)?;
+    let host = match host_options(&config, internal, &administration, audit.clone()) {
         Some(options) => {
             let host = GroupHost::start(options, clock.clone(), placement.clone()).await?;
             Some(Arc::new(host))
@@ -110,7 +112,7 @@ pub async fn run(path: &Path) -> Result<()> {
     let looking = tokio::spawn(looking);
     ready.push(Arc::new(ClusterReached(reaches)));
     let parts = match config.has(Role::Gateway) {
-        true => Some(parts(&config, routing, placement, &clock)?),
+        true => Some(Parts { audit, ..parts(&config, routing, placement, &clock)? }),
         false => None,
     };
     let process = Process {
@@ -215,6 +217,7 @@ fn host_options(
     config: &ServeConfig,
     internal: Option<&Arc<Mutual>>,
     administration: &AdminService,
+    audit: Option<Arc<AuditFile>>,
 ) -> Option<GroupHostOptions> {
     if !config.has(Role::Shard) {
         return None;
@@ -232,7 +235,7 @@ fn host_options(
         replication_factor: config.replication_factor,
         listen: Some(Listen::Address(config.listen.internal)),
         tls: internal.cloned(),
-        services: administration.routes(&config.cluster_id, internal.is_some()),
+        services: administration.routes(&config.cluster_id, internal.is_some(), audit),
         incarnation: entropy::bytes(&SystemEntropy),
         limits: Limits {
             retention: retention(config.snapshots),
@@ -317,6 +320,7 @@ fn parts(
         password_params: Params::DEFAULT,
         limits: config.limits.clone(),
         signing_keys: config.signing_keys.timing(),
+        audit: None,
     })
 }
 

@@ -219,7 +219,7 @@ impl Default for Checks {
 
 /// The ARN that a policy is asked about: the pool that the message names, or the resource of a tag
 /// operation, or `*`.
-fn resource(principal: &VerifiedPrincipal, input: &dyn Message) -> String {
+pub(crate) fn resource(principal: &VerifiedPrincipal, input: &dyn Message) -> String {
     if let Some(arn) = text(input, "ResourceArn") {
         return arn.to_owned();
     }
@@ -257,7 +257,8 @@ fn pool_of_token(token: &str) -> Option<String> {
     Some(issuer.rsplit('/').next().unwrap_or_default().chars().take(128).collect())
 }
 
-fn text<'a>(input: &'a dyn Message, member: &str) -> Option<&'a str> {
+/// A member that is a text.
+pub(crate) fn text<'a>(input: &'a dyn Message, member: &str) -> Option<&'a str> {
     match input.get(input.shape().find(member.as_bytes())?) {
         Ref::Text(text) => Some(text),
         _ => None,

@@ -8,6 +8,7 @@
 //! [`gateway::Gateway::new`]. An operation needs nothing here: the fronts know every operation of
 //! the API's table, and the binary registers its handler with [`dispatch::Dispatcher::on`].
 
+pub mod audit;
 pub mod confirm_user;
 pub mod dispatch;
 pub mod fronts;

@@ -14,6 +14,11 @@ management = "{{ $host }}:9000"
 ca = "/etc/conclave/pki/ca.crt"
 certificate = "/etc/conclave/pki/tls.crt"
 key = "/etc/conclave/pki/tls.key"
+{{- with (first .).Values.audit.output }}
+
+[audit]
+output = {{ . | toJson }}
+{{- end }}
 {{- end -}}
 
 {{/* A table of numbers, from (list name values). */}}

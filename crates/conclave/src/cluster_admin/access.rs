@@ -6,13 +6,36 @@ use std::{fmt, sync::Arc};
 use conclave_tls::{PeerInfo, Role};
 use tonic::{Request, Status, service::Interceptor};
 
+use crate::audit::AuditFile;
+
 /// Who asks, for the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Administrator(Arc<str>);
+#[derive(Clone)]
+pub struct Administrator {
+    name: Arc<str>,
+    from: Arc<str>,
+    audit: Option<Arc<AuditFile>>,
+}
 
 impl fmt::Display for Administrator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Administrator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Administrator {
+    /// Puts on record what has been asked, and what came of it.
+    pub fn audit(&self, operation: &str, subject: Option<&str>, outcome: Result<(), &Status>) {
+        if let Some(audit) = &self.audit {
+            let outcome = outcome
+                .map_or_else(|refused| format!("{:?}", refused.code()), |()| "OK".to_owned());
+            audit.administration(&self.name, &self.from, operation, subject, &outcome);
+        }
     }
 }
 
@@ -22,11 +45,17 @@ pub struct CheckAdministrator {
     cluster_id: Arc<str>,
     /// Without certificates the port is on loopback, and so must be who asks.
     tls: bool,
+    audit: Option<Arc<AuditFile>>,
 }
 
 impl CheckAdministrator {
-    pub fn new(cluster_id: &str, tls: bool) -> Self {
-        Self { cluster_id: cluster_id.into(), tls }
+    pub fn new(cluster_id: &str, tls: bool, audit: Option<Arc<AuditFile>>) -> Self {
+        Self { cluster_id: cluster_id.into(), tls, audit }
+    }
+
+    fn named(&self, name: &str, peer: &PeerInfo) -> Administrator {
+        let from = peer.address.ip().to_canonical().to_string();
+        Administrator { name: name.into(), from: from.into(), audit: self.audit.clone() }
     }
 
     fn administrator(&self, peer: Option<&PeerInfo>) -> Result<Administrator, Status> {
@@ -34,7 +63,7 @@ impl CheckAdministrator {
         let Some(peer) = peer else { return refused("nothing is known of the connection") };
         if !self.tls {
             return match peer.address.ip().to_canonical().is_loopback() {
-                true => Ok(Administrator("loopback".into())),
+                true => Ok(self.named("loopback", peer)),
                 false => refused("without certificates, this machine alone may ask"),
             };
         }
@@ -43,7 +72,7 @@ impl CheckAdministrator {
                 refused("the certificate is not of this cluster")
             }
             Some(identity) if identity.role == Role::Admin => {
-                Ok(Administrator(identity.to_string().into()))
+                Ok(self.named(&identity.to_string(), peer))
             }
             Some(identity) => Err(Status::permission_denied(format!(
                 "the certificate is of the role {}; one of the role admin is needed: conclave pki \
@@ -66,6 +95,10 @@ impl Interceptor for CheckAdministrator {
             Err(status) => {
                 let peer = request.extensions().get::<PeerInfo>();
                 let who = peer.and_then(|peer| peer.identity.as_ref()).map(ToString::to_string);
+                if let Some(peer) = peer {
+                    let name = who.as_deref().unwrap_or("nobody that is known");
+                    self.named(name, peer).audit("connect", None, Err(&status));
+                }
                 tracing::warn!(
                     who = who.unwrap_or_default(),
                     address = peer.map(|peer| peer.address.to_string()).unwrap_or_default(),
@@ -99,7 +132,7 @@ mod tests {
 
     #[test]
     fn certificates_of_the_role_admin_of_the_cluster_are_taken_and_no_others() {
-        let check = CheckAdministrator::new("blue", true);
+        let check = CheckAdministrator::new("blue", true, None);
         let ask = |identity| check.administrator(Some(&peer([10, 0, 0, 1], identity)));
         let who = ask(Some(("blue", Role::Admin))).expect("is taken");
         assert_eq!(who.to_string(), "CN=somebody conclave://blue/admin/0");
@@ -118,7 +151,7 @@ mod tests {
 
     #[test]
     fn without_certificates_only_loopback_is_taken() {
-        let check = CheckAdministrator::new("blue", false);
+        let check = CheckAdministrator::new("blue", false, None);
         assert!(check.administrator(Some(&peer([127, 0, 0, 1], None))).is_ok());
         assert!(check.administrator(Some(&peer([10, 0, 0, 1], None))).is_err());
         assert!(check.administrator(None).is_err());

@@ -23,6 +23,7 @@ use super::{
     proto::{self, admin_server, backups_server, exports_server},
 };
 use crate::{
+    audit::AuditFile,
     backup::{self, BackupService},
     pool_moves::ExportService,
 };
@@ -87,8 +88,8 @@ impl AdminService {
     }
 
     /// For the internal port.
-    pub fn routes(&self, cluster_id: &str, tls: bool) -> Routes {
-        let check = CheckAdministrator::new(cluster_id, tls);
+    pub fn routes(&self, cluster_id: &str, tls: bool, audit: Option<Arc<AuditFile>>) -> Routes {
+        let check = CheckAdministrator::new(cluster_id, tls, audit);
         let server = admin_server::AdminServer::new(self.clone());
         let backups = backups_server::BackupsServer::new(self.backups.clone());
         let exports = exports_server::ExportsServer::new(self.exports.clone());
@@ -119,9 +120,10 @@ pub fn status(error: AdminError) -> Status {
 pub fn record<T>(
     who: &Administrator,
     operation: &'static str,
-    subject: impl tracing::Value,
+    subject: impl tracing::Value + std::fmt::Display,
     outcome: Result<T, Status>,
 ) -> Result<T, Status> {
+    who.audit(operation, Some(&subject.to_string()), outcome.as_ref().map(|_| ()));
     match &outcome {
         Ok(_) => {
             tracing::info!(%who, operation, subject, outcome = "done", "administrative change");
@@ -157,8 +159,9 @@ impl admin_server::Admin for AdminService {
 
     async fn get_status(
         &self,
-        _: Request<proto::GetStatusRequest>,
+        request: Request<proto::GetStatusRequest>,
     ) -> Result<Response<proto::GetStatusResponse>, Status> {
+        who(&request)?.audit("get_status", None, Ok(()));
         let serving = self.serving()?;
         let mut answer = proto::GetStatusResponse {
             cluster_id: serving.cluster_id.to_string(),
@@ -197,8 +200,9 @@ impl admin_server::Admin for AdminService {
 
     async fn list_nodes(
         &self,
-        _: Request<proto::ListNodesRequest>,
+        request: Request<proto::ListNodesRequest>,
     ) -> Result<Response<proto::ListNodesResponse>, Status> {
+        who(&request)?.audit("list_nodes", None, Ok(()));
         let nodes = self.serving()?.admin.nodes().await.map_err(status)?;
         let nodes = nodes.into_iter().map(convert::node).collect();
         Ok(Response::new(proto::ListNodesResponse { nodes }))
@@ -206,8 +210,9 @@ impl admin_server::Admin for AdminService {
 
     async fn list_groups(
         &self,
-        _: Request<proto::ListGroupsRequest>,
+        request: Request<proto::ListGroupsRequest>,
     ) -> Result<Response<proto::ListGroupsResponse>, Status> {
+        who(&request)?.audit("list_groups", None, Ok(()));
         let groups = self.serving()?.admin.groups().await.map_err(status)?;
         let groups = groups.into_iter().map(convert::group).collect();
         Ok(Response::new(proto::ListGroupsResponse { groups }))
@@ -282,6 +287,7 @@ impl admin_server::Admin for AdminService {
         &self,
         request: Request<proto::ListSigningKeysRequest>,
     ) -> Result<Response<proto::ListSigningKeysResponse>, Status> {
+        who(&request)?.audit("list_signing_keys", Some(&request.get_ref().pool_id), Ok(()));
         let store = &*self.serving()?.store;
         key_orders::list(store, &request.get_ref().pool_id).await.map(Response::new)
     }
@@ -337,8 +343,9 @@ impl admin_server::Admin for AdminService {
 
     async fn watch_progress(
         &self,
-        _: Request<proto::WatchProgressRequest>,
+        request: Request<proto::WatchProgressRequest>,
     ) -> Result<Response<Self::WatchProgressStream>, Status> {
+        who(&request)?.audit("watch_progress", None, Ok(()));
         let serving = self.serving()?.clone();
         let place = self
             .watchers

@@ -19,6 +19,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Body as _;
 use tracing::field::Empty;
 
+use crate::audit::{AuditLog, Entry, Pending, Target};
 use crate::dispatch::{CallContext, Checks, Dispatcher, Front, Identity};
 use crate::limits::InFlight;
 use crate::metrics::Metrics;
@@ -90,6 +91,8 @@ pub struct Api {
     pub entropy: Arc<dyn Entropy>,
     /// For durations.
     pub clock: Arc<dyn Clock>,
+    /// Where signed operations are put on record.
+    pub audit: Option<Arc<dyn AuditLog>>,
 }
 
 /// One request from its headers to its answer: its id, its span, its place in the metrics.
@@ -142,6 +145,7 @@ impl Api {
         input: Result<Box<dyn Message>, ApiError>,
         permit: impl Send + 'static,
     ) -> Result<Box<dyn Message>, ApiError> {
+        let audited = self.audited(exchange, operation, &caller, &input);
         let context = CallContext {
             operation,
             caller,
@@ -149,7 +153,34 @@ impl Api {
             peer: exchange.connection.map(|connection| connection.peer.ip()),
             front: exchange.front,
         };
-        self.dispatcher.call(context, input, &self.checks, permit).await
+        let outcome = self.dispatcher.call(context, input, &self.checks, permit).await;
+        if let Some(audited) = audited {
+            audited.end(outcome.as_ref().map_or_else(|error| error.code.as_str(), |_| "OK"));
+        }
+        outcome
+    }
+
+    /// Begins the record of a signed operation.
+    fn audited(
+        &self,
+        exchange: &Exchange,
+        operation: &'static Operation,
+        caller: &Identity,
+        input: &Result<Box<dyn Message>, ApiError>,
+    ) -> Option<Pending> {
+        let (Some(audit), Identity::Principal(principal)) = (&self.audit, caller) else {
+            return None;
+        };
+        let target = Target::of(principal, input.as_ref().map(|input| &**input));
+        let entry = Entry {
+            request_id: Arc::clone(&exchange.request_id),
+            operation: operation.name,
+            principal: principal.clone(),
+            from: exchange.connection.map(|connection| connection.peer.ip()),
+            front: exchange.front.as_str(),
+            target,
+        };
+        Some(Pending::begin(Arc::clone(audit), entry))
     }
 
     /// The whole body, within the limits.

@@ -154,6 +154,7 @@ impl World {
             in_flight: InFlight::new(setup.in_flight),
             limits: setup.limits,
             metrics: metrics.clone(),
+            audit: None,
             entropy: Arc::new(SeededEntropy::new(7)),
             clock: clock.clone(),
         };
