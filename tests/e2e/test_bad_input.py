@@ -135,9 +135,9 @@ def test_a_request_without_target_is_refused(server):
 
 
 def test_an_operation_of_the_model_that_is_not_built_is_refused_by_name(server):
-    answer = wire.call(server, "AdminListUserAuthEvents", {"UserPoolId": "us-east-1_000000000", "Username": "a"})
+    answer = wire.call(server, "AdminListUserSessions", {"UserPoolId": "us-east-1_000000000", "Username": "a"})
     assert answer.status == 501
-    assert "AdminListUserAuthEvents" in answer.message
+    assert "AdminListUserSessions" in answer.message
 
 
 @pytest.mark.parametrize("content_type", ["text/plain", "application/xml", "", "application/x-www-form-urlencoded"])

@@ -91,7 +91,7 @@ ERRORS = [
         "ResourceNotFoundException",
     ),
     (
-        "AdminListUserAuthEvents",
+        "AdminListUserSessions",
         {"user_pool_id": "us-east-1_0000Gone0", "username": "a"},
         True,
         "UNIMPLEMENTED",

@@ -11,7 +11,8 @@ use conclave_identity::{
     auth, branding,
     call::{Call, CallPrincipal},
     clients, devices, domains, groups, identity_providers, log_delivery, passkeys, pools,
-    resource_servers, risk_configuration, terms, ui_customization, user_import, users,
+    resource_servers, risk_configuration, terms, threat_protection, ui_customization, user_import,
+    users,
     world::World,
 };
 
@@ -91,6 +92,8 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         GetSigningCertificate => pools::get_signing_certificate,
         DescribeRiskConfiguration => risk_configuration::describe_risk_configuration,
         SetRiskConfiguration => risk_configuration::set_risk_configuration,
+        AdminListUserAuthEvents => threat_protection::admin_list_user_auth_events,
+        AdminUpdateAuthEventFeedback => threat_protection::admin_update_auth_event_feedback,
         GetLogDeliveryConfiguration => log_delivery::get_log_delivery_configuration,
         SetLogDeliveryConfiguration => log_delivery::set_log_delivery_configuration,
         SignUp => users::sign_up,
@@ -177,5 +180,5 @@ fn call(context: &CallContext) -> Call {
         }),
         Identity::Anonymous => None,
     };
-    Call { principal, request_id: context.request_id.to_string() }
+    Call { principal, request_id: context.request_id.to_string(), peer: context.peer }
 }

@@ -1,5 +1,7 @@
 //! Who calls, as the gateway has found out.
 
+use std::net::IpAddr;
+
 /// The circumstances of one call.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -7,6 +9,8 @@ pub struct Call {
     pub principal: Option<CallPrincipal>,
     /// A UUID; also `event_id` of tokens that this call issues.
     pub request_id: String,
+    /// The address at the other end of the connection, where there is one.
+    pub peer: Option<IpAddr>,
 }
 
 /// A principal whose signature and policy the gateway has checked.

@@ -41,6 +41,7 @@ pub mod saml_key;
 pub mod sealed;
 pub mod signing_keys;
 pub mod terms;
+pub mod threat_protection;
 pub mod triggers;
 pub mod tx;
 pub mod ui_customization;

@@ -137,7 +137,11 @@ pub(crate) fn signed_call_of(account_id: &str, region: &str) -> Call {
 
 /// A call that carries a token, or nothing.
 pub(crate) fn unsigned_call() -> Call {
-    Call { principal: None, request_id: "00000000-0000-4000-8000-000000000001".to_owned() }
+    Call {
+        principal: None,
+        request_id: "00000000-0000-4000-8000-000000000001".to_owned(),
+        peer: None,
+    }
 }
 
 /// Makes a pool with a name alone, and answers its id.

@@ -235,8 +235,12 @@ pub struct Tx<'w> {
     relies_on_epoch: bool,
     relies_on_unloaded: bool,
     messages: Vec<Outgoing>,
+    effects: Vec<Effect>,
     delivery_refusal: fn(&SendError) -> ApiError,
 }
+
+/// What is done once the commit is certain, and cannot fail.
+pub type Effect = Box<dyn FnOnce() + Send + Sync>;
 
 impl<'w> Tx<'w> {
     fn new(
@@ -263,6 +267,7 @@ impl<'w> Tx<'w> {
             relies_on_epoch: false,
             relies_on_unloaded: false,
             messages: Vec::new(),
+            effects: Vec::new(),
             delivery_refusal: errors::code_delivery,
         }
     }
@@ -575,6 +580,16 @@ impl<'w> Tx<'w> {
         self.writes.insert(Bytes::from_static(keys::EPOCH), Action::Add(add));
     }
 
+    /// Something to be done once the commit is certain, also where it tells a refusal.
+    pub fn on_commit(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    /// Whether anything is written so far.
+    pub fn has_writes(&self) -> bool {
+        !self.writes.is_empty()
+    }
+
     /// A message that is handed over after the commit; the caller learns when it is not taken.
     pub fn send(&mut self, message: impl Into<Draft>) {
         let span = self.notification_span();
@@ -704,6 +719,9 @@ async fn run<T: Transaction>(
                 }
                 Settled::ScopeGone => return Err(transaction.scope_is_gone()),
             }
+        }
+        for effect in std::mem::take(&mut tx.effects) {
+            effect();
         }
         let reply = answer?;
         for message in std::mem::take(&mut tx.messages) {

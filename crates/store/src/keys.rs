@@ -264,6 +264,10 @@ pub enum UserChild {
     DeviceChallenge = 15,
     /// Passkeys: `PasskeysRecord`.
     Passkeys = 16,
+    /// What threat protection judges by: `RiskProfileRecord`.
+    RiskProfile = 17,
+    /// The history by event id: `AuthEventRecord`, with an expiry.
+    AuthEvent = 18,
 }
 
 /// An attribute that the rows of [`Tag::Alias`] and [`Tag::UserAttribute`] are filed under.
@@ -777,5 +781,7 @@ mod tests {
         assert_eq!(user_child("s", UserChild::PasswordHistory, &[]), [0x21, b's', 7]);
         assert_eq!(passkey(&[7; 32])[..2], [0x56, 7]);
         assert_eq!(user_child("s", UserChild::Passkeys, &[]), [0x21, b's', 16]);
+        assert_eq!(user_child("s", UserChild::RiskProfile, &[]), [0x21, b's', 17]);
+        assert_eq!(user_child("s", UserChild::AuthEvent, b"e"), [0x21, b's', 18, b'e']);
     }
 }

@@ -22,7 +22,7 @@ impl<'w> Caller<'w> {
             arn: format!("arn:aws:iam::{account_id}:root"),
         };
         let request_id = ids::uuid(&*world.entropy);
-        Self { world, call: Call { principal: Some(principal), request_id } }
+        Self { world, call: Call { principal: Some(principal), request_id, peer: None } }
     }
 }
 

@@ -6,7 +6,7 @@
 use conclave_api::{ApiError, enums::AuthFlowType, types};
 
 use super::begin::{Begin, begin};
-use crate::{call::Call, world::World};
+use crate::{call::Call, threat_protection::context::Context, world::World};
 
 /// Answers AdminInitiateAuth.
 ///
@@ -27,6 +27,7 @@ pub async fn admin_initiate_auth(
         client_metadata: Some(&input.client_metadata),
         is_migration_over: false,
         call,
+        context: Context::of_server(call.peer, input.context_data.as_ref()),
         is_admin: true,
     };
     begin(world, request).await.map(Into::into)

@@ -4,7 +4,7 @@
 use conclave_api::{ApiError, enums::ChallengeNameType, types};
 
 use super::respond::Respond;
-use crate::{call::Call, tx::transact, world::World};
+use crate::{call::Call, threat_protection::context::Context, tx::transact, world::World};
 
 /// Answers AdminRespondToAuthChallenge.
 ///
@@ -23,5 +23,6 @@ pub async fn admin_respond_to_auth_challenge(
     let mut respond = Respond::new(call, (pool_id, &client_id), challenge, session, responses);
     respond.is_admin = true;
     respond.client_metadata = Some(&input.client_metadata);
+    respond.context = Context::of_server(call.peer, input.context_data.as_ref());
     transact(world, &respond).await.map(Into::into)
 }

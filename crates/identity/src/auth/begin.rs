@@ -19,6 +19,10 @@ use crate::{
     client_pool,
     config::ClientConfig,
     errors, passkeys, pool_access,
+    threat_protection::{
+        context::Context,
+        record::{self, SignInStep},
+    },
     triggers::{Circumstances, Trigger, authentication, user_migration::Wanted},
     tx::{Decision, Failure, Query, Transaction, Tx, transact},
     users::{
@@ -47,6 +51,8 @@ pub struct Begin<'a> {
     pub is_migration_over: bool,
     /// Who calls.
     pub call: &'a Call,
+    /// Where the sign-in comes from.
+    pub context: Context,
     /// Whether the call is signed, and so the pool must be the caller's.
     pub is_admin: bool,
 }
@@ -100,23 +106,51 @@ impl Transaction for Begin<'_> {
             client_pool::load(tx, query, self.client_id).await?.client
         };
         self.check_flow(&client)?;
-        let step = match self.flow {
-            AuthFlowType::UserPasswordAuth
-            | AuthFlowType::AdminUserPasswordAuth
-            | AuthFlowType::AdminNoSrpAuth => self.by_password(tx, &client).await?,
-            AuthFlowType::UserSrpAuth => self.by_srp(tx, &client).await?,
-            AuthFlowType::UserAuth => self.by_choice(tx, &client).await?,
-            AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
-                self.by_refresh_token(tx, &client).await?
-            }
-            AuthFlowType::CustomAuth => self.by_functions(tx, &client).await?,
-            _ => return Err(not_supported().into()),
-        };
-        Ok(step.into_reply())
+        let step = self.step(tx, &client).await;
+        Ok(self.record(tx, &client, step).await?.into_reply())
     }
 }
 
 impl Begin<'_> {
+    async fn step(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        match self.flow {
+            AuthFlowType::UserPasswordAuth
+            | AuthFlowType::AdminUserPasswordAuth
+            | AuthFlowType::AdminNoSrpAuth => self.by_password(tx, client).await,
+            AuthFlowType::UserSrpAuth => self.by_srp(tx, client).await,
+            AuthFlowType::UserAuth => self.by_choice(tx, client).await,
+            AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth => {
+                self.by_refresh_token(tx, client).await
+            }
+            AuthFlowType::CustomAuth => self.by_functions(tx, client).await,
+            _ => Err(not_supported().into()),
+        }
+    }
+
+    /// The step, with its event in the history. A refresh is none.
+    async fn record(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+        result: Result<Step, Failure>,
+    ) -> Result<Step, Failure> {
+        let is_refresh =
+            matches!(self.flow, AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth);
+        let Some(name) = self.parameters.get("USERNAME").filter(|_| !is_refresh) else {
+            return result;
+        };
+        let step = SignInStep {
+            client,
+            context: &self.context,
+            is_signed: self.is_admin,
+            sub: self.find(tx, name)?.map(|found| found.sub().to_owned()),
+            name,
+            event_id: &self.call.request_id,
+            challenge: self.parameters.contains_key("PASSWORD").then_some("Password"),
+        };
+        record::sign_in(tx, step, result).await
+    }
+
     /// All that the flow needs, in one read: what a request means is checked when the rules are known.
     fn query(&self, tx: &Tx<'_>) -> Query {
         let mut query = Query::new();

@@ -4,7 +4,9 @@
 use conclave_api::{ApiError, enums::AuthFlowType, types};
 
 use super::begin::{Begin, begin};
-use crate::{call::Call, client_pool::client_pool, world::World};
+use crate::{
+    call::Call, client_pool::client_pool, threat_protection::context::Context, world::World,
+};
 
 /// Answers InitiateAuth.
 ///
@@ -25,6 +27,7 @@ pub async fn initiate_auth(
         client_metadata: Some(&input.client_metadata),
         is_migration_over: false,
         call,
+        context: Context::of_app(call.peer, input.user_context_data.as_ref()),
         is_admin: false,
     };
     begin(world, request).await.map(Into::into)

@@ -8,7 +8,10 @@ use conclave_api::{
     enums::{AuthFlowType, ChallengeNameType},
 };
 use conclave_crypto::encoding;
-use conclave_store::{keys::UserChild, records::ChallengeSession};
+use conclave_store::{
+    keys::{self, UserChild},
+    records::ChallengeSession,
+};
 
 use super::{
     attempts,
@@ -24,6 +27,10 @@ use crate::{
     client_pool,
     config::{ClientConfig, PoolConfig},
     errors, passkeys, pool_access,
+    threat_protection::{
+        context::Context,
+        record::{self, SignInStep},
+    },
     triggers::{Circumstances, Occasion},
     tx::{Decision, Failure, Query, Transaction, Tx},
     users::{
@@ -48,6 +55,8 @@ pub struct Respond<'a> {
     pub client_metadata: Option<&'a BTreeMap<String, String>>,
     /// Who calls.
     pub call: &'a Call,
+    /// Where the answer comes from.
+    pub context: Context,
     /// Whether the call is signed, and so the pool must be the caller's.
     pub is_admin: bool,
 }
@@ -69,8 +78,17 @@ impl<'a> Respond<'a> {
             }
             _ => session.and_then(challenge_session::from_text).map(|(_, sealed)| sealed),
         };
-        let (client_metadata, is_admin) = (None, false);
-        Self { pool_id, client_id, challenge, responses, sealed, client_metadata, call, is_admin }
+        Self {
+            pool_id,
+            client_id,
+            challenge,
+            responses,
+            sealed,
+            client_metadata: None,
+            call,
+            context: Context::default(),
+            is_admin: false,
+        }
     }
 }
 
@@ -101,34 +119,69 @@ impl Transaction for Respond<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let client = self.load(tx).await?;
-        let step = match self.challenge {
-            ChallengeNameType::PasswordVerifier => self.password_verifier(tx, &client).await?,
-            ChallengeNameType::NewPasswordRequired => self.new_password(tx, &client).await?,
+        let step = self.step(tx, &client).await;
+        Ok(self.record(tx, &client, step).await?.into_reply())
+    }
+}
+
+impl Respond<'_> {
+    async fn step(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Result<Step, Failure> {
+        match self.challenge {
+            ChallengeNameType::PasswordVerifier => self.password_verifier(tx, client).await,
+            ChallengeNameType::NewPasswordRequired => self.new_password(tx, client).await,
             ChallengeNameType::SmsMfa
             | ChallengeNameType::SoftwareTokenMfa
             | ChallengeNameType::SelectMfaType
-            | ChallengeNameType::MfaSetup => self.second_factor(tx, &client).await?,
+            | ChallengeNameType::MfaSetup => self.second_factor(tx, client).await,
             ChallengeNameType::EmailOtp if self.follows_a_password(tx)? => {
-                self.second_factor(tx, &client).await?
+                self.second_factor(tx, client).await
             }
             ChallengeNameType::SelectChallenge
             | ChallengeNameType::Password
             | ChallengeNameType::PasswordSrp
             | ChallengeNameType::EmailOtp
             | ChallengeNameType::SmsOtp
-            | ChallengeNameType::WebAuthn => self.choice(tx, &client).await?,
+            | ChallengeNameType::WebAuthn => self.choice(tx, client).await,
             ChallengeNameType::DeviceSrpAuth | ChallengeNameType::DevicePasswordVerifier => {
-                self.device(tx, &client).await?
+                self.device(tx, client).await
             }
-            ChallengeNameType::CustomChallenge => self.custom(tx, &client).await?,
+            ChallengeNameType::CustomChallenge => self.custom(tx, client).await,
             // nothing of this version opens such a challenge, so no session can be one of it
-            _ => return Err(challenge_session::invalid().into()),
-        };
-        Ok(step.into_reply())
+            _ => Err(challenge_session::invalid().into()),
+        }
     }
-}
 
-impl Respond<'_> {
+    /// The step, with its event in the history.
+    async fn record(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+        result: Result<Step, Failure>,
+    ) -> Result<Step, Failure> {
+        let Some(session) = self.session(&*tx.pool()?) else { return result };
+        let challenge = match self.challenge {
+            ChallengeNameType::PasswordVerifier | ChallengeNameType::Password => Some("Password"),
+            ChallengeNameType::SelectChallenge if self.responses.contains_key("PASSWORD") => {
+                Some("Password")
+            }
+            ChallengeNameType::SmsMfa | ChallengeNameType::SoftwareTokenMfa => Some("Mfa"),
+            ChallengeNameType::EmailOtp if session.credentials_set_ms != 0 => Some("Mfa"),
+            _ => None,
+        };
+        let step = SignInStep {
+            client,
+            context: &self.context,
+            is_signed: self.is_admin,
+            // whoever is gone has no history
+            sub: Some(session.sub.clone())
+                .filter(|sub| !sub.is_empty() && tx.get_bytes(&keys::user(sub)).is_some()),
+            name: &session.username,
+            event_id: &session.event_id,
+            challenge,
+        };
+        record::sign_in(tx, step, result).await
+    }
+
     /// Loads what the answer needs in one read. Whose failures an answer may count among is in the
     /// sealed session, so a pool that this gateway does not know yet, or not as it is now, takes a read
     /// more, whoever the answer is about.

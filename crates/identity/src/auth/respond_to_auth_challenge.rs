@@ -4,7 +4,10 @@
 use conclave_api::{ApiError, enums::ChallengeNameType, types};
 
 use super::respond::Respond;
-use crate::{call::Call, client_pool::client_pool, tx::transact, world::World};
+use crate::{
+    call::Call, client_pool::client_pool, threat_protection::context::Context, tx::transact,
+    world::World,
+};
 
 /// Answers RespondToAuthChallenge.
 ///
@@ -22,5 +25,6 @@ pub async fn respond_to_auth_challenge(
     let responses = &input.challenge_responses;
     let mut respond = Respond::new(call, (pool_id, &client_id), challenge, session, responses);
     respond.client_metadata = Some(&input.client_metadata);
+    respond.context = Context::of_app(call.peer, input.user_context_data.as_ref());
     transact(world, &respond).await.map(Into::into)
 }

@@ -2,8 +2,7 @@
 //!
 //! There is no CloudWatch here: logs go where the operator has configured, as structured lines, and the name of the destination goes with
 //! them, so that they can be sorted. `userNotification` logs messages to users that could not be delivered. `userAuthEvents` is the log of
-//! threat protection: as in Cognito it is silent while the pool's AdvancedSecurityMode is off, which is refused to be anything else until
-//! there is threat protection (`proto/model/refusals.toml`).
+//! threat protection: as in Cognito it is silent while the pool's AdvancedSecurityMode is off. Its lines say what made the risk of an event.
 
 mod get_log_delivery_configuration;
 mod set_log_delivery_configuration;
@@ -32,6 +31,16 @@ pub(crate) fn notification_span(pool: &PoolRecord) -> Span {
         }
         None => Span::none(),
     }
+}
+
+/// What the line about an event of threat protection is written in; `None` where the pool logs none.
+pub(crate) fn auth_event_span(pool: &PoolRecord) -> Option<Span> {
+    let mut configurations = pool.log_configurations.iter();
+    let found = configurations.find(|found| found.event_source == USER_AUTH_EVENTS)?;
+    let arns = [&found.log_group_arn, &found.bucket_arn, &found.stream_arn];
+    let destination = arns.into_iter().flatten().next()?.as_str();
+    let user_pool_id = pool.pool_id.as_str();
+    Some(tracing::info_span!(parent: None, "user_auth_event", user_pool_id, destination))
 }
 
 fn describe(pool: &PoolRecord) -> types::LogDeliveryConfigurationType {

@@ -84,6 +84,7 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
     };
     record.mfa = mfa::of_new_pool(request, &record)?;
     mfa::check(&record)?;
+    tier::check_threat_protection(&record)?;
     Ok(record)
 }
 

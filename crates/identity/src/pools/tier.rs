@@ -6,7 +6,10 @@
 use conclave_api::{ApiError, ExceptionName};
 use conclave_store::records::PoolRecord;
 
+use crate::threat_protection;
+
 const LITE: &str = "LITE";
+const PLUS: &str = "PLUS";
 /// `ManagedLoginVersion` of the pages that the LITE plan does not have.
 const MANAGED_LOGIN: u32 = 2;
 
@@ -54,8 +57,23 @@ pub(crate) fn check_access_token_customization(tier: &str) -> Result<(), ApiErro
     if tier == LITE { Err(unavailable("Access Token Customization")) } else { Ok(()) }
 }
 
+/// Checks that a pool of this tier has threat protection. How the feature is called in the text is judgement.
+///
+/// # Errors
+/// FeatureUnavailableInTierException.
+pub(crate) fn check_threat_protection(pool: &PoolRecord) -> Result<(), ApiError> {
+    if pool.tier == PLUS || !threat_protection::is_on(pool) {
+        return Ok(());
+    }
+    Err(unavailable_in(&pool.tier, "Threat Protection"))
+}
+
 fn unavailable(feature: &str) -> ApiError {
+    unavailable_in(LITE, feature)
+}
+
+fn unavailable_in(tier: &str, feature: &str) -> ApiError {
     ExceptionName::FeatureUnavailableInTierException.because(format!(
-        "The following features need to be disabled for the {LITE} pricing tier configured: {feature}"
+        "The following features need to be disabled for the {tier} pricing tier configured: {feature}"
     ))
 }

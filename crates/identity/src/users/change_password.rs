@@ -15,6 +15,7 @@ use crate::{
     auth::access_token::PresentedToken,
     call::Call,
     errors,
+    threat_protection::{context::Context, record},
     tx::{Decision, Failure, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -26,10 +27,11 @@ use crate::{
 /// Those of the API reference.
 pub async fn change_password(
     world: &World,
-    _call: &Call,
+    call: &Call,
     input: types::ChangePasswordRequest,
 ) -> Result<types::ChangePasswordResponse, ApiError> {
     let change = ChangePassword {
+        call,
         token: PresentedToken::parse(input.access_token.as_deref().unwrap_or_default())?,
         previous: SecretString::new(input.previous_password.unwrap_or_default()),
         proposed: SecretString::new(input.proposed_password.unwrap_or_default()),
@@ -38,6 +40,7 @@ pub async fn change_password(
 }
 
 struct ChangePassword<'a> {
+    call: &'a Call,
     token: PresentedToken<'a>,
     previous: SecretString,
     proposed: SecretString,
@@ -79,6 +82,11 @@ impl Transaction for ChangePassword<'_> {
         changed.modified_ms = tx.now_ms();
         credentials::set_password(tx, &changed, &self.proposed, 0).await?;
         index::write_user(tx, Some(&user), &changed)?;
+        if let Some(client) = tx.client() {
+            let context = Context::of_app(self.call.peer, None);
+            let event = ("PasswordChange", self.call.request_id.as_str());
+            record::done(tx, &client, (Some(user.sub.as_str()), ""), event, &context).await?;
+        }
         Ok(types::ChangePasswordResponse::default().into())
     }
 }

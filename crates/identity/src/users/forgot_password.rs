@@ -17,6 +17,7 @@ use crate::{
     call::Call,
     config::PoolConfig,
     errors,
+    threat_protection::{context::Context, record},
     triggers::{
         Circumstances,
         custom_message::{self, Reason},
@@ -33,13 +34,15 @@ use crate::{
 /// Those of the API reference.
 pub async fn forgot_password(
     world: &World,
-    _call: &Call,
+    call: &Call,
     input: types::ForgotPasswordRequest,
 ) -> Result<types::ForgotPasswordResponse, ApiError> {
+    let context = Context::of_app(call.peer, input.user_context_data.as_ref());
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let request = request.with_metadata(input.client_metadata);
-    let mut forgot = ForgotPassword { request, is_migration_over: false };
+    let mut forgot =
+        ForgotPassword { request, is_migration_over: false, event_id: &call.request_id, context };
     if let Some(response) = transact(world, &forgot).await? {
         return Ok(response);
     }
@@ -56,14 +59,16 @@ pub async fn forgot_password(
     response.ok_or_else(|| errors::internal("a user is to be migrated twice"))
 }
 
-struct ForgotPassword {
+struct ForgotPassword<'a> {
     request: AppRequest,
     /// The other directory has been asked, if there is one.
     is_migration_over: bool,
+    event_id: &'a str,
+    context: Context,
 }
 
 #[async_trait]
-impl Transaction for ForgotPassword {
+impl Transaction for ForgotPassword<'_> {
     /// None when the other directory is to be asked first.
     type Output = Option<types::ForgotPasswordResponse>;
 
@@ -91,9 +96,11 @@ impl Transaction for ForgotPassword {
             None => Err(combination_not_found()),
             Some(found) => destination(&pool, &found.user.record),
         };
+        let mut sub = None;
         let details = match (recoverable, found) {
             (Ok(destination), Some(found)) => {
                 let user = found.user.record;
+                sub = Some(user.sub.clone());
                 codes::count(tx, &user.sub, Limited::ForgotPassword);
                 let code = codes::issue(tx, &user, CodePurpose::ResetPassword, &destination)?;
                 let message = delivery::password_reset(&pool, &user, &destination, &code);
@@ -111,6 +118,9 @@ impl Transaction for ForgotPassword {
                 details
             }
         };
+        let event = ("ForgotPassword", self.event_id);
+        let who = (sub.as_deref(), username.as_str());
+        record::done(tx, &client, who, event, &self.context).await?;
         let response = types::ForgotPasswordResponse { code_delivery_details: Some(details) };
         Ok(Some(response).into())
     }

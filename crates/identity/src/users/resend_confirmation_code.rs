@@ -13,13 +13,14 @@ use super::{
 };
 use crate::{
     call::Call,
-    config::PoolConfig,
+    config::{ClientConfig, PoolConfig},
     errors,
+    threat_protection::{context::Context, record},
     triggers::{
         Circumstances,
         custom_message::{self, Reason},
     },
-    tx::{Decision, Query, Transaction, Tx, transact},
+    tx::{Decision, Failure, Query, Transaction, Tx, transact},
     world::World,
 };
 
@@ -30,21 +31,24 @@ use crate::{
 /// Those of the API reference.
 pub async fn resend_confirmation_code(
     world: &World,
-    _call: &Call,
+    call: &Call,
     input: types::ResendConfirmationCodeRequest,
 ) -> Result<types::ResendConfirmationCodeResponse, ApiError> {
+    let context = Context::of_app(call.peer, input.user_context_data.as_ref());
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let request = request.with_metadata(input.client_metadata);
-    transact(world, &ResendConfirmationCode { request }).await
+    transact(world, &ResendConfirmationCode { request, event_id: &call.request_id, context }).await
 }
 
-struct ResendConfirmationCode {
+struct ResendConfirmationCode<'a> {
     request: AppRequest,
+    event_id: &'a str,
+    context: Context,
 }
 
 #[async_trait]
-impl Transaction for ResendConfirmationCode {
+impl Transaction for ResendConfirmationCode<'_> {
     type Output = types::ResendConfirmationCodeResponse;
 
     fn scope(&self) -> &str {
@@ -68,7 +72,7 @@ impl Transaction for ResendConfirmationCode {
         let hides_users = client.hides_users();
         let Some(found) = found.filter(|found| found.user.record.enabled || !hides_users) else {
             if hides_users {
-                return self.simulate(tx, &pool);
+                return self.simulate(tx, &pool, &client).await;
             }
             return Err(combination_not_found().into());
         };
@@ -79,7 +83,7 @@ impl Transaction for ResendConfirmationCode {
         }
         let Some(destination) = delivery::of_sign_up(&pool, &user) else {
             if hides_users {
-                return self.simulate(tx, &pool);
+                return self.simulate(tx, &pool, &client).await;
             }
             return Err(verification_is_off().into());
         };
@@ -90,21 +94,34 @@ impl Transaction for ResendConfirmationCode {
         let link = delivery::link_of(&message, &pool, link);
         let draft = custom_message::draft(tx, Reason::ResendCode, &user, message, link.as_ref())?;
         delivery::hand_over(tx, &client, draft);
+        self.record(tx, &client, Some(&user.sub)).await?;
         let details = Some(destination.details());
         Ok(types::ResendConfirmationCodeResponse { code_delivery_details: details }.into())
     }
 }
 
-impl ResendConfirmationCode {
+impl ResendConfirmationCode<'_> {
+    async fn record(
+        &self,
+        tx: &mut Tx<'_>,
+        client: &ClientConfig,
+        sub: Option<&str>,
+    ) -> Result<(), Failure> {
+        let who = (sub, self.request.username.as_str());
+        record::done(tx, client, who, ("ResendCode", self.event_id), &self.context).await
+    }
+
     /// Answers as if there were such a user, and sends nothing.
-    fn simulate(
+    async fn simulate(
         &self,
         tx: &mut Tx<'_>,
         pool: &PoolConfig,
+        client: &ClientConfig,
     ) -> Decision<types::ResendConfirmationCodeResponse> {
         codes::count_unknown(tx, pool, &self.request.username, Limited::ResendConfirmationCode);
         let details = delivery::simulated(pool, &self.request.username);
         tx.pretend(delivery::channel_of(&details));
+        self.record(tx, client, None).await?;
         let code_delivery_details = Some(details);
         Ok(types::ResendConfirmationCodeResponse { code_delivery_details }.into())
     }

@@ -20,6 +20,7 @@ use crate::{
     auth::sign_up_session,
     call::Call,
     config::PoolConfig,
+    threat_protection::{context::Context, record},
     triggers::{
         Circumstances,
         custom_message::{self, Reason},
@@ -37,21 +38,26 @@ use crate::{
 /// PreventUserExistenceErrors, as in Cognito.
 pub async fn sign_up(
     world: &World,
-    _call: &Call,
+    call: &Call,
     input: types::SignUpRequest,
 ) -> Result<types::SignUpResponse, ApiError> {
+    let context = Context::of_app(call.peer, input.user_context_data.as_ref());
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let sign_up = SignUp {
         request: request.with_metadata(input.client_metadata),
         validation_data: input.validation_data,
+        event_id: &call.request_id,
+        context,
         password: SecretString::new(input.password.unwrap_or_default()),
         values: attributes::collect(&input.user_attributes)?,
     };
     transact(world, &sign_up).await
 }
 
-struct SignUp {
+struct SignUp<'a> {
+    event_id: &'a str,
+    context: Context,
     request: AppRequest,
     validation_data: Vec<types::AttributeType>,
     password: SecretString,
@@ -59,7 +65,7 @@ struct SignUp {
 }
 
 #[async_trait]
-impl Transaction for SignUp {
+impl Transaction for SignUp<'_> {
     type Output = types::SignUpResponse;
 
     fn scope(&self) -> &str {
@@ -116,6 +122,14 @@ impl Transaction for SignUp {
         changes.extend(moved.iter().map(|(owner, without)| (Some(owner), without)));
         index::write_users(tx, &changes)?;
         tx.add(keys::user_count(), 1, None, None);
+        record::done(
+            tx,
+            &client,
+            (Some(sub.as_str()), ""),
+            ("SignUp", self.event_id),
+            &self.context,
+        )
+        .await?;
         let mut response = types::SignUpResponse {
             user_confirmed: Some(user.status == status::CONFIRMED),
             user_sub: Some(sub),

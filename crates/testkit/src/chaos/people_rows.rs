@@ -151,7 +151,18 @@ impl Template {
         dice: &Dice,
     ) -> Result<()> {
         let read = proto::Read { scope: self.scope.clone(), ..Default::default() };
-        let decided_ms = store.read(read).await?.now_ms;
+        let mut said = String::new();
+        let mut now_ms = None;
+        for _ in 0..REPEATS_MAX {
+            match store.read(read.clone()).await {
+                Ok(reply) => {
+                    now_ms = Some(reply.now_ms);
+                    break;
+                }
+                Err(error) => said = error.to_string(),
+            }
+        }
+        let Some(decided_ms) = now_ms else { bail!("the time of the store: {said}") };
         let commit = proto::Commit {
             id: Bytes::copy_from_slice(&dice.id()),
             scope: self.scope.clone(),
@@ -160,7 +171,6 @@ impl Template {
             checks: Vec::new(),
             writes,
         };
-        let mut said = String::new();
         for _ in 0..REPEATS_MAX {
             match store.commit(commit.clone()).await {
                 Ok(proto::Outcome { result: Some(outcome::Result::Committed(_)) }) => {
