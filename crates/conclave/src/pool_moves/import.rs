@@ -3,12 +3,15 @@
 //! The file is decrypted and written on a piece at a time. That it was whole is known at its end, and only then is the pool
 //! there.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, ensure};
 use conclave_crypto::age::Identity;
 use conclave_identity::{
     pool_moves::{Import, Imported, Order},
     restore::Keep,
 };
+use conclave_store::Clock as _;
 use serde_json::json;
 
 use super::{
@@ -24,6 +27,7 @@ use crate::{
         identity,
         manifest::hex,
     },
+    clock::SystemClock,
     cluster_admin::table,
     failure::Failure,
     output, serve,
@@ -100,7 +104,11 @@ async fn copy(
     let contents = contents.with_context(|| manifest.pool.file.clone())?;
     check(manifest, &contents)?;
     import.take(rows.drain(..)).await?;
-    Ok(import.finish().await?)
+    let imported = import.finish().await?;
+    // tokens that are issued in the second of the cut-off are refused with those of before
+    let rest_ms = 1_000 - SystemClock::start().now_ms().rem_euclid(1_000);
+    tokio::time::sleep(Duration::from_millis(rest_ms.unsigned_abs())).await;
+    Ok(imported)
 }
 
 fn check(manifest: &Manifest, contents: &Contents) -> Result<()> {
