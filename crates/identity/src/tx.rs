@@ -54,6 +54,11 @@ pub trait Transaction: Send + Sync {
         Circumstances::default()
     }
 
+    /// Whether it is done in a pool that is frozen, too.
+    fn works_when_frozen(&self) -> bool {
+        false
+    }
+
     /// What the caller is told when the scope is gone by the time of the commit.
     fn scope_is_gone(&self) -> ApiError {
         errors::user_pool_not_found(self.scope())
@@ -347,10 +352,20 @@ impl<'w> Tx<'w> {
     /// # Errors
     /// The store's.
     pub async fn begin_scope_unless_there(&mut self) -> Result<bool, Failure> {
-        let result = read(self.world, self.request(&Query::new(), false)).await?;
+        let (is_there, _) = self.load_unmade(Query::new()).await?;
+        Ok(!is_there)
+    }
+
+    /// Loads rows of a pool's scope that may have no root yet, without a configuration. Answers whether it has one, and
+    /// the pages.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn load_unmade(&mut self, query: Query) -> Result<(bool, Vec<Page>), Failure> {
+        let result = read(self.world, self.request(&query, false)).await?;
         let is_there = result.scope_exists;
         self.take(result, 0);
-        Ok(!is_there)
+        Ok((is_there, std::mem::take(&mut self.pages)))
     }
 
     fn request(&self, query: &Query, with_config: bool) -> proto::Read {
@@ -687,6 +702,12 @@ async fn run<T: Transaction>(
             return Err(errors::internal("a decision relies on a row that was not loaded"));
         }
         if let Some(commit) = tx.commit() {
+            // also where a verdict waits for it: nobody learns what is not written down
+            if tx.config.as_ref().is_some_and(|pool| pool.is_frozen)
+                && !transaction.works_when_frozen()
+            {
+                return Err(errors::pool_is_frozen());
+            }
             match settle(world, commit).await? {
                 Settled::Committed => conclave_fault::point("gateway.after_commit_before_reply"),
                 Settled::Again => continue,
