@@ -81,6 +81,16 @@ chaos-smoke: build ## the same in at most five minutes; part of `make test`
 	$(TARGET_DIR)/debug/conclave-chaos smoke --seed $(SEED) \
 	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-smoke.json $(CHAOS)
 
+# The version that a cluster comes from: a commit, a tag or a branch. And how often it goes there and back.
+PREVIOUS ?= HEAD~1
+ROUNDS   ?= 4
+
+.PHONY: chaos-upgrade
+chaos-upgrade: build ## restart a cluster under load node by node, from PREVIOUS= (a commit) to this version and back; SEED= ROUNDS=
+	previous=$$(.ci/previous $(PREVIOUS) $(TARGET_DIR)) && \
+	$(TARGET_DIR)/debug/conclave-chaos run --seed $(SEED) --only F26 --rounds $(ROUNDS) --minutes 60 --previous $$previous \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-upgrade.json $(CHAOS)
+
 # Users of the group that a new follower catches up with.
 USERS ?= 20000
 
