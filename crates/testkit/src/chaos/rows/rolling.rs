@@ -9,6 +9,7 @@ use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use super::Evidence;
 use crate::chaos::{
     api::{Api, Pool, Reply},
+    command::until,
     gate::Gate,
     lab::Lab,
 };
@@ -19,6 +20,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// Before the one repetition of a call; as the AWS SDKs wait.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
 const FAILURES_MAX: usize = 20;
+const MADE_WITHIN: Duration = Duration::from_secs(30);
 
 /// F26: every node is stopped in order and started again, one after the other. With two versions each comes back with the
 /// other one, and whenever both serve, the replicas are brought to the same entry and compared: what differs ends the round.
@@ -112,13 +114,11 @@ impl Caller {
         let (api, pool) = (lab.api.clone(), lab.some_pool()?);
         let name = format!("rolling-{}", lab.round);
         let body = json!({ "UserPoolId": pool.id, "Username": name, "MessageAction": "SUPPRESS" });
-        let created = api.signed(0, "AdminCreateUser", &body).await;
-        ensure!(created.is_ok(), "AdminCreateUser: {}", created.words());
+        make(&api, "AdminCreateUser", &body).await?;
         let body = json!({
             "UserPoolId": pool.id, "Username": name, "Password": PASSWORD, "Permanent": true,
         });
-        let set = api.signed(0, "AdminSetUserPassword", &body).await;
-        ensure!(set.is_ok(), "AdminSetUserPassword: {}", set.words());
+        make(&api, "AdminSetUserPassword", &body).await?;
         let (over, seen) = watch::channel(false);
         let task = tokio::spawn(call(api, lab.gate(), pool, name, seen));
         Ok(Self { over, task })
@@ -128,6 +128,17 @@ impl Caller {
         self.over.send_replace(true);
         self.task.await.context("the caller has ended")
     }
+}
+
+/// Before anything is restarted: for as long as a machine that others use needs.
+async fn make(api: &Api, operation: &str, body: &Value) -> Result<()> {
+    let mut reply = Reply::NotDone;
+    let made = until(operation, MADE_WITHIN, async || {
+        reply = api.signed(0, operation, body).await;
+        // an attempt of which nobody knows may have done it
+        reply.is_ok() || reply.is("UsernameExistsException")
+    });
+    made.await.map(|_| ()).with_context(|| reply.words())
 }
 
 /// Writes, reads and signs in, at one gateway after another.
