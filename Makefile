@@ -104,7 +104,7 @@ test-failpoints: deps ## crash real processes at every fault point, POINT_ROUNDS
 	mkdir -p .conclave/failpoints && cp $(TARGET_DIR)/debug/conclave .conclave/failpoints/conclave
 	cargo build $(CARGO_FLAGS)
 	cd tests/e2e && CONCLAVE_POINT_ROUNDS=$(or $(POINT_ROUNDS),1) CONCLAVE_FAILPOINTS_BIN=$(CURDIR)/.conclave/failpoints/conclave \
-	  CONCLAVE_BIN=$(CURDIR)/.conclave/failpoints/conclave ../../.venv/bin/python -m pytest test_failpoints.py test_two_steps.py \
+	  CONCLAVE_BIN=$(CURDIR)/.conclave/failpoints/conclave ../../.venv/bin/python -m pytest test_failpoints.py test_two_steps.py test_move_a_pool.py \
 	  test_signing_keys.py::test_an_order_stands_when_the_node_that_took_it_dies_before_it_could_tell -rPs $(PYTEST)
 
 .PHONY: format-sample

@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [
             "conclave/admin/v1/admin.proto",
             "conclave/admin/v1/backup.proto",
+            "conclave/admin/v1/export.proto",
             "conclave/backup/v1/backup.proto",
         ],
         [proto_dir],

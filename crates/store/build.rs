@@ -16,6 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "conclave/records/v1/branding.proto",
             "conclave/records/v1/users.proto",
             "conclave/records/v1/keys.proto",
+            "conclave/records/v1/pool_moves.proto",
             "conclave/records/v1/webauthn.proto",
             "conclave/records/v1/auth_events.proto",
         ],

@@ -16,7 +16,7 @@ class Pool(e2e.ClusterPool):
         `verify` is the authority of the endpoints' certificates.
         """
         assert account_created.strip().isdigit(), account_created
-        self._key = dict(line.split("=", 1) for line in key_printed.splitlines())
+        self._key = self._read(key_printed)
         # who looks after the clients, and the clients
         self.cluster = self
         self.nodes = []
@@ -37,11 +37,25 @@ class Pool(e2e.ClusterPool):
             ),
         )
 
-    def at(self, endpoints):
-        """The same pool, app client and access key, elsewhere."""
+    @staticmethod
+    def _read(key_printed):
+        return dict(line.split("=", 1) for line in key_printed.splitlines())
+
+    def another(self):
+        """A second pool with an app client of its own."""
+        other = copy.copy(self)
+        other.cluster = other
+        other.id = self.client().create_user_pool(PoolName="another")["UserPool"]["Id"]
+        other.app_id = other.make_app()
+        return other
+
+    def at(self, endpoints, key=None):
+        """The same pool and app client elsewhere, with the same access key or the one that is given as it was printed."""
         there = copy.copy(self)
+        if key is not None:
+            there._key = self._read(key)
         there.cluster = there
-        there._clients = [self._client_of(endpoint) for endpoint in endpoints]
+        there._clients = [there._client_of(endpoint) for endpoint in endpoints]
         return there
 
     def client(self, number=1):

@@ -121,6 +121,58 @@ def test_back_up(site, pool, capsys):
     is_well(site)
 
 
+# Another cluster, of one node, as somebody else has it.
+PREPARE_OTHER = """
+umask 077
+conclave pki init --dir other-pki --cluster-id other
+conclave pki issue --dir other-pki --cluster-id other --node-id 1 --name node-1 --host other-1.example.com
+openssl rand -hex 32 > other-kek
+mkdir -p other && cp other-kek other/kek
+sed 's/^cluster_id = .*/cluster_id = "other"/; /node_id = [23], address/d; s/node-1.example.com/other-1.example.com/' \\
+  deploy/conclave.toml > other/node-1.toml
+scp conclave deploy/conclave.service deploy/conclave.sysusers other/kek other-pki/ca.pem other/node-1.toml \\
+  other-pki/node-1.pem other-pki/node-1-key.pem root@other-1.example.com:
+"""
+MAKE_ACCOUNT = """
+account=$(conclave account create --config /etc/conclave/conclave.toml --name theirs)
+echo $account
+conclave credentials create --config /etc/conclave/conclave.toml --account $account --user admin
+"""
+
+
+def test_move_a_pool(site, pool, capsys):
+    """Into a cluster that has nothing in common with the one where it is. The clients of other pools notice nothing."""
+    other = site.add("other-1")
+    site["admin"].run(PREPARE_OTHER)
+    install(site, "other-1")
+    until(lambda: other.ready, 60, "the other cluster is ready")
+    account, *key = other.run(MAKE_ACCOUNT).stdout.splitlines()
+    moving = pool.another()
+    user = moving.make_user()
+    before = moving.sign_in(user)["AccessToken"]
+    with pool.load() as load:
+        for block in blocks("move-a-pool.md"):
+            for machine in block.machines:
+                site[machine].run(f"POOL={moving.id} ACCOUNT={account}\n{block.script}")
+    check(load, capsys, "another pool frozen and exported")
+    with pytest.raises(pool.client().exceptions.ClientError, match="being moved"):
+        moving.sign_in(user, via=2)
+    there = moving.at([f"http://{other.address}:9229"], key="\n".join(key))
+    tokens = there.sign_in(user)
+    assert there.client().get_user(AccessToken=tokens["AccessToken"])["Username"] == user
+    with pytest.raises(there.client().exceptions.NotAuthorizedException):
+        there.client().get_user(AccessToken=before)
+    described = there.client().describe_user_pool(UserPoolId=moving.id)["UserPool"]
+    assert f":{account}:userpool/{moving.id}" in described["Arn"]
+    there.make_user()
+    left = set(other.run("ls").stdout.split())
+    assert not left & {"moves", "moves.tar", "backup-identity", "exported"}, left
+    pool.client().delete_user_pool(UserPoolId=moving.id)
+    site.machines.pop("other-1").switch_off()
+    site.update_names()
+    is_well(site)
+
+
 def expiry(machine):
     pattern = r'^conclave_certificate_expiry_timestamp_seconds\{certificate="internal"\} (\d+)'
     return int(re.search(pattern, machine.get("/metrics")[1], re.MULTILINE)[1])

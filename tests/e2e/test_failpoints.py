@@ -20,6 +20,7 @@ from harness.cognito import boto_client
 from harness.faults import SEED, show
 from harness.ledger import GONE, Ledger
 from harness.server import ROOT, until
+from test_move_a_pool import POINTS as OF_IMPORTS
 from test_signing_keys import POINTS as OF_KEYS
 from test_two_steps import POINTS as BETWEEN_TWO_STEPS
 
@@ -149,7 +150,7 @@ def test_every_point_is_crashed_at():
     table = text[text.index("POINTS:") : text.index("BUGS:")]
     points = re.findall(r'"([a-z]+\.[a-z_]+)",', table)
     tested = [*UNDER_LOAD, *AT_THE_LEADER, *AT_THE_GATEWAY, *IN_AN_ELECTION, *WHILE_CATCHING_UP, *AT_THE_FIRST_START]
-    tested += [*BETWEEN_TWO_STEPS, *OF_KEYS]
+    tested += [*BETWEEN_TWO_STEPS, *OF_IMPORTS, *OF_KEYS]
     assert sorted(points) == sorted([*tested, "log.before_truncate", "stop.before_flush"])
 
 

@@ -9,6 +9,7 @@ use crate::{
     cluster_admin::{ClusterCommand, KeysCommand},
     doctor::DoctorArgs,
     pki::Role,
+    pool_moves::{ExportArgs, FreezeArgs, ImportArgs, ThawArgs},
     seed::SeedCommand,
 };
 
@@ -47,6 +48,10 @@ pub enum Command {
     /// Copies a running cluster, encrypted, to where backups are kept; lists and verifies what is there.
     Backup(BackupArgs),
     Restore(RestoreArgs),
+    Export(ExportArgs),
+    Import(ImportArgs),
+    Freeze(FreezeArgs),
+    Thaw(ThawArgs),
     Doctor(DoctorArgs),
     /// Accounts, the tenants of a cluster.
     #[command(subcommand)]

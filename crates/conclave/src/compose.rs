@@ -104,7 +104,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
     let directory = directory::open(&*parts.store, &*parts.kek, &*entropy, &parts.cluster)
         .await
         .context("the directory cannot be opened")?;
-    parts.placement.learn(directory.hint_key.clone());
+    parts.placement.learn(directory.hint_key.clone(), directory.pool_groups);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let passwords = PasswordHasher::new(parts.password_params, cores)
         .map_err(|error| anyhow::anyhow!("the password parameters cannot be used: {error}"))?;

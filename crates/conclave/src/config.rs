@@ -23,6 +23,7 @@ pub use signing_keys::SigningKeys;
 
 use crate::triggers::Triggers;
 
+mod exports;
 mod signing_keys;
 
 /// One node.
@@ -81,6 +82,9 @@ pub struct ServeConfig {
     /// Whom backups are for.
     #[serde(default)]
     pub backup: Backup,
+    /// Whom exported pools are for.
+    #[serde(default)]
+    pub export: exports::Export,
     /// Where it is put on record what administrators have done; without, nowhere.
     pub audit: Option<Audit>,
     /// How e-mail is sent; without, nothing is.
@@ -118,12 +122,15 @@ pub struct Backup {
 impl Backup {
     /// The recipients.
     pub fn recipients(&self) -> Result<Vec<Recipient>> {
-        ensure!(self.recipients.len() <= RECIPIENTS_MAX, "backup.recipients has more than 32");
-        let parse = |text: &String| {
-            text.parse().with_context(|| format!("backup.recipients: {text} cannot be used"))
-        };
-        self.recipients.iter().map(parse).collect()
+        recipients(&self.recipients, "backup.recipients")
     }
+}
+
+fn recipients(texts: &[String], setting: &str) -> Result<Vec<Recipient>> {
+    ensure!(texts.len() <= RECIPIENTS_MAX, "{setting} has more than 32");
+    let parse =
+        |text: &String| text.parse().with_context(|| format!("{setting}: {text} cannot be used"));
+    texts.iter().map(parse).collect()
 }
 
 /// What a process does.
@@ -439,7 +446,7 @@ impl ServeConfig {
             kek.check()?;
         }
         self.signing_keys.check().context("signing_keys")?;
-        self.backup.recipients()?;
+        self.export_recipients()?;
         if let Some(email) = &self.email {
             email.check().context("email")?;
         }

@@ -29,6 +29,7 @@ mod operations;
 mod output;
 mod pki;
 mod placement;
+mod pool_moves;
 mod process;
 mod reconcile;
 mod seed;
@@ -82,6 +83,10 @@ fn run(cli: Cli) -> Result<()> {
             Command::Backup(args) => backup::run(args).await,
             Command::Doctor(args) => doctor::run(args).await,
             Command::Restore(args) => backup::run_restore(args).await,
+            Command::Export(args) => pool_moves::run_export(&args).await,
+            Command::Freeze(args) => pool_moves::run_freeze(&args).await,
+            Command::Thaw(args) => pool_moves::run_thaw(&args).await,
+            Command::Import(args) => pool_moves::run_import(&args).await,
             Command::Account(command) => admin::account(command).await,
             Command::Credentials(command) => admin::credentials(command).await,
             Command::Seed(command) => seed::run(command).await,

@@ -92,14 +92,17 @@ pub async fn run(path: &Path) -> Result<()> {
             admin: admin.clone(),
             store: routing.clone(),
         });
-        administration.serve_backups(backup::Serving {
+        let copying = backup::Serving {
             cluster_id: config.cluster_id.clone(),
             groups: config.pool_groups + 1,
             host: host.clone(),
             admin,
             store: routing.clone(),
-            recipients: config.backup.recipients()?,
-        });
+            recipients: config.export_recipients()?,
+        };
+        administration.serve_exports(copying.clone());
+        let recipients = config.backup.recipients()?;
+        administration.serve_backups(backup::Serving { recipients, ..copying });
         host.manage(routing.clone(), manage_options(&config)?);
         ready.push(Arc::new(GroupsReady(host.clone())));
         ready.push(Arc::new(Registered(host.registered())));

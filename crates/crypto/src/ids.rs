@@ -222,15 +222,14 @@ pub fn chosen_pool_region(pool_id: &str) -> Option<&str> {
 
 /// The group for a pool whose id somebody has chosen, of `groups` that are numbered from 1: that of its
 /// hint where it happens to have one, and otherwise one that follows from the id. So a pool that is
-/// deleted and made again stands where everybody remembers it. `None` when the hint names no such group.
+/// deleted and made again stands where everybody remembers it. A hint that names no such group is none: an id
+/// of another cluster can read so.
 pub fn chosen_pool_group(pool_id: &str, key: &Key256, groups: u32) -> Option<u32> {
-    match pool_group(pool_id, key) {
-        Some(group) => (1..=groups).contains(&group).then_some(group),
-        None => {
-            let number = short_mac(key, &[b"chosen pool id", pool_id.as_bytes()]);
-            u32::try_from(1 + number % u64::from(groups.max(1))).ok()
-        }
-    }
+    let hinted = pool_group(pool_id, key).filter(|group| (1..=groups).contains(group));
+    hinted.or_else(|| {
+        let number = short_mac(key, &[b"chosen pool id", pool_id.as_bytes()]);
+        u32::try_from(1 + number % u64::from(groups.max(1))).ok()
+    })
 }
 
 /// The part of a pool id that SRP hashes: what stands after the first `_`, up to a second one.
@@ -440,7 +439,10 @@ mod tests {
         let source = SeededEntropy::new(1);
         let id = pool_id("eu-west-1", 7, &key(1), &source).unwrap();
         assert_eq!(chosen_pool_group(&id, &key(1), 8), Some(7));
-        assert_eq!(chosen_pool_group(&id, &key(1), 6), None);
+        // an id of another cluster can read so
+        let elsewhere = chosen_pool_group(&id, &key(1), 6).unwrap();
+        assert!((1..=6).contains(&elsewhere));
+        assert_eq!(chosen_pool_group(&id, &key(1), 6), Some(elsewhere));
     }
 
     #[test]

@@ -48,6 +48,10 @@ pub const POINTS: &[(&str, &str)] = &[
         "delete.after_pool",
         "a pool, client or domain is deleted in its pool, and the directory still has it",
     ),
+    ("import.after_directory", "an imported pool has its place in the directory, and no rows"),
+    ("import.rows", "some rows of an imported pool are written, and it has no root"),
+    ("import.before_root", "an imported pool is complete in every way, and has no root"),
+    ("import.after_root", "an imported pool is there, and its place says that it is on its way"),
     (
         "keys.after_pool_before_order",
         "a rotation or revocation stands in the pool, and nobody has been told to hurry",

@@ -544,6 +544,10 @@ struct ResealPool<'a> {
 impl Transaction for ResealPool<'_> {
     type Output = bool;
 
+    fn works_when_frozen(&self) -> bool {
+        true
+    }
+
     fn scope(&self) -> &str {
         self.pool_id
     }

@@ -13,8 +13,8 @@ use conclave_crypto::{
 use conclave_store::{
     keys, proto,
     records::{
-        ClientRecord, GroupRecord, KeySetRecord, PoolKeysRecord, PoolRecord, SigningKeyRecord,
-        WrappedKey, signing_key_record::State,
+        ClientRecord, GroupRecord, KeySetRecord, PoolFreezeRecord, PoolKeysRecord, PoolRecord,
+        SigningKeyRecord, WrappedKey, signing_key_record::State,
     },
 };
 use parking_lot::RwLock;
@@ -70,6 +70,8 @@ pub struct PoolConfig {
     pub keyring: Keyring,
     /// Answers for users that do not exist.
     pub fake_users: FakeUsers,
+    /// Nothing is written in it: it is being moved to another cluster.
+    pub is_frozen: bool,
     key_set: KeySetRecord,
     signing: Vec<TokenKey>,
     clients: RwLock<HashMap<String, Arc<ClientConfig>>>,
@@ -102,8 +104,9 @@ pub struct ClientConfig {
 
 impl PoolConfig {
     /// The rows that a configuration is made of, beside [`PoolConfig::scan`].
-    pub(crate) fn gets() -> [Bytes; 3] {
-        [Bytes::from_static(keys::ROOT), keys::pool_keys().into(), keys::key_set().into()]
+    pub(crate) fn gets() -> [Bytes; 4] {
+        let root = Bytes::from_static(keys::ROOT);
+        [root, keys::pool_keys().into(), keys::key_set().into(), keys::pool_freeze().into()]
     }
 
     pub(crate) fn scan() -> proto::Scan {
@@ -159,6 +162,7 @@ impl PoolConfig {
             record,
             keyring,
             fake_users: FakeUsers::new(Key256::new(secret)),
+            is_frozen: decode::<PoolFreezeRecord>(result, &keys::pool_freeze())?.is_some(),
             key_set: decode(result, &keys::key_set())?.unwrap_or_default(),
             signing,
             clients: RwLock::default(),

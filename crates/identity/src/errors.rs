@@ -38,6 +38,14 @@ pub fn unavailable() -> ApiError {
     )
 }
 
+/// 503: what would be written now would be missing where the pool is going.
+pub fn pool_is_frozen() -> ApiError {
+    ApiError::new(
+        ExceptionName::ServiceUnavailable,
+        "The user pool is being moved, and nothing can be changed in it now.",
+    )
+}
+
 /// Too many at once: SDKs back off on this name.
 pub fn too_many_requests() -> ApiError {
     ApiError::new(ExceptionName::TooManyRequestsException, "Too many requests")

@@ -31,6 +31,7 @@ pub mod page_token;
 pub mod passkeys;
 pub mod pool_access;
 pub mod pool_list;
+pub mod pool_moves;
 pub mod pools;
 pub mod reconciler;
 pub mod resource_servers;

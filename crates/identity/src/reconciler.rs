@@ -20,7 +20,7 @@ use prost::Message;
 use crate::{
     branding,
     call::CallPrincipal,
-    domains, errors,
+    domains, errors, pool_moves,
     pools::{self, Enter, make_ms_max},
     tx::{Decision, Query, Transaction, Tx, transact},
     world::World,
@@ -164,8 +164,12 @@ async fn clear(world: &World, claim: &Claim) -> Result<bool, ApiError> {
                 region: location.region.clone(),
                 arn: String::new(),
             };
-            let forget =
-                pools::Forget { principal: &principal, pool_id: &claim.pool_id, deleted: true };
+            let (pool_id, only) = (&claim.pool_id, Some(&claim.value[..]));
+            // what an import has left, while it is known where
+            if !pool_moves::clear_staged(world, pool_id).await? {
+                return Ok(false);
+            }
+            let forget = pools::Forget { principal: &principal, pool_id, deleted: true, only };
             transact(world, &forget).await
         }
         Claimed::Client(_) => transact(world, &ForgetRow { claim }).await,

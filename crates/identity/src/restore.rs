@@ -103,11 +103,26 @@ impl Restore {
             DIRECTORY_SCOPE => Ok(Fate::Stays),
             // deleted while the groups were being cut, or made then: the directory was cut last, and says
             pool if !self.pools.contains(pool) => Ok(Fate::Goes),
-            _ => self.fate_in_pool(key, value),
+            _ => {
+                let (now_ms, keep) = (self.now_ms, self.keep);
+                let because = "The user pool was restored from a backup.";
+                Rewind { now_ms, keep, because }.fate(key, value)
+            }
         }
     }
+}
 
-    fn fate_in_pool(&self, key: &[u8], value: &[u8]) -> Result<Fate, Damaged> {
+/// What changes in a pool that goes back to an earlier state.
+pub(crate) struct Rewind {
+    pub now_ms: i64,
+    pub keep: Keep,
+    /// What is said of an import that was under way.
+    pub because: &'static str,
+}
+
+impl Rewind {
+    /// What becomes of a row of the pool, by its relative key.
+    pub(crate) fn fate(&self, key: &[u8], value: &[u8]) -> Result<Fate, Damaged> {
         if key == keys::ROOT && self.keep != Keep::Tokens {
             let row = stored(value)?;
             let mut pool = PoolRecord::decode(row.value.clone()).map_err(|_| Damaged)?;
@@ -143,7 +158,7 @@ impl Restore {
         }
         job.set_state(JobState::Stopped);
         job.completed_ms = self.now_ms;
-        job.completion_message = "The user pool was restored from a backup.".to_owned();
+        job.completion_message = self.because.to_owned();
         job.worker.clear();
         job.worker_until_ms = 0;
         Ok(Fate::Becomes(with_value(row, job.encode_to_vec())))

@@ -78,12 +78,17 @@ impl Deref for TestWorld {
 
 /// A new cluster with three pool groups, and nothing in it.
 pub(crate) async fn test_world() -> TestWorld {
+    test_world_of(1).await
+}
+
+/// One whose keys, and all that is drawn, follow from a seed.
+pub(crate) async fn test_world_of(seed: u64) -> TestWorld {
     let clock = Arc::new(TestClock(AtomicI64::new(START_MS)));
     let store = Arc::new(TestStore {
         memory: MemoryStore::new(Arc::clone(&clock) as Arc<dyn Clock>),
         commits_until_failure: AtomicU64::new(0),
     });
-    let entropy = Arc::new(SeededEntropy::new(1));
+    let entropy = Arc::new(SeededEntropy::new(seed));
     let outbox = Arc::new(Outbox::default());
     let functions = Arc::new(Functions::default());
     let data_keys = Arc::new(TestKeys::new(Arc::new(SeededEntropy::new(2))));
@@ -216,6 +221,11 @@ impl TestStore {
     /// Rows that reads have looked at since the last call.
     pub fn take_rows_read(&self) -> u64 {
         self.memory.take_rows_read()
+    }
+
+    /// Every row of the store.
+    pub fn physical_rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.memory.physical_rows()
     }
 
     /// Every key of the store.

@@ -31,14 +31,14 @@ use crate::{
 use std::sync::Arc;
 
 mod outgoing;
+mod settle;
 
 use outgoing::{Outgoing, Undone};
+pub(crate) use settle::read;
+use settle::{Settled, settle};
 
 /// How often an operation is decided before the caller is told to come again.
 pub const TRIES_MAX: u32 = 8;
-
-/// How often a commit of unknown outcome is repeated, with the same id and bytes.
-const REPEATS_MAX: u32 = 4;
 
 /// A decision over the rows of one scope.
 #[async_trait]
@@ -52,6 +52,11 @@ pub trait Transaction: Send + Sync {
     /// What the request brings along for the pool's triggers.
     fn circumstances(&self) -> Circumstances<'_> {
         Circumstances::default()
+    }
+
+    /// Whether it is done in a pool that is frozen, too.
+    fn works_when_frozen(&self) -> bool {
+        false
     }
 
     /// What the caller is told when the scope is gone by the time of the commit.
@@ -347,10 +352,20 @@ impl<'w> Tx<'w> {
     /// # Errors
     /// The store's.
     pub async fn begin_scope_unless_there(&mut self) -> Result<bool, Failure> {
-        let result = read(self.world, self.request(&Query::new(), false)).await?;
+        let (is_there, _) = self.load_unmade(Query::new()).await?;
+        Ok(!is_there)
+    }
+
+    /// Loads rows of a pool's scope that may have no root yet, without a configuration. Answers whether it has one, and
+    /// the pages.
+    ///
+    /// # Errors
+    /// The store's.
+    pub async fn load_unmade(&mut self, query: Query) -> Result<(bool, Vec<Page>), Failure> {
+        let result = read(self.world, self.request(&query, false)).await?;
         let is_there = result.scope_exists;
         self.take(result, 0);
-        Ok(!is_there)
+        Ok((is_there, std::mem::take(&mut self.pages)))
     }
 
     fn request(&self, query: &Query, with_config: bool) -> proto::Read {
@@ -649,6 +664,12 @@ async fn run<T: Transaction>(
             return Err(errors::internal("a decision relies on a row that was not loaded"));
         }
         if let Some(commit) = tx.commit() {
+            // also where a verdict waits for it: nobody learns what is not written down
+            if tx.config.as_ref().is_some_and(|pool| pool.is_frozen)
+                && !transaction.works_when_frozen()
+            {
+                return Err(errors::pool_is_frozen());
+            }
             match settle(world, commit).await? {
                 Settled::Committed => conclave_fault::point("gateway.after_commit_before_reply"),
                 Settled::Again => continue,
@@ -677,93 +698,4 @@ async fn run<T: Transaction>(
         };
     }
     Err(errors::too_many_requests())
-}
-
-enum Settled {
-    Committed,
-    Again,
-    OutOfBounds(Bytes),
-    ScopeGone,
-}
-
-/// Reads, in a span that says how much: never which rows.
-pub(crate) async fn read(
-    world: &World,
-    read: proto::Read,
-) -> Result<proto::ReadResult, StoreError> {
-    let span = tracing::info_span!(
-        "store.read",
-        gets = read.gets.len(),
-        follows = read.follows.len(),
-        scans = read.scans.len(),
-        rows = Empty,
-        outcome = Empty,
-    );
-    let result = world.store.read(read).instrument(span.clone()).await;
-    span.record("outcome", result.as_ref().map_or_else(name, |_| "OK"));
-    if let Ok(result) = &result {
-        span.record("rows", result.rows.len());
-    }
-    result
-}
-
-/// What a span calls an error: its text can name a scope.
-fn name(error: &StoreError) -> &'static str {
-    match error {
-        StoreError::Unavailable { .. } => "Unavailable",
-        StoreError::Overloaded { .. } => "Overloaded",
-        StoreError::Unknown { .. } => "Unknown",
-        StoreError::Invalid { .. } => "Invalid",
-    }
-}
-
-/// Commits, in a span that says how much is written and what came of it: never which rows.
-async fn settle(world: &World, commit: proto::Commit) -> Result<Settled, ApiError> {
-    let span = tracing::info_span!(
-        "store.commit",
-        checks = commit.checks.len(),
-        writes = commit.writes.len(),
-        repeats = Empty,
-        outcome = Empty,
-    );
-    commit_until_known(world, commit).instrument(span).await
-}
-
-/// Commits; an unknown outcome is repeated with the same bytes, never decided again.
-async fn commit_until_known(world: &World, commit: proto::Commit) -> Result<Settled, ApiError> {
-    use proto::outcome::Result as Answer;
-    let mut repeats = 0;
-    let answer = loop {
-        match world.store.commit(commit.clone()).await {
-            Err(StoreError::Unknown { .. }) if repeats < REPEATS_MAX => repeats += 1,
-            answer => break answer,
-        }
-    };
-    let span = Span::current();
-    span.record("repeats", i64::from(repeats));
-    span.record(
-        "outcome",
-        match &answer {
-            Ok(proto::Outcome { result: Some(Answer::Committed(_)) }) => "Committed",
-            Ok(proto::Outcome { result: Some(Answer::Conflict(_)) }) => "Conflict",
-            Ok(proto::Outcome { result: Some(Answer::Stale(_)) }) => "Stale",
-            Ok(proto::Outcome { result: Some(Answer::OutOfBounds(_)) }) => "OutOfBounds",
-            Ok(proto::Outcome { result: Some(Answer::ScopeGone(_)) }) => "ScopeGone",
-            Ok(proto::Outcome { result: None }) => "None",
-            Err(error) => name(error),
-        },
-    );
-    let outcome = answer.map_err(|error| errors::store(&error))?;
-    match outcome.result {
-        Some(Answer::Committed(_)) => Ok(Settled::Committed),
-        Some(Answer::Conflict(_)) => Ok(Settled::Again),
-        // stale after a repetition: it may have been committed long ago, so it is not decided again
-        Some(Answer::Stale(_)) if repeats > 0 => {
-            Err(errors::internal("the outcome of a commit is not known"))
-        }
-        Some(Answer::Stale(_)) => Ok(Settled::Again),
-        Some(Answer::OutOfBounds(bounds)) => Ok(Settled::OutOfBounds(bounds.key)),
-        Some(Answer::ScopeGone(_)) => Ok(Settled::ScopeGone),
-        None => Err(errors::internal("the store answered nothing")),
-    }
 }

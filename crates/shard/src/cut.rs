@@ -77,16 +77,30 @@ impl GroupCut {
     pub fn rows(&self, visit: VisitRow<'_>) -> io::Result<()> {
         visit_all(&self.db, visit)
     }
+
+    /// The rows whose physical keys begin with `prefix`, in order. Blocks.
+    ///
+    /// # Errors
+    /// From the disk.
+    pub fn rows_under(&self, prefix: &[u8], visit: VisitRow<'_>) -> io::Result<()> {
+        visit_from(&self.db, prefix, &mut |key, value| match key.starts_with(prefix) {
+            true => visit(key, value),
+            false => ControlFlow::Break(()),
+        })
+    }
 }
 
 /// Rows of a database that is read once, from its beginning to its end.
 pub(crate) fn visit_all(db: &DB, visit: VisitRow<'_>) -> io::Result<()> {
+    visit_from(db, &[FIRST_ROW_BYTE], visit)
+}
+
+fn visit_from(db: &DB, from: &[u8], visit: VisitRow<'_>) -> io::Result<()> {
     let mut options = ReadOptions::default();
     // what is read once must not push out what is read often
     options.fill_cache(false);
     options.set_readahead_size(1 << 20);
-    let from = [FIRST_ROW_BYTE];
-    for row in db.iterator_opt(IteratorMode::From(&from, Direction::Forward), options) {
+    for row in db.iterator_opt(IteratorMode::From(from, Direction::Forward), options) {
         let (key, value) = row.map_err(io::Error::other)?;
         if visit(&key, &value).is_break() {
             break;

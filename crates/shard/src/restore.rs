@@ -380,6 +380,13 @@ mod tests {
         })
         .expect("reads");
         assert_eq!(rows, 2);
+        let mut under = Vec::new();
+        cut.rows_under(&keys::row("pool", b"\x20"), &mut |key, _| {
+            under.push(key.to_vec());
+            ControlFlow::Continue(())
+        })
+        .expect("reads");
+        assert_eq!(under, [keys::row("pool", b"\x20kept")]);
         drop(cut);
         host.shutdown().await;
         // and again, from its own log

@@ -8,12 +8,14 @@ use crate::proto;
 
 mod key_rows;
 mod pages;
+mod pool_moves;
 
 pub use key_rows::{key_order, key_order_pool, key_orders, key_rotation, key_set, key_worker};
 pub use pages::{
     AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
     branding_hop, client_page, client_page_count, client_pages, terms,
 };
+pub use pool_moves::{pool_freeze, pool_import};
 
 // ---- the group's own rows -------------------------------------------------------------------
 
@@ -228,6 +230,10 @@ pub enum Tag {
     Passkey = 0x56,
     /// Backups by id, in [`crate::NODES_SCOPE`]: `BackupRecord`, with an expiry.
     Backup = 0x6A,
+    /// Whose rows are being written to a pool that has no root yet: `PoolImportRecord`.
+    PoolImport = 0x5C,
+    /// That nothing is written in the pool: `PoolFreezeRecord`.
+    PoolFreeze = 0x5D,
 }
 
 /// What lives under a user.

@@ -180,6 +180,11 @@ impl MemoryStore {
         self.state.lock().rows().keys().cloned().collect()
     }
 
+    /// Every row of the store, as it lies there.
+    pub fn physical_rows(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        self.state.lock().rows().iter().map(|(key, row)| (key.clone(), row.clone())).collect()
+    }
+
     /// Requests answered since the last call.
     pub fn take_trips(&self) -> Trips {
         std::mem::take(&mut self.trips.lock())

@@ -218,17 +218,19 @@ fn progress(group: &manifest::Group, quiet: bool) {
 }
 
 /// Lets bytes pass at a bounded rate.
-struct Pace {
+pub struct Pace {
     bytes_per_second: u64,
     free_at: Instant,
 }
 
 impl Pace {
-    fn new(mebibytes: u32) -> Self {
+    /// At most so many a second; 0: without a bound.
+    pub fn new(mebibytes: u32) -> Self {
         Self { bytes_per_second: u64::from(mebibytes) << 20, free_at: Instant::now() }
     }
 
-    async fn pass(&mut self, bytes: usize) {
+    /// Waits until these may pass.
+    pub async fn pass(&mut self, bytes: usize) {
         if self.bytes_per_second == 0 {
             return;
         }

@@ -59,15 +59,22 @@ impl Destination {
         if !is_id(&backup_id) {
             return Err(Failure::usage(format!("{backup_id} is not the id of a backup")).into());
         }
-        let mut file = self.open(&backup_id, manifest::FILE).await?;
+        let json = self.json(&backup_id, manifest::FILE).await?;
+        let manifest = Manifest::parse(&json, &backup_id)
+            .with_context(|| format!("the manifest of {backup_id} cannot be used"))?;
+        Ok((manifest, manifest::sha256(&json)))
+    }
+
+    /// A manifest, as it is kept.
+    pub async fn json(&self, backup_id: &str, name: &str) -> Result<Vec<u8>> {
+        ensure!(is_id(backup_id), "{backup_id} is not a name that is given to what is kept");
+        let mut file = self.open(backup_id, name).await?;
         let mut json = Vec::new();
         while let Some(piece) = file.next().await {
             json.extend_from_slice(&piece?);
             ensure!(json.len() <= manifest::BYTES_MAX, "the manifest is too large");
         }
-        let manifest = Manifest::parse(&json, &backup_id)
-            .with_context(|| format!("the manifest of {backup_id} cannot be used"))?;
-        Ok((manifest, manifest::sha256(&json)))
+        Ok(json)
     }
 
     /// A file of a backup, piece by piece.
@@ -89,23 +96,17 @@ impl Destination {
         stored: &Stored,
         mut take: impl FnMut(&[u8]) -> Result<()>,
     ) -> Result<()> {
-        let name = &stored.file;
-        let mut file = self.open(backup_id, name).await?;
-        let (mut hash, mut bytes) = (Sha256::default(), 0_u64);
-        let mut held: Option<Bytes> = None;
-        while let Some(piece) = file.next().await {
-            let piece = piece.with_context(|| format!("{name} cannot be read"))?;
-            hash.update(&piece);
-            bytes += piece.len() as u64;
-            if let Some(held) = held.replace(piece) {
-                take(&held)?;
-            }
+        let mut file = self.checked(backup_id, stored).await?;
+        while let Some(piece) = file.next().await? {
+            take(&piece)?;
         }
-        if bytes != stored.bytes {
-            bail!("{name} has {bytes} bytes, and was made with {}", stored.bytes);
-        }
-        ensure!(hex(&hash.finish()) == stored.sha256, "{name} is not the file that it was made as");
-        held.map_or(Ok(()), |held| take(&held))
+        Ok(())
+    }
+
+    /// The same, for whoever has to wait between two pieces.
+    pub async fn checked<'s>(&self, backup_id: &str, stored: &'s Stored) -> Result<Checked<'s>> {
+        let file = self.open(backup_id, &stored.file).await?;
+        Ok(Checked { file, stored, hash: Some(Sha256::default()), bytes: 0, held: None })
     }
 
     /// Begins a backup.
@@ -119,10 +120,44 @@ impl Destination {
     }
 }
 
+/// A file that is compared with its manifest as it is read.
+pub struct Checked<'s> {
+    file: BoxStream<'static, Result<Bytes>>,
+    stored: &'s Stored,
+    /// `None` when all of it has come.
+    hash: Option<Sha256>,
+    bytes: u64,
+    held: Option<Bytes>,
+}
+
+impl Checked<'_> {
+    /// The next piece. The last one comes only when all is as it was.
+    pub async fn next(&mut self) -> Result<Option<Bytes>> {
+        let Stored { file: name, bytes, sha256, .. } = self.stored;
+        while let Some(hash) = &mut self.hash {
+            if let Some(piece) = self.file.next().await {
+                let piece = piece.with_context(|| format!("{name} cannot be read"))?;
+                hash.update(&piece);
+                self.bytes += piece.len() as u64;
+                if let Some(held) = self.held.replace(piece) {
+                    return Ok(Some(held));
+                }
+                continue;
+            }
+            if self.bytes != *bytes {
+                bail!("{name} has {} bytes, and was made with {bytes}", self.bytes);
+            }
+            let hash = self.hash.take().map(Sha256::finish).unwrap_or_default();
+            ensure!(hex(&hash) == *sha256, "{name} is not the file that it was made as");
+        }
+        Ok(self.held.take())
+    }
+}
+
 /// Ids are made by nodes; what is read from elsewhere must not lead elsewhere.
-fn is_id(text: &str) -> bool {
-    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
-    (1..=64).contains(&text.len()) && plain
+pub fn is_id(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_'));
+    (1..=128).contains(&text.len()) && plain
 }
 
 /// A backup in the making. Dropped before it is published, it is none.
@@ -159,12 +194,17 @@ impl Writing<'_> {
 
     /// Writes the manifest. When this returns, the backup is where it is kept, and has been seen there.
     pub async fn publish(self, manifest: &Manifest) -> Result<String> {
-        let json = manifest.to_json()?;
+        let files: Vec<_> = manifest.files().collect();
+        self.publish_as(manifest::FILE, &manifest.to_json()?, &files).await
+    }
+
+    /// The same, with a manifest of another kind.
+    pub async fn publish_as(self, name: &str, json: &[u8], files: &[&Stored]) -> Result<String> {
         match self.place {
-            Place::Directory(writing) => writing.publish(&json)?,
-            Place::S3(writing) => writing.publish(&json, manifest).await?,
+            Place::Directory(writing) => writing.publish(name, json)?,
+            Place::S3(writing) => writing.publish(name, json, files).await?,
         }
-        Ok(manifest::sha256(&json))
+        Ok(manifest::sha256(json))
     }
 
     /// Takes away what there is of it, as far as that is possible.

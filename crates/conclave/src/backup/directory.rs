@@ -75,8 +75,8 @@ impl Writing {
         Ok(File { file, path })
     }
 
-    pub fn publish(self, manifest: &[u8]) -> Result<()> {
-        let mut file = self.file(manifest::FILE)?;
+    pub fn publish(self, name: &str, manifest: &[u8]) -> Result<()> {
+        let mut file = self.file(name)?;
         file.write(manifest)?;
         file.finish()?;
         let publish = || {

@@ -9,7 +9,7 @@ use conclave_crypto::{
 use prost::Message as _;
 use zeroize::Zeroize as _;
 
-use super::proto::{ClusterKeys, End, Frame, Header, Row, Rows, frame::Part};
+use super::proto::{ClusterKeys, End, Frame, Header, PoolKeys, Row, Rows, frame::Part};
 
 /// See [`Header`].
 pub const FORMAT: u32 = 1;
@@ -75,6 +75,11 @@ impl Writer {
         self.frame(Part::ClusterKeys(keys))
     }
 
+    /// Takes the keys of a pool.
+    pub fn pool_keys(&mut self, keys: PoolKeys) -> Result<(), AgeError> {
+        self.frame(Part::PoolKeys(keys))
+    }
+
     /// Bytes of the file that have not been taken.
     pub fn waiting(&self) -> usize {
         self.out.len()
@@ -116,6 +121,7 @@ pub struct Contents {
     pub rows: u64,
     pub state_sha256: [u8; 32],
     pub cluster_keys: Option<ClusterKeys>,
+    pub pool_keys: Option<PoolKeys>,
 }
 
 /// Reads a file.
@@ -124,6 +130,7 @@ pub struct Reader<'a> {
     plain: Vec<u8>,
     header: Option<Header>,
     cluster_keys: Option<ClusterKeys>,
+    pool_keys: Option<PoolKeys>,
     end: Option<End>,
     count: u64,
     hash: StateHash,
@@ -139,6 +146,7 @@ impl<'a> Reader<'a> {
             plain: Vec::new(),
             header: None,
             cluster_keys: None,
+            pool_keys: None,
             end: None,
             count: 0,
             hash: StateHash::default(),
@@ -164,8 +172,8 @@ impl<'a> Reader<'a> {
             "the file does not hold the rows that it says"
         );
         let header = self.header.context("the file has no header")?;
-        let cluster_keys = self.cluster_keys;
-        Ok(Contents { header, rows: self.count, state_sha256, cluster_keys })
+        let (cluster_keys, pool_keys) = (self.cluster_keys, self.pool_keys);
+        Ok(Contents { header, rows: self.count, state_sha256, cluster_keys, pool_keys })
     }
 
     fn frames(&mut self, visit: Visit<'_>) -> Result<()> {
@@ -196,6 +204,7 @@ impl<'a> Reader<'a> {
                     }
                 }
                 (Some(Part::ClusterKeys(keys)), Some(_)) => self.cluster_keys = Some(keys),
+                (Some(Part::PoolKeys(keys)), Some(_)) => self.pool_keys = Some(keys),
                 (Some(Part::End(end)), Some(_)) => self.end = Some(end),
                 _ => bail!("a frame is not where it should be, or of a later version"),
             }

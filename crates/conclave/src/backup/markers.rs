@@ -162,7 +162,7 @@ impl Markers {
 }
 
 /// `20261125T013000Z`
-fn timestamp(now_ms: i64) -> String {
+pub fn timestamp(now_ms: i64) -> String {
     let now = time::OffsetDateTime::from_unix_timestamp(now_ms.div_euclid(1_000));
     let now = now.unwrap_or(time::OffsetDateTime::UNIX_EPOCH);
     let (date, time) = (now.date(), now.time());

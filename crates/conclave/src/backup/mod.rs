@@ -7,14 +7,14 @@
 //! - `create`, `list`, `verify`, `keys`, `restore`: the commands; `args`: what people type
 
 mod args;
-mod create;
-mod destination;
+pub mod create;
+pub mod destination;
 mod directory;
-mod files;
-mod identity;
+pub mod files;
+pub mod identity;
 mod keys;
 mod list;
-mod manifest;
+pub mod manifest;
 mod markers;
 mod restore;
 mod s3;
@@ -24,10 +24,11 @@ mod verify;
 use anyhow::Result;
 
 pub use args::{BackupArgs, RestoreArgs};
-pub use service::{BackupService, Serving};
+pub use markers::timestamp;
+pub use service::{BackupService, Serving, elsewhere};
 
 /// Messages of `proto/conclave/backup/v1/backup.proto`.
-mod proto {
+pub mod proto {
     #![allow(
         missing_docs,
         clippy::all,

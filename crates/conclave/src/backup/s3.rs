@@ -11,7 +11,7 @@ use object_store::{
     path::Path,
 };
 
-use super::manifest::{self, Manifest};
+use super::manifest::{self, Stored};
 use crate::failure::Failure;
 
 /// A bucket, and a prefix in it.
@@ -93,9 +93,9 @@ impl Writing<'_> {
     }
 
     /// The files have to be there with their sizes, and the manifest has to read back as it was written.
-    pub async fn publish(self, json: &[u8], manifest: &Manifest) -> Result<()> {
+    pub async fn publish(self, name: &str, json: &[u8], files: &[&Stored]) -> Result<()> {
         let store = &self.bucket.store;
-        for stored in manifest.files() {
+        for stored in files {
             let path = self.bucket.path(&self.backup_id, &stored.file);
             let seen = store.head(&path).await.with_context(|| format!("{path} is not there"))?;
             ensure!(
@@ -105,7 +105,7 @@ impl Writing<'_> {
                 stored.bytes
             );
         }
-        let path = self.bucket.path(&self.backup_id, manifest::FILE);
+        let path = self.bucket.path(&self.backup_id, name);
         let put = store.put(&path, PutPayload::from(json.to_vec())).await;
         put.with_context(|| format!("cannot write {path}"))?;
         let read = async { store.get(&path).await?.bytes().await };

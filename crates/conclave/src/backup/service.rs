@@ -36,6 +36,7 @@ const DATA_BYTES: usize = 256 << 10;
 const WAITING_MAX: usize = 2;
 
 /// What the service works with.
+#[derive(Clone)]
 pub struct Serving {
     /// The cluster.
     pub cluster_id: String,
@@ -155,6 +156,7 @@ impl backups_server::Backups for BackupService {
                 group,
                 term: cut.term(),
                 index: cut.index(),
+                pool_id: String::new(),
             },
             recipients: serving.recipients.clone(),
             texts: recipients,
@@ -189,7 +191,10 @@ impl backups_server::Backups for BackupService {
 }
 
 /// The leader of the group, when this node knows of another one.
-async fn elsewhere(serving: &Serving, group: u32) -> Result<Option<proto::BackupLeader>, Status> {
+pub async fn elsewhere(
+    serving: &Serving,
+    group: u32,
+) -> Result<Option<proto::BackupLeader>, Status> {
     let own = serving.host.status();
     let Some(here) = own.groups.iter().find(|status| status.group == group) else {
         let nodes = serving.admin.nodes().await.map_err(status)?;

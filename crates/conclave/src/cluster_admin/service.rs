@@ -20,11 +20,12 @@ use tonic::{
 use super::{
     access::{Administrator, CheckAdministrator},
     convert, health, key_orders,
-    proto::{self, admin_server, backups_server},
+    proto::{self, admin_server, backups_server, exports_server},
 };
 use crate::{
     audit::AuditFile,
     backup::{self, BackupService},
+    pool_moves::ExportService,
 };
 
 /// Those who watch at once.
@@ -55,6 +56,7 @@ pub struct Serving {
 pub struct AdminService {
     serving: Arc<OnceLock<Serving>>,
     backups: BackupService,
+    exports: ExportService,
     watchers: Arc<Semaphore>,
 }
 
@@ -64,6 +66,7 @@ impl AdminService {
         Self {
             serving: Arc::default(),
             backups: BackupService::new(),
+            exports: ExportService::new(),
             watchers: Arc::new(Semaphore::new(WATCHERS_MAX)),
         }
     }
@@ -71,6 +74,11 @@ impl AdminService {
     /// Answers about backups from here on.
     pub fn serve_backups(&self, serving: backup::Serving) {
         self.backups.serve(serving);
+    }
+
+    /// Exports pools from here on.
+    pub fn serve_exports(&self, serving: backup::Serving) {
+        self.exports.serve(serving);
     }
 
     /// Answers from here on.
@@ -84,8 +92,10 @@ impl AdminService {
         let check = CheckAdministrator::new(cluster_id, tls, audit);
         let server = admin_server::AdminServer::new(self.clone());
         let backups = backups_server::BackupsServer::new(self.backups.clone());
+        let exports = exports_server::ExportsServer::new(self.exports.clone());
         Routes::new(InterceptedService::new(server, check.clone()))
-            .add_service(InterceptedService::new(backups, check))
+            .add_service(InterceptedService::new(backups, check.clone()))
+            .add_service(InterceptedService::new(exports, check))
     }
 
     fn serving(&self) -> Result<&Serving, Status> {

@@ -129,8 +129,10 @@ impl<'a> PresentedToken<'a> {
         }
         check_token_times(&claims, tx.now_ms())?;
         // issued when a key signed that has been revoked since, or before the pool was restored
-        let revoked_ms = config.tokens_not_before_ms(TokenUse::Access);
-        let not_before_s = revoked_ms.max(config.record.tokens_not_before_ms).div_euclid(1_000);
+        // `iat` has no fractions: a token of the second in which a pool came back may be an older one
+        let came_back_s = (config.record.tokens_not_before_ms + 999).div_euclid(1_000);
+        let revoked_s = config.tokens_not_before_ms(TokenUse::Access).div_euclid(1_000);
+        let not_before_s = revoked_s.max(came_back_s);
         if claims.get("iat").and_then(|time| time.as_i64()).is_none_or(|iat| iat < not_before_s) {
             return Err(ApiError::not_authorized("Access Token has been revoked").into());
         }

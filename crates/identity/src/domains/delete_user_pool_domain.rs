@@ -63,6 +63,10 @@ struct Deleted {
 impl Transaction for Delete<'_> {
     type Output = Deleted;
 
+    fn works_when_frozen(&self) -> bool {
+        true
+    }
+
     fn scope(&self) -> &str {
         self.pool_id
     }

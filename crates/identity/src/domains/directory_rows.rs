@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Takes a domain for a pool. What a crash has left of the same pool is taken over.
-pub(super) struct Reserve<'a> {
+pub(crate) struct Reserve<'a> {
     pub principal: &'a CallPrincipal,
     pub pool_id: &'a str,
     pub domain: &'a str,

@@ -13,7 +13,7 @@ mod update_user_pool_domain;
 pub use create_user_pool_domain::create_user_pool_domain;
 pub use delete_user_pool_domain::delete_user_pool_domain;
 pub use describe_user_pool_domain::describe_user_pool_domain;
-pub(crate) use directory_rows::Forget;
+pub(crate) use directory_rows::{Forget, Reserve};
 pub use update_user_pool_domain::update_user_pool_domain;
 
 use conclave_api::ApiError;

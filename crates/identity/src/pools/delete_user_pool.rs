@@ -42,7 +42,7 @@ pub async fn delete_user_pool(
         transact(world, &ForgetClients { client_ids }).await?;
     }
     let deleted = refusal.is_none();
-    let had_rows = transact(world, &Forget { principal, pool_id, deleted }).await?;
+    let had_rows = transact(world, &Forget { principal, pool_id, deleted, only: None }).await?;
     match refusal {
         Some(refusal) if !had_rows => Err(refusal),
         _ => Ok(types::DeleteUserPoolResponse::default()),
@@ -58,6 +58,10 @@ struct Delete<'a> {
 #[async_trait]
 impl Transaction for Delete<'_> {
     type Output = Vec<String>;
+
+    fn works_when_frozen(&self) -> bool {
+        true
+    }
 
     fn scope(&self) -> &str {
         self.pool_id

@@ -24,6 +24,11 @@ pub(crate) fn make_ms_max() -> i64 {
     conclave_fault::time_ms("make.within", 60_000).into()
 }
 
+fn location(account_id: &str, region: &str, group: u32) -> PoolLocationRecord {
+    let (account_id, region) = (account_id.to_owned(), region.to_owned());
+    PoolLocationRecord { account_id, group, region, arrival: None }
+}
+
 /// Chooses an id for a new pool, and enters it.
 pub(super) struct Reserve<'a> {
     pub principal: &'a CallPrincipal,
@@ -54,8 +59,7 @@ impl Transaction for Reserve<'_> {
         let pool_id = ids::pool_id(region, group, &world.hint_key, &*world.entropy)
             .map_err(|error| errors::invalid_parameter(error.to_string()))?;
         let created_ms = tx.now_ms();
-        let location =
-            PoolLocationRecord { account_id: account_id.clone(), group, region: region.clone() };
+        let location = location(account_id, region, group);
         let entry = PoolEntryRecord {
             pool_id: pool_id.clone(),
             name: self.name.to_owned(),
@@ -109,8 +113,7 @@ impl Transaction for ReserveChosen<'_> {
         let at = keys::pool_location(pool_id);
         let row = keys::account_pool(account_id, region, pool_id);
         tx.load(Query::new().get(at.clone()).get(row.clone())).await?;
-        let location =
-            PoolLocationRecord { account_id: account_id.clone(), group, region: region.clone() };
+        let location = location(account_id, region, group);
         let present = tx.get::<PoolLocationRecord>(&at)?;
         if present.is_some_and(|present| present.record != location) {
             return Err(pool_id_in_use(pool_id).into());
@@ -138,7 +141,7 @@ pub(super) fn pool_id_in_use(pool_id: &str) -> ApiError {
     errors::invalid_parameter(format!("The pool ID {pool_id} is in use."))
 }
 
-fn too_many_pools() -> ApiError {
+pub(crate) fn too_many_pools() -> ApiError {
     ApiError::new(
         ExceptionName::LimitExceededException,
         "The maximum number of user pools for this account has been reached.",
@@ -152,6 +155,8 @@ pub(crate) struct Forget<'a> {
     /// Whether the pool was deleted just now; otherwise nobody knows why it is not there, and what can
     /// be a pool in the making stays.
     pub deleted: bool,
+    /// When given, the row of the pool's place goes only if it is still this one.
+    pub only: Option<&'a [u8]>,
 }
 
 #[async_trait]
@@ -171,6 +176,12 @@ impl Transaction for Forget<'_> {
             return Ok(false.into());
         };
         if stored.record.account_id != *account_id || stored.record.region != *region {
+            return Ok(false.into());
+        }
+        if self.only.is_some_and(|only| tx.get_bytes(&location).as_deref() != Some(only)) {
+            return Ok(false.into());
+        }
+        if !self.deleted && stored.record.arrival.is_some() {
             return Ok(false.into());
         }
         let Some(listed) = tx.get::<PoolEntryRecord>(&entry)? else {

@@ -51,6 +51,10 @@ struct Advance<'a> {
 impl Transaction for Advance<'_> {
     type Output = Advanced;
 
+    fn works_when_frozen(&self) -> bool {
+        true
+    }
+
     fn scope(&self) -> &str {
         self.pool_id
     }

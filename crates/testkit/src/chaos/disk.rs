@@ -18,7 +18,7 @@ use super::command::{output, run, text};
 
 /// Bytes of an image, where nothing else is wanted.
 pub const IMAGE_BYTES: u64 = 640 << 20;
-const OPTIONS: &str = "loop,commit=300,noauto_da_alloc,noinit_itable,noatime";
+const OPTIONS: &str = "loop,discard,commit=300,noauto_da_alloc,noinit_itable,noatime";
 
 /// The place where a node's data is.
 #[derive(Debug)]

@@ -55,6 +55,20 @@ async fn access_tokens_from_before_a_restore_are_refused_and_those_after_it_are_
 }
 
 #[tokio::test]
+async fn access_tokens_of_the_very_second_of_a_restore_are_refused() {
+    let pool = Fixture::new().await;
+    pool.user("ada", &[]).await;
+    pool.clock.advance(Duration::from_millis(300));
+    let before = pool.tokens("ada").await;
+    pool.clock.advance(Duration::from_millis(300));
+    pool.restore_at(pool.clock.now_ms()).await;
+    assert_eq!(refusal(pool.get_user(access(&before)).await), REVOKED);
+    pool.clock.advance(Duration::from_millis(400));
+    let after = pool.tokens("ada").await;
+    assert!(pool.get_user(access(&after)).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_challenge_that_was_issued_before_a_restore_cannot_be_answered() {
     let pool = Fixture::new().await;
     let parameters = [("USERNAME", "ada"), ("PASSWORD", PASSWORD)];
