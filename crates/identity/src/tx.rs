@@ -19,7 +19,7 @@ use conclave_store::{
 use futures::future::BoxFuture;
 use prost::Message;
 use tokio::time::Instant;
-use tracing::{Instrument as _, Span, field::Empty};
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     config::{ClientConfig, PoolConfig},
