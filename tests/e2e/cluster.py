@@ -338,7 +338,7 @@ class Cluster:
     def node(self, number):
         return self.nodes[number - 1]
 
-    def add_node(self, seeds=None, roles=None):
+    def add_node(self, seeds=None, roles=None, wait=True):
         """Starts one more node, which joins the others."""
         number = len(self.nodes) + 1
         members = {node.number: node.internal[1] for node in seeds or self.nodes}
@@ -359,7 +359,7 @@ class Cluster:
             tables=self.tables,
         )
         self.nodes.append(node)
-        return node.start()
+        return node.start() if wait else node.spawn()
 
     def start(self):
         """Starts what is not running, all at once, and waits until every node is ready."""

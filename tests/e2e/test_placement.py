@@ -103,6 +103,21 @@ def test_a_gateway_without_data_outlives_its_seed_and_a_shard_serves_no_public_p
     assert pool.sign_in(load.usable.pop(), via=gateway.number)
 
 
+def test_a_gateway_and_a_node_that_joins_wait_for_a_cluster_that_is_not_there_yet(cluster):
+    """Nodes of an installation start in any order, and a restore takes its time before the first of them starts."""
+    one = cluster.node(1)
+    one.kill()
+    early = [cluster.add_node(seeds=[one], roles=roles, wait=False) for roles in (["gateway"], None)]
+    for node in early:
+        until(lambda node=node: "is waited for" in node.log_path.read_text(), 30, "it has not reached the cluster")
+        assert node.running
+        assert requests.get(f"{node.management}/livez", timeout=10).status_code == 200
+        assert requests.get(f"{node.management}/readyz", timeout=10).status_code == 503
+    one.start()
+    for node in early:
+        node.wait_ready()
+
+
 def test_a_node_that_joined_and_lost_its_data_is_refused_under_its_number(cluster):
     pool = ClusterPool(cluster)
     user = pool.make_user()

@@ -213,7 +213,12 @@ def test_two_pools_may_have_one_name(make_pool):
 
 # What has an effect that is not built must not be taken silently.
 NOT_BUILT = {
-    "LambdaConfig": {"KMSKeyID": "arn:aws:kms:us-east-1:000000000000:key/senders"},
+    "LambdaConfig": {
+        "InboundFederation": {
+            "LambdaVersion": "V1_0",
+            "LambdaArn": "arn:aws:lambda:us-east-1:000000000000:function:federation",
+        }
+    },
     "UserPoolAddOns": {"AdvancedSecurityMode": "ENFORCED"},
 }
 

@@ -323,7 +323,7 @@ def test_calls_are_signed_and_no_secret_is_logged(node, functions):
         "POST",
         f"http://{headers['Host']}{path}",
         data=body,
-        headers={"Content-Type": headers["Content-Type"], "X-Amz-Date": headers["X-Amz-Date"]},
+        headers={name: headers[name] for name in ("Content-Type", "X-Amz-Date", "X-Amz-Invocation-Type")},
     )
     request.context["timestamp"] = headers["X-Amz-Date"]
     key = botocore.credentials.Credentials("AKIDEXAMPLE", "lambda-secret-4711")

@@ -114,6 +114,18 @@ pub struct DevArgs {
     /// What those calls are signed with.
     #[arg(long, env = "CONCLAVE_WEBHOOK_SECRET", default_value = "test", hide_env_values = true)]
     pub webhook_secret: String,
+    /// Where keys of custom senders (KMSKeyID) are: what answers to GenerateDataKey of AWS KMS, such as
+    /// http://localhost:4566. Signed with the access key `test`.
+    #[arg(long, env = "CONCLAVE_KMS", value_name = "URL")]
+    pub kms: Option<String>,
+    /// A key of custom senders that is in a file, 32 bytes in base64, as ARN=FILE. Can be given several times.
+    #[arg(
+        long = "kms-key",
+        env = "CONCLAVE_KMS_KEYS",
+        value_name = "ARN=FILE",
+        value_delimiter = ' '
+    )]
+    pub kms_keys: Vec<String>,
     /// Memory for blocks that have been read, in mebibytes.
     #[arg(long, env = "CONCLAVE_CACHE_MEBIBYTES", default_value_t = 128, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
     pub cache_mebibytes: u32,

@@ -32,7 +32,7 @@ use conclave_identity::{
     signing_keys,
     world::{Settings, World},
 };
-use conclave_outbound::{Channel, Messenger, Triggers, inbox::DevInbox, lanes::Tally};
+use conclave_outbound::{Channel, DataKeys, Messenger, Triggers, inbox::DevInbox, lanes::Tally};
 use conclave_store::Store;
 
 use crate::{
@@ -82,6 +82,8 @@ pub struct Parts {
     pub messenger: Arc<dyn Messenger>,
     /// Calls the functions of pools.
     pub triggers: Arc<dyn Triggers>,
+    /// Makes keys for functions that send messages.
+    pub data_keys: Arc<dyn DataKeys>,
     /// What becomes of the messages, for the metrics.
     pub deliveries: Vec<(Channel, Arc<Tally>)>,
     /// Domains that pools may send e-mail from; `None`: any.
@@ -113,6 +115,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&parts.messenger),
         triggers: Arc::clone(&parts.triggers),
+        data_keys: Arc::clone(&parts.data_keys),
         cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, CLUSTER_KEYS_FRESH)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(POOLS_KEPT),

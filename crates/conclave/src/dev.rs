@@ -39,7 +39,7 @@ use crate::{
     placement::HintPlacement,
     process::{Ports, Process},
     seed::{self, Report, Seed},
-    triggers,
+    triggers::{self, DevFlags},
 };
 
 const CLUSTER_ID: &str = "dev";
@@ -95,7 +95,14 @@ pub async fn run(args: DevArgs) -> Result<()> {
         deliveries = lanes.tallies();
         messenger = Arc::new(Copied { inbox: inbox.clone(), lanes });
     }
-    let triggers = triggers::of_dev(args.lambda, &args.webhooks, args.webhook_secret, &clock)?;
+    let flags = DevFlags {
+        lambda: args.lambda,
+        webhooks: &args.webhooks,
+        webhook_secret: args.webhook_secret,
+        kms: args.kms,
+        kms_keys: &args.kms_keys,
+    };
+    let opened = triggers::of_dev(flags, &clock)?;
     let parts = Parts {
         store: host.store(),
         placement,
@@ -104,7 +111,8 @@ pub async fn run(args: DevArgs) -> Result<()> {
         cluster: NewCluster { cluster_id: CLUSTER_ID.to_owned(), pool_groups: POOL_GROUPS },
         public_url: args.public_url.unwrap_or_else(|| endpoint.clone()),
         messenger,
-        triggers,
+        triggers: opened.functions,
+        data_keys: opened.data_keys,
         deliveries,
         sender_domains: None,
         password_params: Params::DEFAULT,

@@ -4,9 +4,10 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Result, bail};
 use conclave_gateway::{management::Readiness, metrics::Metrics};
-use conclave_identity::world::World;
+use conclave_identity::{directory::OpenError, world::World};
 use conclave_outbound::inbox::DevInbox;
 use conclave_shard::GroupHost;
+use conclave_store::StoreError;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
@@ -18,6 +19,9 @@ use crate::{
     node::{self, Signals, Stop},
     output, reconcile, user_imports,
 };
+
+/// Between two attempts to reach the cluster at the start.
+const TRY_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// The ports of a process, open already, so that a port in use is found before anything is touched.
 pub struct Ports {
@@ -203,7 +207,34 @@ where
     if let Some(host) = host {
         wait_ready(host, ready_within).await?;
     }
-    let world = compose::world(parts).await?;
+    let world = reach_world(parts, ready_within).await?;
     let ready = prepare(Arc::clone(&world)).await?;
     Ok((world, ready))
+}
+
+/// A gateway, or a node that joins, can be there before the cluster is: nodes start in any order.
+async fn reach_world(parts: &Parts, within: Duration) -> Result<Arc<World>> {
+    let trying = async {
+        loop {
+            match compose::world(parts).await {
+                Err(error) if has_no_answer(&error) => {
+                    tracing::warn!(error = format!("{error:#}"), "the cluster is waited for");
+                    tokio::time::sleep(TRY_AGAIN_AFTER).await;
+                }
+                done => return done,
+            }
+        }
+    };
+    match tokio::time::timeout(within, trying).await {
+        Ok(done) => done,
+        Err(_) => compose::world(parts).await,
+    }
+}
+
+fn has_no_answer(error: &anyhow::Error) -> bool {
+    let store = match error.downcast_ref() {
+        Some(OpenError::Store(error)) => error,
+        _ => return false,
+    };
+    !matches!(store, StoreError::Invalid { .. })
 }

@@ -302,6 +302,7 @@ fn parts(
 ) -> Result<Parts> {
     let lanes = lanes(config, clock)?;
     let kek = config.kek.as_ref().context("kek is needed for this")?;
+    let opened = config.triggers.open(clock)?;
     Ok(Parts {
         store,
         placement,
@@ -314,7 +315,8 @@ fn parts(
         public_url: config.gateway_url()?.to_owned(),
         deliveries: lanes.tallies(),
         messenger: Arc::new(lanes),
-        triggers: config.triggers.open(clock.clone())?,
+        triggers: opened.functions,
+        data_keys: opened.data_keys,
         sender_domains: Some(
             config.email.as_ref().map_or_else(Vec::new, |email| email.sender_domains.clone()),
         ),

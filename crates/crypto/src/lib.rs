@@ -24,12 +24,14 @@
 //! | [`refresh`] | refresh tokens |
 //! | [`totp`] | time-based one-time passwords |
 //! | [`webauthn`] | passkeys: the relying party's side of WebAuthn |
+//! | [`encryption_sdk`] | messages of the AWS Encryption SDK |
 //! | [`age`] | files for the holders of offline keys: backups |
 
 pub mod age;
 mod bech32;
 pub mod bignum;
 pub mod encoding;
+pub mod encryption_sdk;
 pub mod entropy;
 pub mod fake;
 pub mod ids;

@@ -18,7 +18,7 @@ use conclave_crypto::{
     secret::Key256,
     testing::SeededEntropy,
 };
-use conclave_outbound::{Channel, Message, Messenger, SendError, Triggers};
+use conclave_outbound::{Channel, DataKeys, Message, Messenger, SendError, Triggers};
 use conclave_store::{
     Clock, Store, StoreError,
     memory::{MemoryStore, Trips},
@@ -26,8 +26,10 @@ use conclave_store::{
 };
 use parking_lot::Mutex;
 
+mod data_keys;
 mod functions;
 
+pub(crate) use data_keys::TestKeys;
 pub(crate) use functions::Functions;
 
 use crate::{
@@ -62,6 +64,8 @@ pub(crate) struct TestWorld {
     pub outbox: Arc<Outbox>,
     /// What pools' functions were asked, and what they answer.
     pub functions: Arc<Functions>,
+    /// Where senders' data keys come from.
+    pub data_keys: Arc<TestKeys>,
 }
 
 impl Deref for TestWorld {
@@ -87,6 +91,7 @@ pub(crate) async fn test_world_of(seed: u64) -> TestWorld {
     let entropy = Arc::new(SeededEntropy::new(seed));
     let outbox = Arc::new(Outbox::default());
     let functions = Arc::new(Functions::default());
+    let data_keys = Arc::new(TestKeys::new(Arc::new(SeededEntropy::new(2))));
     let kek = StaticKek::new(Key256::new([7; 32]), Vec::new());
     let new = NewCluster { cluster_id: "test".to_owned(), pool_groups: 3 };
     let directory = directory::open(&*store, &kek, &*entropy, &new).await.expect("opens");
@@ -99,6 +104,7 @@ pub(crate) async fn test_world_of(seed: u64) -> TestWorld {
         passwords: Arc::new(passwords),
         messenger: Arc::clone(&outbox) as Arc<dyn Messenger>,
         triggers: Arc::clone(&functions) as Arc<dyn Triggers>,
+        data_keys: Arc::clone(&data_keys) as Arc<dyn DataKeys>,
         cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, Duration::MAX)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(100),
@@ -112,7 +118,7 @@ pub(crate) async fn test_world_of(seed: u64) -> TestWorld {
             signing_keys: signing_keys::Timing::default(),
         },
     };
-    TestWorld { world, store, clock, outbox, functions }
+    TestWorld { world, store, clock, outbox, functions, data_keys }
 }
 
 /// A principal of `account_id` in [`REGION`].

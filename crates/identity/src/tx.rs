@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use conclave_api::ApiError;
 use conclave_crypto::entropy;
-use conclave_outbound::{Channel, SendError};
+use conclave_outbound::SendError;
 use conclave_store::{
     StoreError, keys,
     proto::{self, check::Expect, write::Action},
@@ -19,13 +19,13 @@ use conclave_store::{
 use futures::future::BoxFuture;
 use prost::Message;
 use tokio::time::Instant;
-use tracing::{Instrument as _, Span, field::Empty};
+use tracing::{Instrument as _, field::Empty};
 
 use crate::{
     config::{ClientConfig, PoolConfig},
-    errors, log_delivery,
+    errors,
     memo::Memo,
-    triggers::{Circumstances, Event, Trigger, custom_message::Draft},
+    triggers::Circumstances,
     world::World,
 };
 use std::sync::Arc;
@@ -588,44 +588,6 @@ impl<'w> Tx<'w> {
     /// Whether anything is written so far.
     pub fn has_writes(&self) -> bool {
         !self.writes.is_empty()
-    }
-
-    /// A message that is handed over after the commit; the caller learns when it is not taken.
-    pub fn send(&mut self, message: impl Into<Draft>) {
-        let span = self.notification_span();
-        self.messages.push(Outgoing::Send(message.into(), span));
-    }
-
-    /// A message that is put into a queue after the commit: where [`Tx::pretend`] is the other case, and
-    /// the caller must not tell the two apart by the time that delivery takes.
-    pub fn post(&mut self, message: impl Into<Draft>) {
-        let span = self.notification_span();
-        self.messages.push(Outgoing::Post(message.into(), span));
-    }
-
-    /// No message, and nothing that shows that there is none: where a message of this channel could not be
-    /// queued, this fails as well.
-    pub fn pretend(&mut self, channel: Channel) {
-        let mut pool = self.config.iter();
-        let is_custom = pool.any(|pool| Trigger::CustomMessage.function(&pool.record).is_some());
-        self.messages.push(Outgoing::Pretend { channel, is_custom });
-    }
-
-    /// A function that is told of it after the commit. When it fails, the caller learns that, and what was
-    /// committed stays.
-    pub fn after_commit(&mut self, event: Event) {
-        self.messages.push(Outgoing::Trigger(event));
-    }
-
-    /// What the caller is told when a message of this decision is not taken, instead of
-    /// CodeDeliveryFailureException.
-    pub fn refuse_delivery_as(&mut self, refusal: fn(&SendError) -> ApiError) {
-        self.delivery_refusal = refusal;
-    }
-
-    fn notification_span(&self) -> Span {
-        let pool = self.config.as_ref();
-        pool.map_or_else(Span::none, |pool| log_delivery::notification_span(&pool.record))
     }
 
     fn rely_on_loaded(&mut self, key: &Bytes) {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use conclave_crypto::{entropy::Entropy, password::PasswordHasher, secret::Key256};
-use conclave_outbound::{Messenger, Triggers};
+use conclave_outbound::{DataKeys, Messenger, Triggers};
 use conclave_store::Store;
 
 use crate::{
@@ -24,6 +24,8 @@ pub struct World {
     pub messenger: Arc<dyn Messenger>,
     /// The functions that pools name.
     pub triggers: Arc<dyn Triggers>,
+    /// Keys under which functions that send messages get codes.
+    pub data_keys: Arc<dyn DataKeys>,
     /// Keys that wrap the pools' own keys.
     pub cluster_keys: Arc<ClusterKeys>,
     /// Authenticates the hints in pool and client ids.

@@ -32,16 +32,32 @@ impl Signer {
         body: &str,
         now_ms: i64,
     ) -> Signature {
-        const SIGNED: &str = "content-type;host;x-amz-date";
+        self.sign_with(host, path, content_type, &[], body, now_ms)
+    }
+
+    /// As [`Self::sign`], and headers of AWS's along with it, whose names are in lower case.
+    pub(crate) fn sign_with(
+        &self,
+        host: &str,
+        path: &str,
+        content_type: &str,
+        extra: &[(&str, &str)],
+        body: &str,
+        now_ms: i64,
+    ) -> Signature {
         let now = OffsetDateTime::from_unix_timestamp(now_ms.div_euclid(1_000))
             .unwrap_or(OffsetDateTime::UNIX_EPOCH);
         let day = format!("{:04}{:02}{:02}", now.year(), u8::from(now.month()), now.day());
         let date = format!("{day}T{:02}{:02}{:02}Z", now.hour(), now.minute(), now.second());
         let hash = |text: &str| hex::encode(mac::sha256(&[text.as_bytes()]));
-        let canonical = format!(
-            "POST\n{path}\n\ncontent-type:{content_type}\nhost:{host}\nx-amz-date:{date}\n\n{SIGNED}\n{}",
-            hash(body)
-        );
+        let mut headers =
+            vec![("content-type", content_type), ("host", host), ("x-amz-date", date.as_str())];
+        headers.extend(extra);
+        headers.sort_unstable();
+        let signed = headers.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(";");
+        let lines: String =
+            headers.iter().map(|(name, value)| format!("{name}:{value}\n")).collect();
+        let canonical = format!("POST\n{path}\n\n{lines}\n{signed}\n{}", hash(body));
         let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hash(&canonical));
         let secret = format!("AWS4{}", self.secret_access_key);
@@ -52,7 +68,7 @@ impl Signer {
         let signature = hex::encode(mac::hmac_sha256(&key, &[to_sign.as_bytes()]));
         let credential = format!("{}/{scope}", self.access_key_id);
         let authorization = format!(
-            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={SIGNED}, Signature={signature}"
+            "AWS4-HMAC-SHA256 Credential={credential}, SignedHeaders={signed}, Signature={signature}"
         );
         Signature { date, authorization }
     }

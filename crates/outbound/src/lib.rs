@@ -19,4 +19,4 @@ pub mod triggers;
 
 pub use clock::Clock;
 pub use message::{Channel, Message, Messenger, SendError, Sender, is_of_domains};
-pub use triggers::{Invocation, InvokeError, Triggers};
+pub use triggers::{DataKey, DataKeyError, DataKeys, Invocation, InvokeError, Triggers, Wait};

@@ -33,6 +33,8 @@ class Functions:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 functions.requests.append((self.path, self.headers, body))
                 answer = functions.run(self.path, body)
+                if self.headers["X-Amz-Invocation-Type"] == "Event" and answer.status == 200:
+                    answer = Raw(202)  # what the function has made of it is told to nobody
                 self.send_response(answer.status)
                 for name, value in answer.headers.items():
                     self.send_header(name.replace("_", "-"), value)

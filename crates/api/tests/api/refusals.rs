@@ -26,8 +26,8 @@ fn a_member_that_is_not_built_is_refused_by_name() {
     for (name, members, what) in [
         (
             "CreateUserPool",
-            r#""LambdaConfig":{"KMSKeyID":"arn:aws:kms:us-east-1:123456789012:key/k"}"#,
-            "LambdaConfig.KMSKeyID",
+            r#""LambdaConfig":{"InboundFederation":{"LambdaVersion":"V1_0","LambdaArn":"arn:aws:lambda:us-east-1:123456789012:function:f"}}"#,
+            "LambdaConfig.InboundFederation",
         ),
         (
             "CreateUserPool",

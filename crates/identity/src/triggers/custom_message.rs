@@ -2,13 +2,17 @@
 //! Source: developer guide, "Custom message Lambda trigger".
 
 use conclave_api::ApiError;
-use conclave_crypto::{ids, secret::SecretString};
+use conclave_crypto::secret::SecretString;
 use conclave_outbound::{Channel, Message, Triggers};
 use conclave_store::records::UserRecord;
 use serde_json::{Map, Value, json};
 
-use super::{Event, Trigger, Who, answer, attributes, call_as, metadata};
-use crate::{tx::Tx, users::delivery, world::World};
+use super::{
+    Event, Trigger, Who, answer, attributes, call_as,
+    custom_sender::{self, Parcel},
+    metadata,
+};
+use crate::{tx::Tx, users::delivery};
 
 /// What a text message, and a subject, may have of characters; an e-mail.
 const SHORT_CHARS_MAX: usize = 140;
@@ -47,10 +51,29 @@ impl Reason {
     }
 }
 
-/// A message in the pool's words, for which a function may find others.
+/// A message in the pool's words, for which a function may find others, or which one may send.
 pub struct Draft {
     message: Message,
-    custom: Option<Custom>,
+    by: By,
+}
+
+enum By {
+    /// It leaves as it is.
+    Us,
+    /// A function is asked for the words.
+    Words(Box<Custom>),
+    /// A function sends it. That has words of its own, and no other function is asked.
+    Sender(Box<Parcel>),
+}
+
+/// How a draft leaves.
+pub(crate) enum Way {
+    /// As it is.
+    Message(Message),
+    /// When a function has found the words.
+    Later(Box<Later>),
+    /// A function sends it.
+    Sender(Box<Parcel>),
 }
 
 struct Custom {
@@ -59,9 +82,11 @@ struct Custom {
     link: Option<SecretString>,
 }
 
+/// Elsewhere each message is a draft of [`draft`], or it would pass the pool's functions by.
+#[cfg(test)]
 impl From<Message> for Draft {
     fn from(message: Message) -> Self {
-        Self { message, custom: None }
+        Self { message, by: By::Us }
     }
 }
 
@@ -76,6 +101,9 @@ pub fn draft(
     message: Message,
     link: Option<&SecretString>,
 ) -> Result<Draft, ApiError> {
+    if let Some(parcel) = custom_sender::parcel(tx, reason, user, &message)? {
+        return Ok(Draft { message, by: By::Sender(Box::new(parcel)) });
+    }
     let pool = tx.pool()?;
     let mut request = Map::new();
     request.insert("userAttributes".to_owned(), attributes(user));
@@ -93,40 +121,29 @@ pub fn draft(
     let response = json!({ "smsMessage": null, "emailMessage": null, "emailSubject": null });
     let source = (reason.source(), "1");
     let event = Event::new(&pool, Trigger::CustomMessage, source, who, request, response);
-    let custom = event.map(|event| Custom {
-        event,
-        username: delivery::called(&pool.record, user).to_owned(),
-        link: link.cloned(),
+    let by = event.map_or(By::Us, |event| {
+        By::Words(Box::new(Custom {
+            event,
+            username: delivery::called(&pool.record, user).to_owned(),
+            link: link.cloned(),
+        }))
     });
-    Ok(Draft { message, custom })
+    Ok(Draft { message, by })
 }
 
 impl Draft {
-    /// How it leaves.
+    /// By what it reaches the user.
     pub fn channel(&self) -> Channel {
         self.message.channel
     }
 
-    /// The message, where no function is asked.
-    ///
-    /// # Errors
-    /// What is asked, where one is.
-    pub(crate) fn into_message(self) -> Result<Message, Box<Later>> {
-        let Self { message, custom } = self;
-        match custom {
-            None => Ok(message),
-            Some(custom) => Err(Box::new(Later { message, custom })),
-        }
-    }
-
-    /// The message, in the words of the function where there is one.
-    ///
-    /// # Errors
-    /// Those of [`super::call`]; InvalidLambdaResponseException for words that cannot be sent.
-    pub async fn finish(self, world: &World) -> Result<Message, ApiError> {
-        match self.into_message() {
-            Ok(message) => Ok(message),
-            Err(later) => later.finish_with(&*world.triggers, ids::uuid(&*world.entropy)).await,
+    /// How it leaves.
+    pub(crate) fn into_way(self) -> Way {
+        let Self { message, by } = self;
+        match by {
+            By::Us => Way::Message(message),
+            By::Words(custom) => Way::Later(Box::new(Later { message, custom })),
+            By::Sender(parcel) => Way::Sender(parcel),
         }
     }
 }
@@ -134,14 +151,14 @@ impl Draft {
 /// A message for which a function has still to find the words.
 pub(crate) struct Later {
     message: Message,
-    custom: Custom,
+    custom: Box<Custom>,
 }
 
 impl Later {
     /// Asks it.
     ///
     /// # Errors
-    /// As [`Draft::finish`].
+    /// Those of [`super::call`]; InvalidLambdaResponseException for words that cannot be sent.
     pub async fn finish_with(
         self,
         functions: &dyn Triggers,

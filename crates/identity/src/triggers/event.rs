@@ -37,17 +37,18 @@ pub struct Who<'a> {
 }
 
 impl Event {
-    /// An event for a trigger of the pool; `None` where the pool has none.
+    /// An event for a trigger of the pool, with an empty response where there can be one; `None` where the pool
+    /// has none.
     pub fn new(
         pool: &PoolConfig,
         trigger: Trigger,
         (source, version): (&'static str, &str),
         who: Who<'_>,
         request: Map<String, Value>,
-        response: Value,
+        response: impl Into<Option<Value>>,
     ) -> Option<Self> {
         let function = trigger.function(&pool.record)?.to_owned();
-        let payload = json!({
+        let mut event = json!({
             "version": version,
             "region": pool.record.region,
             "userPoolId": pool.id(),
@@ -58,9 +59,11 @@ impl Event {
             },
             "triggerSource": source,
             "request": request,
-            "response": response,
         });
-        let payload = payload.to_string().into();
+        if let (Some(response), Value::Object(event)) = (response.into(), &mut event) {
+            event.insert("response".to_owned(), response);
+        }
+        let payload = event.to_string().into();
         Some(Self { trigger, function, source, payload })
     }
 }

@@ -12,6 +12,7 @@ pub mod answer;
 pub mod authentication;
 pub mod challenge;
 pub mod custom_message;
+pub mod custom_sender;
 mod event;
 pub mod post_confirmation;
 pub mod pre_sign_up;
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 
 use conclave_api::{ApiError, ExceptionName};
 use conclave_crypto::ids;
-use conclave_outbound::{Invocation, InvokeError, Triggers};
+use conclave_outbound::{Invocation, InvokeError, Triggers, Wait};
 use conclave_store::records::PoolRecord;
 use serde_json::{Map, Value};
 use tracing::Instrument as _;
@@ -55,6 +56,10 @@ pub enum Trigger {
     PreTokenGeneration,
     /// Whom another directory knows.
     UserMigration,
+    /// Sends e-mail.
+    CustomEmailSender,
+    /// Sends text messages.
+    CustomSmsSender,
 }
 
 impl Trigger {
@@ -71,6 +76,8 @@ impl Trigger {
             Self::VerifyAuthChallengeResponse => "VerifyAuthChallengeResponse",
             Self::PreTokenGeneration => "PreTokenGeneration",
             Self::UserMigration => "UserMigration",
+            Self::CustomEmailSender => "CustomEmailSender",
+            Self::CustomSmsSender => "CustomSMSSender",
         }
     }
 
@@ -88,6 +95,8 @@ impl Trigger {
             Self::VerifyAuthChallengeResponse => &triggers.verify_auth_challenge_response,
             Self::PreTokenGeneration => &triggers.pre_token_generation,
             Self::UserMigration => &triggers.user_migration,
+            Self::CustomEmailSender => &triggers.custom_email_sender,
+            Self::CustomSmsSender => &triggers.custom_sms_sender,
         };
         function.as_deref()
     }
@@ -149,7 +158,7 @@ pub(crate) async fn call_as(
 ) -> Result<Map<String, Value>, ApiError> {
     let span = tracing::info_span!("trigger", trigger = event.trigger.as_str());
     let (function, event_json) = (event.function.clone(), event.payload.clone());
-    let invocation = Invocation { function, event: event_json, id };
+    let invocation = Invocation { function, event: event_json, id, wait: Wait::Answer };
     match functions.invoke(invocation).instrument(span).await {
         Ok(body) => answer::response(&body),
         Err(error) => Err(refusal(event.trigger, &event.function, &error)),
@@ -178,5 +187,7 @@ fn refusal(trigger: Trigger, function: &str, error: &InvokeError) -> ApiError {
         .because(format!("{trigger} invocation failed due to error {why}."))
 }
 
+#[cfg(test)]
+mod custom_sender_tests;
 #[cfg(test)]
 mod tests;

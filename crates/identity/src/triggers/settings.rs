@@ -13,7 +13,8 @@ const V1: &str = "V1_0";
 /// The record of a pool's triggers; `None` for none.
 ///
 /// # Errors
-/// InvalidParameterException where the two members for PreTokenGeneration disagree (the text is judgement);
+/// InvalidParameterException where the two members for PreTokenGeneration disagree (the text is judgement), or
+/// there is a sender and no key;
 /// FeatureUnavailableInTierException for a version that the tier does not have.
 pub fn record(
     given: Option<&types::LambdaConfigType>,
@@ -49,9 +50,31 @@ pub fn record(
         pre_token_generation,
         pre_token_generation_version: version,
         user_migration: given.user_migration.clone(),
+        custom_email_sender: given
+            .custom_email_sender
+            .as_ref()
+            .and_then(|sender| sender.lambda_arn.clone()),
+        custom_sms_sender: given
+            .custom_sms_sender
+            .as_ref()
+            .and_then(|sender| sender.lambda_arn.clone()),
+        kms_key_id: given.kms_key_id.clone(),
     };
+    check_key(&record)?;
     check_tier(tier, &record)?;
     Ok((record != PoolTriggers::default()).then_some(record))
+}
+
+/// Codes go to senders under a key. Source: developer guide, "Custom sender Lambda triggers", and API reference,
+/// LambdaConfigType; the text is judgement.
+fn check_key(record: &PoolTriggers) -> Result<(), ApiError> {
+    let has_sender = record.custom_email_sender.is_some() || record.custom_sms_sender.is_some();
+    if has_sender && record.kms_key_id.is_none() {
+        return Err(errors::invalid_parameter(
+            "KMSKeyID is required when CustomEmailSender or CustomSMSSender is configured.",
+        ));
+    }
+    Ok(())
 }
 
 /// Access tokens can be customized in the tiers above the first.
@@ -85,6 +108,19 @@ pub fn describe(pool: &PoolRecord) -> types::LambdaConfigType {
         pre_token_generation: record.pre_token_generation,
         pre_token_generation_config: versioned,
         user_migration: record.user_migration,
+        custom_email_sender: record.custom_email_sender.map(|lambda_arn| {
+            types::CustomEmailLambdaVersionConfigType {
+                lambda_version: Some(V1.to_owned()),
+                lambda_arn: Some(lambda_arn),
+            }
+        }),
+        custom_sms_sender: record.custom_sms_sender.map(|lambda_arn| {
+            types::CustomSmsLambdaVersionConfigType {
+                lambda_version: Some(V1.to_owned()),
+                lambda_arn: Some(lambda_arn),
+            }
+        }),
+        kms_key_id: record.kms_key_id,
         ..Default::default()
     }
 }

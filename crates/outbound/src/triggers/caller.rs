@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
-    Invocation, InvokeError, Triggers,
+    Invocation, InvokeError, Triggers, Wait,
     egress::Egress,
     http::{Answer, Client, Target},
     settings::{SettingsError, TriggerSettings, matches},
@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{Clock, aws::Signer};
 
+const JSON: &str = "application/json";
 /// The same for all tries of a call.
 const INVOCATION_ID: &str = "conclave-invocation-id";
 /// The pause before the second try; it doubles.
@@ -61,17 +62,7 @@ impl Caller {
     /// # Errors
     /// When the settings cannot be used.
     pub fn new(settings: TriggerSettings, clock: Arc<dyn Clock>) -> Result<Self, SettingsError> {
-        if !(1..=10).contains(&settings.tries) {
-            return Err(SettingsError::Bounds("tries"));
-        }
-        // a commit that follows a call must not be refused for its age
-        let total = settings.timeout.saturating_mul(settings.tries);
-        if settings.timeout.is_zero() || total > Duration::from_secs(60) {
-            return Err(SettingsError::Bounds("the timeout of all tries together"));
-        }
-        if !(1..=4_096).contains(&settings.concurrency) {
-            return Err(SettingsError::Bounds("concurrency"));
-        }
+        settings.check()?;
         let plain = settings.allows_plain_http;
         let lambda = match settings.lambda {
             None => None,
@@ -134,17 +125,23 @@ impl Caller {
             format!("{base}/2015-03-31/functions/{}/invocations", encoding::percent(&name));
         let body = std::str::from_utf8(&invocation.event)
             .map_err(|_| InvokeError::Unreachable("the event is no text"))?;
-        let signed = lambda.signer.sign(
+        let kind = match invocation.wait {
+            Wait::Answer => "RequestResponse",
+            Wait::TakenOver => "Event",
+        };
+        let signed = lambda.signer.sign_with(
             &target.authority,
             &canonical,
-            "application/json",
+            JSON,
+            &[("x-amz-invocation-type", kind)],
             body,
             self.clock.now_ms(),
         );
         let headers = [
+            ("content-type", JSON.to_owned()),
             ("x-amz-date", signed.date),
             ("authorization", signed.authorization),
-            ("x-amz-invocation-type", "RequestResponse".to_owned()),
+            ("x-amz-invocation-type", kind.to_owned()),
             (INVOCATION_ID, invocation.id.clone()),
         ];
         let answer = self.client.post(target, &path, &headers, invocation.event.clone()).await?;
@@ -160,6 +157,7 @@ impl Caller {
         let timestamp = self.clock.now_ms().div_euclid(1_000).to_string();
         let signature = webhook::sign(&hook.secret, &timestamp, &invocation.event);
         let headers = [
+            ("content-type", JSON.to_owned()),
             (webhook::TIMESTAMP, timestamp),
             (webhook::SIGNATURE, signature),
             (INVOCATION_ID, invocation.id.clone()),

@@ -108,7 +108,7 @@ impl Client {
         Ok(Self { egress, tls: TlsConnector::from(Arc::new(config)), answer_bytes_max })
     }
 
-    /// Posts JSON to `path` of `target`.
+    /// Posts a body to `path` of `target`.
     ///
     /// # Errors
     /// When there is no whole answer.
@@ -122,8 +122,7 @@ impl Client {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(path)
-            .header(header::HOST, &target.authority)
-            .header(header::CONTENT_TYPE, "application/json");
+            .header(header::HOST, &target.authority);
         for (name, value) in headers {
             request = request.header(*name, value);
         }

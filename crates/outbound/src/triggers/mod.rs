@@ -4,12 +4,16 @@
 //! calling: a [`settings::Route`], and what [`caller`] does with it.
 
 pub mod caller;
+pub mod data_keys;
 pub mod egress;
 mod http;
+mod kms;
 pub mod settings;
 mod shares;
 mod webhook;
 
+#[cfg(test)]
+mod data_key_tests;
 #[cfg(test)]
 mod tests;
 
@@ -17,7 +21,8 @@ use bytes::Bytes;
 use tokio::sync::OwnedSemaphorePermit;
 
 pub use caller::Caller;
-pub use settings::{LambdaEndpoint, TriggerSettings, Webhook};
+pub use data_keys::{DataKey, DataKeyError, DataKeys, Keyring, LocalKey};
+pub use settings::{KmsEndpoint, LambdaEndpoint, TriggerSettings, Webhook};
 
 /// One call of a function.
 #[derive(Clone)]
@@ -28,6 +33,18 @@ pub struct Invocation {
     pub event: Bytes,
     /// The same for all tries of a call, so that a function can tell them from two calls.
     pub id: String,
+    /// What is waited for.
+    pub wait: Wait,
+}
+
+/// What is waited for, in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// What the function returns.
+    Answer,
+    /// That the call has been taken over: AWS Lambda tries by itself until the function has worked. A webhook
+    /// has nobody who would do that, and takes a call over by its answer.
+    TakenOver,
 }
 
 /// Shows no event: it holds what users have typed.

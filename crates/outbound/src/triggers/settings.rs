@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::egress::Network;
+use super::{data_keys::LocalKey, egress::Network};
 
 /// How functions are called. No `Debug`: it holds secrets.
 pub struct TriggerSettings {
@@ -24,6 +24,10 @@ pub struct TriggerSettings {
     pub lambda: Option<LambdaEndpoint>,
     /// Functions that are called by HTTP alone.
     pub webhooks: Vec<Webhook>,
+    /// Where keys that are not in files are used.
+    pub kms: Option<KmsEndpoint>,
+    /// Keys of custom senders that are in files.
+    pub keys: Vec<LocalKey>,
 }
 
 /// What answers to the invoke API of AWS Lambda.
@@ -39,6 +43,20 @@ pub struct LambdaEndpoint {
     /// The functions that may be called with this key: ARNs, in which `*` stands for anything. Whoever can
     /// make a pool can name any function, and it is the operator's key that calls it.
     pub functions: Vec<String>,
+}
+
+/// What answers to GenerateDataKey of AWS KMS.
+pub struct KmsEndpoint {
+    /// Such as `https://kms.us-east-1.amazonaws.com`.
+    pub url: String,
+    /// The region of the signature.
+    pub region: String,
+    /// Who signs.
+    pub access_key_id: String,
+    /// And with what.
+    pub secret_access_key: String,
+    /// The keys that may be used: ARNs, in which `*` stands for anything.
+    pub keys: Vec<String>,
 }
 
 /// A function that is called by a POST of its event.
@@ -64,7 +82,28 @@ impl TriggerSettings {
             ca: None,
             lambda: None,
             webhooks: Vec::new(),
+            kms: None,
+            keys: Vec::new(),
         }
+    }
+
+    /// Whether the numbers are within bounds.
+    ///
+    /// # Errors
+    /// When one is not.
+    pub fn check(&self) -> Result<(), SettingsError> {
+        if !(1..=10).contains(&self.tries) {
+            return Err(SettingsError::Bounds("tries"));
+        }
+        // a commit that follows a call must not be refused for its age
+        let total = self.timeout.saturating_mul(self.tries);
+        if self.timeout.is_zero() || total > Duration::from_secs(60) {
+            return Err(SettingsError::Bounds("the timeout of all tries together"));
+        }
+        if !(1..=4_096).contains(&self.concurrency) {
+            return Err(SettingsError::Bounds("concurrency"));
+        }
+        Ok(())
     }
 }
 
@@ -88,6 +127,9 @@ pub enum SettingsError {
     /// Two webhooks for one function.
     #[error("{0} has more than one webhook")]
     Twice(String),
+    /// Two files for one key.
+    #[error("{0} is in more than one file")]
+    KeyTwice(String),
     /// No number, or one that is out of bounds.
     #[error("{0} is out of bounds")]
     Bounds(&'static str),

@@ -23,7 +23,7 @@ const ARN: &str = "arn:aws:lambda:us-east-1:111122223333:function:hook";
 
 /// What the server does with one request.
 #[derive(Clone)]
-enum Does {
+pub(super) enum Does {
     /// It answers this.
     Says(String),
     /// It takes the request and says nothing.
@@ -32,19 +32,19 @@ enum Does {
     HangsUp,
 }
 
-fn answer(status: &str, headers: &str, body: &str) -> Does {
+pub(super) fn answer(status: &str, headers: &str, body: &str) -> Does {
     let length = body.len();
     Does::Says(format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\n{headers}\r\n{body}"))
 }
 
-struct Server {
-    address: SocketAddr,
+pub(super) struct Server {
+    pub address: SocketAddr,
     requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
     /// Does these things in turn, then the last one for ever.
-    async fn start(script: &[Does]) -> Self {
+    pub async fn start(script: &[Does]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("binds");
         let address = listener.local_addr().expect("has one");
         let requests = Arc::new(Mutex::new(Vec::new()));
@@ -68,7 +68,7 @@ impl Server {
         Self { address, requests }
     }
 
-    fn requests(&self) -> Vec<String> {
+    pub fn requests(&self) -> Vec<String> {
         self.requests.lock().expect("is free").clone()
     }
 }
@@ -91,7 +91,7 @@ async fn read(stream: &mut tokio::net::TcpStream) -> String {
     }
 }
 
-fn local() -> TriggerSettings {
+pub(super) fn local() -> TriggerSettings {
     TriggerSettings {
         networks: vec!["127.0.0.0/8".parse().expect("is one")],
         allows_plain_http: true,
@@ -120,6 +120,7 @@ async fn invoke(settings: TriggerSettings) -> Result<Bytes, InvokeError> {
         function: ARN.to_owned(),
         event: Bytes::from_static(b"{\"a\":1}"),
         id: "call-1".to_owned(),
+        wait: Wait::Answer,
     };
     caller(settings).expect("can be used").invoke(invocation).await
 }
@@ -147,6 +148,23 @@ async fn an_arn_is_called_by_the_invoke_api() {
     }
     assert!(request.contains("credential=akidexample/20150830/us-east-1/lambda/aws4_request"));
     assert!(request.ends_with("\r\n\r\n{\"a\":1}"));
+}
+
+#[tokio::test]
+async fn a_call_that_nobody_waits_for_is_taken_over() {
+    let server = Server::start(&[answer("202 Accepted", "", "")]).await;
+    let url = format!("http://{}", server.address);
+    let settings = TriggerSettings { lambda: Some(endpoint(url, &["*"])), ..local() };
+    let invocation = Invocation {
+        function: ARN.to_owned(),
+        event: Bytes::from_static(b"{}"),
+        id: "call-1".to_owned(),
+        wait: Wait::TakenOver,
+    };
+    let answer = caller(settings).expect("can be used").invoke(invocation).await;
+    assert_eq!(answer, Ok(Bytes::new()));
+    let request = server.requests().remove(0).to_lowercase();
+    assert!(request.contains("\r\nx-amz-invocation-type: event\r\n"), "{request}");
 }
 
 /// The signature is that of botocore for the same request.
@@ -300,7 +318,11 @@ async fn calls_under_way_have_a_limit() {
     let call = |id: &str| {
         let caller = Arc::clone(&caller);
         let (function, id) = (ARN.to_owned(), id.to_owned());
-        async move { caller.invoke(Invocation { function, event: Bytes::new(), id }).await }
+        async move {
+            caller
+                .invoke(Invocation { function, event: Bytes::new(), id, wait: Wait::Answer })
+                .await
+        }
     };
     let (first, second, third) = tokio::join!(call("1"), call("2"), call("3"));
     let errors = [first, second, third].map(|answer| answer.expect_err("has no answer"));

@@ -160,6 +160,7 @@ fn gateway(world: &World, store: Arc<dyn Store>) -> World {
         passwords: Arc::clone(&world.passwords),
         messenger: Arc::clone(&world.messenger),
         triggers: Arc::clone(&world.triggers),
+        data_keys: Arc::clone(&world.data_keys),
         cluster_keys: Arc::clone(&world.cluster_keys),
         hint_key: world.hint_key.clone(),
         configs: ConfigCache::new(100),
