@@ -44,6 +44,14 @@ pub async fn run(args: &ImportArgs) -> Result<()> {
         ))
         .into());
     }
+    if !manifest.complete && !args.incomplete && !args.dry_run {
+        return Err(Failure::failed(format!(
+            "the export is not complete: {} could still change when it was made. Freeze it first, and export it when \
+             `conclave freeze` says that it is settled; or take it as it is, with --incomplete",
+            manifest.pool_id
+        ))
+        .into());
+    }
     let keys = keys::open(&destination, &manifest, &identities).await.map_err(unusable)?;
     let keep = match (args.keep_tokens, args.keep_refresh_tokens) {
         (true, _) => Keep::Tokens,
@@ -145,6 +153,7 @@ fn as_json(args: &ImportArgs, manifest: &Manifest, imported: &Imported) -> serde
         "users": imported.users,
         "client_ids": imported.client_ids,
         "domains": imported.domains,
+        "complete": manifest.complete,
         "dry_run": args.dry_run,
     })
 }
@@ -162,6 +171,10 @@ fn as_table(args: &ImportArgs, manifest: &Manifest, imported: &Imported, keep: K
     let mut text = table(&head, &[row.to_vec()]);
     if args.dry_run {
         text += "\n\nIt can be imported. Nothing was changed.";
+        if !manifest.complete {
+            text +=
+                " The pool was not frozen when it was exported: for good, export it again then.";
+        }
         return text;
     }
     text += match keep {

@@ -44,6 +44,11 @@ impl Level {
             Self::High => "High",
         }
     }
+
+    /// The level of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Low, Self::Medium, Self::High].into_iter().find(|level| level.as_str() == name)
+    }
 }
 
 /// What has been found out.

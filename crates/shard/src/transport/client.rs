@@ -6,7 +6,7 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -482,10 +482,15 @@ impl RaftNetworkV2<Types> for Network {
         let last_log_id = snapshot.meta.last_log_id;
         let (chunks, requests) = mpsc::channel(4);
         let (fatal, group) = (self.peers.fatal.clone(), self.group);
+        // set however this ends: by openraft's word, a new leader, or an error
+        let given_up = SetOnDrop::default();
+        let stop = Arc::clone(&given_up.0);
         let reader = spawn_blocking(move || {
-            snapshot.snapshot.check().inspect_err(|error| {
-                // others have what it should be, and one of them is to lead
-                fatal.report(format!("group {group}: the state is damaged: {error}"));
+            snapshot.snapshot.check(&stop).inspect_err(|error| {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    // others have what it should be, and one of them is to lead
+                    fatal.report(format!("group {group}: the state is damaged: {error}"));
+                }
             })?;
             send_files(snapshot.snapshot, begin, &chunks)
         });
@@ -533,6 +538,16 @@ impl RaftNetworkV2<Types> for Network {
             }
             None => Err(unreachable("an answer that this version does not know")),
         }
+    }
+}
+
+/// True when it is dropped.
+#[derive(Default)]
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 
