@@ -24,7 +24,7 @@ use conclave_shard::{
     Admin, AdminOptions, DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions,
     Member, NewId, Retention, Timing,
 };
-use conclave_store::Store;
+use conclave_store::{Store, levels};
 use conclave_tls::Mutual;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -252,6 +252,7 @@ fn host_options(
             ..Limits::default()
         },
         timing: Timing::default(),
+        feature_level: conclave_fault::feature_level(levels::KNOWN),
     })
 }
 

@@ -1,13 +1,14 @@
 //! Places at which a test makes the process crash, wait or fail, and bugs that it must notice.
 //!
 //! Without the feature `on` everything here is empty and inlined: a build that holds data has neither.
-//! With it, three variables of the environment say what happens:
+//! With it, four variables of the environment say what happens:
 //!
 //! - `CONCLAVE_FAILPOINTS`: `NAME=ACTION[@WHEN]`, several separated by `;`. ACTION is `abort` (the process ends
 //!   as by `kill -9`, before anything else runs), `sleep:MILLISECONDS` (of this thread), or `error` (an I/O
 //!   error, at points that can tell one). WHEN is `3`, the third time only, or `3+`, from the third time on;
 //!   the default is `1+`. Example: `raft.before_append_sync=abort@40;apply.before_batch=sleep:5`.
 //! - `CONCLAVE_SEEDED_BUG`: the name of one bug of [`BUGS`].
+//! - `CONCLAVE_FEATURE_LEVEL`: the highest feature level that the process knows, instead of that of its version.
 //! - `CONCLAVE_TIMES`: `NAME=MILLISECONDS`, several separated by `;`: what takes minutes takes that long instead.
 //!
 //! A name that is not in the tables is refused when the process starts, see [`active`]: a test whose fault
@@ -93,6 +94,16 @@ pub fn time_ms(name: &'static str, otherwise: u32) -> u32 {
         return ms;
     }
     let _ = name;
+    otherwise
+}
+
+/// The feature level that this process is to know; `otherwise` in every other build, and where a test has not set it.
+#[inline(always)]
+pub fn feature_level(otherwise: u32) -> u32 {
+    #[cfg(feature = "on")]
+    if let Some(level) = on::feature_level() {
+        return level;
+    }
     otherwise
 }
 

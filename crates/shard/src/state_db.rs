@@ -319,6 +319,18 @@ pub(crate) fn applied_of_files(path: &Path) -> io::Result<(Option<LogId>, Stored
     read_applied(&db)
 }
 
+/// The feature level of the group whose state the files in `path` hold.
+///
+/// # Errors
+/// From the disk or RocksDB, or that it cannot be decoded.
+pub(crate) fn level_of_files(path: &Path) -> io::Result<u32> {
+    let mut options = Options::default();
+    options.set_max_open_files(64);
+    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
+    let state = db.get_pinned(keys::GROUP_STATE).map_err(io::Error::other)?;
+    conclave_store::levels::of_state(state.as_deref())
+}
+
 /// Rows after which [`check_files`] looks whether it is to stop.
 const CHECK_STOP_ROWS: u64 = 1_024;
 
