@@ -62,6 +62,12 @@ bench-import: deps-build ## measure a pool of a million users, made by import, b
 	$(TARGET_DIR)/release/conclave-bench import --conclave $(TARGET_DIR)/release/conclave \
 	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench-import.json $(BENCH)
 
+.PHONY: bench-flows
+bench-flows: deps-build ## measure each way to sign in beside what it is made of; BENCH= for options
+	cargo build $(CARGO_FLAGS) --release
+	$(TARGET_DIR)/release/conclave-bench flows --conclave $(TARGET_DIR)/release/conclave \
+	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench-flows.json $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: build ## the same in two minutes with the unoptimised build: shows that it works, not how fast
 	$(TARGET_DIR)/debug/conclave-bench --quick --conclave $(TARGET_DIR)/debug/conclave --dir $(TARGET_DIR) $(BENCH)
