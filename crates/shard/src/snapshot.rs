@@ -53,14 +53,16 @@ pub struct SnapshotDir {
 struct Check {
     /// That it has found nothing.
     found_good: OnceLock<()>,
-    turn: Mutex<()>,
+    /// Whose turn it is holds the key to go on from.
+    turn: Mutex<Option<Vec<u8>>>,
 }
 
 impl SnapshotDir {
     /// Reads all of it, once: what RocksDB has not read for long may have been damaged on the disk since, and
     /// the checksums of a transfer would only say that the damage has arrived. Others that ask meanwhile wait for
     /// the first one. A transfer that is given up, as when a leader is replaced, must `stop` it: reading a large
-    /// state takes long, and one more for every attempt would leave the machine no time for anything else.
+    /// state takes long, and one more for every attempt would leave the machine no time for anything else. The next one goes on where
+    /// it was stopped, so that attempts which are given up often come to an end as well.
     ///
     /// # Errors
     /// What is damaged, or from the disk; `Interrupted` when it was told to stop.
@@ -69,9 +71,9 @@ impl SnapshotDir {
             if stop.load(Ordering::Acquire) {
                 return Err(io::ErrorKind::Interrupted.into());
             }
-            let Some(_turn) = self.check.turn.try_lock_for(CHECK_STOPS_WITHIN) else { continue };
+            let Some(mut from) = self.check.turn.try_lock_for(CHECK_STOPS_WITHIN) else { continue };
             if self.check.found_good.get().is_none() {
-                check_files(&self.path, stop)?;
+                check_files(&self.path, stop, &mut from)?;
                 self.check.found_good.get_or_init(|| ());
             }
         }
@@ -564,8 +566,14 @@ mod tests {
         let (go_on, stop) = (AtomicBool::new(false), AtomicBool::new(true));
         let interrupted = |stop| built.check(stop).expect_err("ends").kind();
         assert_eq!(interrupted(&stop), io::ErrorKind::Interrupted);
-        let error = check_files(built.path(), &stop).expect_err("ends");
+        let mut from = None;
+        let error = check_files(built.path(), &stop, &mut from).expect_err("ends");
         assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        let first = from.clone().expect("a key to go on from");
+        from = Some([&first[..], &[0]].concat());
+        check_files(built.path(), &stop, &mut from).expect_err("ends");
+        assert!(from.as_ref().is_some_and(|from| *from > first), "goes on behind the first row");
+        check_files(built.path(), &go_on, &mut from).expect("nothing is damaged");
         // also one that waits for another's check
         let turn = built.check.turn.lock();
         let late = AtomicBool::new(false);
