@@ -75,6 +75,7 @@ pub const BUGS: &[(&str, &str)] = &[
     ("clock-in-apply", "apply reads the clock of its machine"),
     ("read-then-write", "a decision is committed without the versions of what it has read"),
     ("attempts-in-the-gateway", "failed sign-ins are counted by each gateway for itself"),
+    ("retiring-key-dropped", "a key leaves jwks.json when its successor begins to sign"),
     ("ids-ignored", "a commit whose id is known is applied again"),
     ("snapshot-renamed-before-sync", "a snapshot gets its name before its files are synced"),
     ("any-incarnation", "a node that has lost its data is let in again"),
