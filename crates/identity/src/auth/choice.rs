@@ -119,7 +119,10 @@ pub async fn begin_confirmed(
     let is_same =
         attributes::value(&found.user.record, &session.attribute) == Some(&*session.destination);
     if !is_same || !is_open(&*tx.pool()?, found, first) {
-        return begin(tx, client, somebody, parameters).await;
+        // a password beside a session is nothing that the sign-in was judged with: it is asked for
+        let mut parameters = parameters.clone();
+        parameters.remove("PASSWORD");
+        return begin(tx, client, somebody, &parameters).await;
     }
     challenge_session::consume(tx, sealed, &session);
     challenge_session::rely_on_user(tx, found.sub());

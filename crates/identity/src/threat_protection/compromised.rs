@@ -48,6 +48,9 @@ pub enum ListError {
     /// A list of nothing is a mistake.
     #[error("it holds no hash")]
     Empty,
+    /// Somebody writes to it.
+    #[error("it has grown while it was read")]
+    Grows,
     /// There would be too much to keep.
     #[error("it is longer than two billion lines")]
     TooLong,
@@ -80,6 +83,10 @@ impl CompromisedPasswords {
             let read = list.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
             if read.map_err(|source| ListError::Read { line: number, source })? == 0 {
                 break;
+            }
+            if passwords.entries >= entries_max {
+                // there is no room for more: nearly every password would seem to be on the list
+                return Err(ListError::Grows);
             }
             passwords.insert(&parse(&line).ok_or(ListError::Line(number))?);
         }
@@ -275,6 +282,10 @@ mod tests {
         assert!(matches!(of(""), Err(ListError::Empty)));
         let long = CompromisedPasswords::read(&b""[..], u64::MAX);
         assert!(matches!(long, Err(ListError::TooLong)));
+        // somebody writes to the file
+        let text = format!("{PASSWORD}\n").repeat(100);
+        let grown = CompromisedPasswords::read(text.as_bytes(), 41 * 50);
+        assert!(matches!(grown, Err(ListError::Grows)));
     }
 
     #[test]

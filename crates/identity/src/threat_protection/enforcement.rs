@@ -172,7 +172,8 @@ fn is_refused(
 /// PasswordResetRequiredException and NotAuthorizedException, told after the commit.
 pub fn after_password(tx: &mut Tx<'_>, user: &UserRecord) -> Result<(), Failure> {
     let enforcement = tx.enforcement();
-    if enforcement.resets_password {
+    // an administrator's is replaced anyway, and the new one is looked at
+    if enforcement.resets_password && user.status != status::FORCE_CHANGE_PASSWORD {
         let mut reset = user.clone();
         status::RESET_REQUIRED.clone_into(&mut reset.status);
         reset.modified_ms = tx.now_ms();

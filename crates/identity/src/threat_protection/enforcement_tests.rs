@@ -48,6 +48,17 @@ async fn configure(pool: &TestPool, request: types::SetRiskConfigurationRequest)
     set_risk_configuration(pool, &signed_call(), request).await.unwrap();
 }
 
+/// Codes by e-mail are the second factor of whoever has an address.
+async fn email_codes(pool: &TestPool) {
+    let request = types::SetUserPoolMfaConfigRequest {
+        user_pool_id: Some(pool.id.clone()),
+        mfa_configuration: Some("OPTIONAL".to_owned()),
+        email_mfa_configuration: Some(types::EmailMfaConfigType::default()),
+        ..Default::default()
+    };
+    set_user_pool_mfa_config(pool, &signed_call(), request).await.unwrap();
+}
+
 /// The same action at all levels.
 async fn act(pool: &TestPool, action: &str) {
     let action = Some(types::AccountTakeoverActionType {
@@ -320,13 +331,7 @@ async fn from_a_blocked_address_nothing_can_be_tried() {
 #[tokio::test]
 async fn a_second_factor_is_asked_for_where_there_is_one() {
     let pool = pool(enforced()).await;
-    let request = types::SetUserPoolMfaConfigRequest {
-        user_pool_id: Some(pool.id.clone()),
-        mfa_configuration: Some("OPTIONAL".to_owned()),
-        email_mfa_configuration: Some(types::EmailMfaConfigType::default()),
-        ..Default::default()
-    };
-    set_user_pool_mfa_config(&pool, &signed_call(), request).await.unwrap();
+    email_codes(&pool).await;
     pool.confirmed_user("ada", &ADA).await;
     act(&pool, "MFA_IF_CONFIGURED").await;
     assert!(begin(&pool, &call(1, HOME), PASSWORD).await.unwrap().challenge_name.is_none());
@@ -377,6 +382,58 @@ async fn a_challenge_is_not_answered_from_a_place_that_is_blocked() {
     act(&pool, "NO_ACTION").await;
     let again = answer(&pool, &call(3, HOME), &begun, ("NEW_PASSWORD", "Other-Horse-2")).await;
     assert!(refusal(again).contains("session can only be used once"));
+}
+
+/// Who has a temporary password and no second factor neither names one in a risky sign-in nor sets a password.
+#[tokio::test]
+async fn a_first_password_is_not_set_by_who_is_refused() {
+    let pool = pool(enforced()).await;
+    let request = types::AdminCreateUserRequest {
+        temporary_password: Some(PASSWORD.to_owned()),
+        message_action: Some("SUPPRESS".to_owned()),
+        ..pool.create_request("ada", &[])
+    };
+    pool.send_create(request).await.unwrap();
+    email_codes(&pool).await;
+    for number in 10..15 {
+        assert!(sign_in(&pool, &call(number, HOME), "ada", "Wrong-Horse-9").await.is_err());
+    }
+    second(&pool);
+    act(&pool, "MFA_REQUIRED").await;
+    let begun = begin(&pool, &call(1, HOME), PASSWORD).await.unwrap();
+    let request = types::RespondToAuthChallengeRequest {
+        client_id: Some(pool.client_id.clone()),
+        challenge_name: begun.challenge_name.clone(),
+        session: begun.session.clone(),
+        challenge_responses: pairs(&[
+            ("USERNAME", "ada"),
+            ("NEW_PASSWORD", "Other-Horse-2"),
+            ("userAttributes.email", "mallory@example.com"),
+        ]),
+        ..Default::default()
+    };
+    let refused = respond_to_auth_challenge(&pool, &call(2, HOME), request).await;
+    assert_eq!(refusal(refused), BLOCKED);
+    assert_eq!(pool.status_of("ada").await, "FORCE_CHANGE_PASSWORD");
+    assert!(pool.outbox.take().is_empty());
+    assert!(pool.password_is("ada", PASSWORD).await.1);
+}
+
+/// An invitation is not ended by a temporary password that others know: another one is asked for anyway.
+#[tokio::test]
+async fn a_temporary_password_that_others_know_leads_to_another_one() {
+    let mut pool = pool(enforced()).await;
+    pool.compromise(&[LEAKED]);
+    let request = types::AdminCreateUserRequest {
+        temporary_password: Some(LEAKED.to_owned()),
+        message_action: Some("SUPPRESS".to_owned()),
+        ..pool.create_request("ada", &ADA)
+    };
+    pool.send_create(request).await.unwrap();
+    let begun = begin(&pool, &call(1, HOME), LEAKED).await.unwrap();
+    assert_eq!(begun.challenge_name.as_deref(), Some("NEW_PASSWORD_REQUIRED"));
+    assert_eq!(pool.status_of("ada").await, "FORCE_CHANGE_PASSWORD");
+    assert!(answer(&pool, &call(2, HOME), &begun, ("NEW_PASSWORD", PASSWORD)).await.is_ok());
 }
 
 #[tokio::test]

@@ -97,7 +97,8 @@ pub async fn sign_in(
     };
     if let Some(given @ GivenPassword::Change(_)) = step.password
         && is_enforced
-        && response != "Fail"
+        // where something else fails, the password is set all the same
+        && !tx.enforcement().is_blocked()
     {
         enforcement::check_password(tx, &known.configuration, given)?;
     }
