@@ -221,18 +221,20 @@ pub fn second_factor(pool: &PoolSide, user: &UserSide) -> Second {
 /// not. Nobody sets one up there where one is required, because who has the password alone may be somebody else.
 /// Source: API reference, `AccountTakeoverActionType`.
 ///
-/// An address that is neither switched on nor verified does not count: whoever sets a first password names addresses as well.
+/// Where one is required, an address that is neither switched on nor verified does not count: whoever sets a first password names
+/// addresses as well.
 pub fn second_factor_at_risk(pool: &PoolSide, user: &UserSide, is_required: bool) -> Second {
     let mut known = user.clone();
-    known.has.sms &= user.on.sms || user.verified_phone;
-    known.has.email &= user.on.email || user.verified_email;
+    if is_required {
+        known.has.sms &= user.on.sms || user.verified_phone;
+        known.has.email &= user.on.email || user.verified_email;
+    }
     let usual = second_factor(pool, user);
     let asked = match (&usual, pool.asks) {
         (Second::Nothing, Asks::WhoHasOne) => {
             second_factor(&PoolSide { asks: Asks::Everybody, ..pool.clone() }, &known)
         }
-        _ if is_required => second_factor(pool, &known),
-        _ => usual.clone(),
+        _ => second_factor(pool, &known),
     };
     match asked {
         Second::Nothing | Second::Setup(_) if is_required => Second::Unusable,
@@ -444,7 +446,8 @@ mod tests {
             assert_eq!(at_risk(&optional, &reachable), Second::One(Factor::Sms));
             let without = if is_required { Second::Unusable } else { Second::Nothing };
             assert_eq!(at_risk(&optional, &nobody), without);
-            assert_eq!(at_risk(&optional, &named), without);
+            let usual = if is_required { Second::Unusable } else { Second::One(Factor::Sms) };
+            assert_eq!(at_risk(&optional, &named), usual);
             let switched_on = UserSide { on: SMS, ..named.clone() };
             assert_eq!(at_risk(&optional, &switched_on), Second::One(Factor::Sms));
             // what the pool does not ask for at all cannot be asked for
@@ -458,7 +461,6 @@ mod tests {
                 Second::Setup(vec![Factor::Sms, Factor::SoftwareToken])
             };
             assert_eq!(at_risk(&everybody, &nobody), setup);
-            let usual = if is_required { Second::Unusable } else { Second::One(Factor::Sms) };
             assert_eq!(at_risk(&everybody, &named), usual);
         }
     }
