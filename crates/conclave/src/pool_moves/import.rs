@@ -3,15 +3,12 @@
 //! The file is decrypted and written on a piece at a time. That it was whole is known at its end, and only then is the pool
 //! there.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use conclave_crypto::age::Identity;
 use conclave_identity::{
     pool_moves::{Import, Imported, Order},
     restore::Keep,
 };
-use conclave_store::Clock as _;
 use serde_json::json;
 
 use super::{
@@ -114,8 +111,7 @@ async fn copy(
     import.take(rows.drain(..)).await?;
     let imported = import.finish().await?;
     // tokens that are issued in the second of the cut-off are refused with those of before
-    let rest_ms = 1_000 - SystemClock::start().now_ms().rem_euclid(1_000);
-    tokio::time::sleep(Duration::from_millis(rest_ms.unsigned_abs())).await;
+    SystemClock::start().rest_of_second().await;
     Ok(imported)
 }
 
