@@ -59,6 +59,16 @@ async fn email_codes(pool: &TestPool) {
     set_user_pool_mfa_config(pool, &signed_call(), request).await.unwrap();
 }
 
+/// Somebody with a temporary password.
+async fn invite(pool: &TestPool, password: &str, attributes: &[(&str, &str)]) {
+    let request = types::AdminCreateUserRequest {
+        temporary_password: Some(password.to_owned()),
+        message_action: Some("SUPPRESS".to_owned()),
+        ..pool.create_request("ada", attributes)
+    };
+    pool.send_create(request).await.unwrap();
+}
+
 /// The same action at all levels.
 async fn act(pool: &TestPool, action: &str) {
     let action = Some(types::AccountTakeoverActionType {
@@ -184,12 +194,7 @@ async fn nobody_takes_a_password_that_others_know() {
 async fn a_new_password_that_others_know_leaves_the_challenge_open() {
     let mut pool = pool(enforced()).await;
     pool.compromise(&[LEAKED]);
-    let request = types::AdminCreateUserRequest {
-        temporary_password: Some(PASSWORD.to_owned()),
-        message_action: Some("SUPPRESS".to_owned()),
-        ..pool.create_request("ada", &ADA)
-    };
-    pool.send_create(request).await.unwrap();
+    invite(&pool, PASSWORD, &ADA).await;
     let begun = begin(&pool, &call(1, HOME), PASSWORD).await.unwrap();
     let refused = answer(&pool, &call(2, HOME), &begun, ("NEW_PASSWORD", LEAKED)).await;
     assert_eq!(refusal(refused), KNOWN);
@@ -364,12 +369,7 @@ async fn a_second_factor_is_asked_for_where_there_is_one() {
 #[tokio::test]
 async fn a_challenge_is_not_answered_from_a_place_that_is_blocked() {
     let pool = pool(enforced()).await;
-    let request = types::AdminCreateUserRequest {
-        temporary_password: Some(PASSWORD.to_owned()),
-        message_action: Some("SUPPRESS".to_owned()),
-        ..pool.create_request("ada", &ADA)
-    };
-    pool.send_create(request).await.unwrap();
+    invite(&pool, PASSWORD, &ADA).await;
     let begun = begin(&pool, &call(1, HOME), PASSWORD).await.unwrap();
     // five guesses by somebody else
     for number in 10..15 {
@@ -388,12 +388,7 @@ async fn a_challenge_is_not_answered_from_a_place_that_is_blocked() {
 #[tokio::test]
 async fn a_first_password_is_not_set_by_who_is_refused() {
     let pool = pool(enforced()).await;
-    let request = types::AdminCreateUserRequest {
-        temporary_password: Some(PASSWORD.to_owned()),
-        message_action: Some("SUPPRESS".to_owned()),
-        ..pool.create_request("ada", &[])
-    };
-    pool.send_create(request).await.unwrap();
+    invite(&pool, PASSWORD, &[]).await;
     email_codes(&pool).await;
     for number in 10..15 {
         assert!(sign_in(&pool, &call(number, HOME), "ada", "Wrong-Horse-9").await.is_err());
@@ -424,12 +419,7 @@ async fn a_first_password_is_not_set_by_who_is_refused() {
 async fn a_temporary_password_that_others_know_leads_to_another_one() {
     let mut pool = pool(enforced()).await;
     pool.compromise(&[LEAKED]);
-    let request = types::AdminCreateUserRequest {
-        temporary_password: Some(LEAKED.to_owned()),
-        message_action: Some("SUPPRESS".to_owned()),
-        ..pool.create_request("ada", &ADA)
-    };
-    pool.send_create(request).await.unwrap();
+    invite(&pool, LEAKED, &ADA).await;
     let begun = begin(&pool, &call(1, HOME), LEAKED).await.unwrap();
     assert_eq!(begun.challenge_name.as_deref(), Some("NEW_PASSWORD_REQUIRED"));
     assert_eq!(pool.status_of("ada").await, "FORCE_CHANGE_PASSWORD");
