@@ -22,6 +22,8 @@ import chart
 from netns import BINARY, ENTER, LINKS, OUTSIDE, WITH_SHELL, libraries, run, until
 
 ENTRYPOINT = "/usr/local/bin/conclave"
+# which distroless images have
+AUTHORITIES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 READY_SECONDS_MAX = 90
 COMMAND_SECONDS_MAX = 120
 
@@ -123,9 +125,9 @@ class Pod:
         mounts = [("/proc", "proc", "ro"), ("/dev", "dev", "rw"), (BINARY, ENTRYPOINT[1:], "ro")]
         mounts += [(self.cluster.hosts, "etc/hosts", "ro")]
         if self.command_of(container)[0] == ENTRYPOINT:
-            for library in libraries():
-                (root / library.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
-                shutil.copy(library, root / library.relative_to("/"))
+            for file in (*libraries(), AUTHORITIES):
+                (root / file.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, root / file.relative_to("/"))
         else:
             for path in WITH_SHELL:
                 (root / path).mkdir(parents=True)
