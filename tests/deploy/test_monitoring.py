@@ -16,6 +16,9 @@ QUIET = {
     "Refused and failed requests by exception",
     "Members of requests that are not known",
     "Share of attempts that are refused",
+    # where pools name functions
+    "Calls of functions by result",
+    "95th percentile by source",
 }
 
 needs_binary = pytest.mark.skipif(BINARY is None, reason="needs CONCLAVE_BIN")
