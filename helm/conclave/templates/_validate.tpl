@@ -10,6 +10,7 @@
 {{- include "conclave.validate.messages" . -}}
 {{- include "conclave.validate.triggers" . -}}
 {{- include "conclave.validate.backup" . -}}
+{{- include "conclave.validate.restore" . -}}
 {{- include "conclave.validate.routes" . -}}
 {{- include "conclave.validate.numbers" . -}}
 {{- include "conclave.validate.running" . -}}
