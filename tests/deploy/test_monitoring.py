@@ -34,8 +34,8 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def load(cluster):
-    """Clients have signed up and in, one of them with a wrong password, and one has asked for what is not known. A pool has named
-    a function that is nowhere."""
+    """Clients have signed up and in, one of them with a wrong password, and one has asked for what is not known. A pool
+    has named a function that is nowhere."""
     pool = ClusterPool(cluster)
     with Load(pool, threads=2) as load:
         until(lambda: load.acks_since(load.started) > 20, 30, "clients are served")
