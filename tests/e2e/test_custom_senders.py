@@ -389,3 +389,52 @@ def test_the_example_of_the_document_works(tmp_path, start_server):
         hook.wait()
     with refused("UnexpectedLambdaException"):
         app.sign_up(unique("user"), email=email)
+
+
+def test_a_risky_sign_in_is_told_to_the_sender(server, cognito, functions, key):
+    """It has no code, and what the message would say stands among the attributes."""
+    sender, words = functions.add(), functions.add()
+    lambda_config = {**config(key, email=sender), "CustomMessage": words}
+    pool = Pool(server, cognito, UserPoolTier="PLUS", UserPoolAddOns={"AdvancedSecurityMode": "ENFORCED"},
+                LambdaConfig=lambda_config)  # fmt: skip
+    app = pool.app_client(secret=True, ExplicitAuthFlows=FLOWS, EnablePropagateAdditionalUserContextData=True)
+    action = {"LowAction": {"EventAction": "BLOCK", "Notify": True}}
+    source = {"SourceArn": "arn:aws:ses:us-east-1:111122223333:identity/example.com"}
+    cognito.set_risk_configuration(
+        UserPoolId=pool.id, AccountTakeoverRiskConfiguration={"Actions": action, "NotifyConfiguration": source}
+    )
+    email = address()
+    name = pool.user(email=email, email_verified="true")
+
+    def sign_in(ip):
+        parameters = app.parameters(name, PASSWORD=PASSWORD)
+        app.cognito.initiate_auth(
+            ClientId=app.id,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters=parameters,
+            UserContextData={"IpAddress": ip},
+        )
+
+    sign_in("192.0.2.1")
+    with refused("NotAuthorizedException", "Unable to login because of security reasons."):
+        sign_in("198.51.100.1")
+    until(lambda: functions.events[sender], 20, "the function is called")
+    [event] = functions.events[sender]
+    assert event["triggerSource"] == "CustomEmailSender_AccountTakeOverNotification"
+    assert (event["userName"], event["callerContext"]["clientId"]) == (name, app.id)
+    request = event["request"]
+    assert (request["type"], request["code"]) == ("customEmailSenderRequestV1", None)
+    told = request["userAttributes"]
+    assert (told["email"], told["USER_NAME"], told["IP_ADDRESS"]) == (email, name, "198.51.100.1")
+    assert told["ACCOUNT_TAKE_OVER_ACTION"] == "BLOCK"
+    assert told["FEEDBACK_TOKEN"] in told["ONE_CLICK_LINK_VALID"]
+    assert "LOGIN_TIME" in told and "ONE_CLICK_LINK_INVALID" in told and "CITY" not in told
+    cognito.update_auth_event_feedback(
+        UserPoolId=pool.id,
+        Username=name,
+        EventId=told["EVENT_ID"],
+        FeedbackToken=told["FEEDBACK_TOKEN"],
+        FeedbackValue="Valid",
+    )
+    sign_in("198.51.100.1")
+    assert inbox(server, email) == [] and functions.events[words] == []

@@ -237,6 +237,7 @@ pub struct Tx<'w> {
     relies_on_epoch: bool,
     relies_on_unloaded: bool,
     messages: Vec<Outgoing>,
+    notices: Vec<Outgoing>,
     effects: Vec<Effect>,
     delivery_refusal: fn(&SendError) -> ApiError,
     enforcement: Enforcement,
@@ -271,6 +272,7 @@ impl<'w> Tx<'w> {
             relies_on_epoch: false,
             relies_on_unloaded: false,
             messages: Vec::new(),
+            notices: Vec::new(),
             effects: Vec::new(),
             delivery_refusal: errors::code_delivery,
             enforcement: Enforcement::default(),
@@ -718,6 +720,9 @@ async fn run<T: Transaction>(
         }
         for effect in std::mem::take(&mut tx.effects) {
             effect();
+        }
+        for notice in std::mem::take(&mut tx.notices) {
+            notice.go_unheard(world, until).await;
         }
         let reply = answer?;
         for message in std::mem::take(&mut tx.messages) {

@@ -131,6 +131,22 @@ pub fn draft(
     Ok(Draft { message, by })
 }
 
+/// A message that a sign-in was risky. It has no code, so no function is asked for other words; one that sends all e-mail sends this,
+/// and is told `facts`.
+///
+/// # Errors
+/// InternalErrorException when the pool is not loaded.
+pub fn notice(
+    tx: &Tx<'_>,
+    user: &UserRecord,
+    message: Message,
+    facts: Map<String, Value>,
+) -> Result<Draft, ApiError> {
+    let parcel = custom_sender::notice(tx, user, facts)?;
+    let by = parcel.map_or(By::Us, |parcel| By::Sender(Box::new(parcel)));
+    Ok(Draft { message, by })
+}
+
 impl Draft {
     /// By what it reaches the user.
     pub fn channel(&self) -> Channel {

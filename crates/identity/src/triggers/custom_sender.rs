@@ -70,7 +70,8 @@ pub(crate) struct Parcel {
     client_id: Option<String>,
     user_attributes: Value,
     client_metadata: Option<BTreeMap<String, String>>,
-    code: SecretString,
+    /// Messages that only tell something have none.
+    code: Option<SecretString>,
 }
 
 /// Why a message has not been handed over.
@@ -130,7 +131,38 @@ pub(super) fn parcel(
         client_id: client.map(|client| client.record.client_id.clone()),
         user_attributes,
         client_metadata: metadata.cloned(),
-        code: SecretString::new(code),
+        code: Some(SecretString::new(code)),
+    }))
+}
+
+/// The parcel in the place of a message that says that a sign-in was risky; `None` where the pool has no function for e-mail.
+/// `facts` stand among the user's attributes.
+///
+/// Source: the definitions of the event's type in DefinitelyTyped (`CustomEmailSender_AccountTakeOverNotification_UserAttributes`); AWS
+/// says no more than that there is the source. That the user's own attributes come with them is ours: the function needs an address.
+///
+/// # Errors
+/// InternalErrorException when the pool is not loaded.
+pub(super) fn notice(
+    tx: &Tx<'_>,
+    user: &UserRecord,
+    facts: Map<String, Value>,
+) -> Result<Option<Parcel>, ApiError> {
+    let pool = tx.pool()?;
+    let Some(trigger) = of(&pool.record, Channel::Email) else { return Ok(None) };
+    let mut user_attributes = attributes(user);
+    if let Value::Object(shown) = &mut user_attributes {
+        shown.extend(facts);
+    }
+    Ok(Some(Parcel {
+        pool,
+        trigger,
+        source: "CustomEmailSender_AccountTakeOverNotification",
+        username: user.username.clone(),
+        client_id: tx.client().map(|client| client.record.client_id.clone()),
+        user_attributes,
+        client_metadata: None,
+        code: None,
     }))
 }
 
@@ -148,7 +180,7 @@ impl Parcel {
         time: Time,
     ) -> Result<(), NotHandedOver> {
         let code = self.encrypted(means, time).await?;
-        let event = self.event(&code).ok_or_else(|| {
+        let event = self.event(code.as_deref()).ok_or_else(|| {
             NotHandedOver::Function(errors::internal("a message has no function to send it"))
         })?;
         let span = tracing::info_span!("trigger", trigger = self.trigger.as_str());
@@ -173,7 +205,8 @@ impl Parcel {
         }
     }
 
-    async fn encrypted(&self, means: &Means, time: Time) -> Result<String, NotHandedOver> {
+    async fn encrypted(&self, means: &Means, time: Time) -> Result<Option<String>, NotHandedOver> {
+        let Some(code) = &self.code else { return Ok(None) };
         let refused = |text: String| NotHandedOver::Message(SendError::Refused(text));
         let triggers = self.pool.record.triggers.as_ref();
         let key = triggers.and_then(|triggers| triggers.kms_key_id.as_deref());
@@ -196,14 +229,14 @@ impl Parcel {
                 | DataKeyError::NoKey => refused(error.to_string()),
             }
         })?;
-        let text = self.code.expose().as_bytes();
+        let text = code.expose().as_bytes();
         let (plain, wrapped) = (&made.plaintext, &made.encrypted);
         let message = encryption_sdk::encrypt(text, &context, plain, wrapped, &*means.entropy);
         let message = message.map_err(|error| refused(error.to_string()))?;
-        Ok(encoding::base64(message))
+        Ok(Some(encoding::base64(message)))
     }
 
-    fn event(&self, code: &str) -> Option<Event> {
+    fn event(&self, code: Option<&str>) -> Option<Event> {
         let kind = match self.trigger {
             Trigger::CustomSmsSender => "customSMSSenderRequestV1",
             _ => "customEmailSenderRequestV1",

@@ -34,6 +34,13 @@ impl Tx<'_> {
         self.messages.push(Outgoing::Post(message.into(), span));
     }
 
+    /// A message about what this decision comes to, also where that is a refusal: put into a queue after the commit. Neither that
+    /// there is one nor what becomes of it changes the answer.
+    pub fn notify(&mut self, message: impl Into<Draft>) {
+        let span = self.notification_span();
+        self.notices.push(Outgoing::Post(message.into(), span));
+    }
+
     /// No message, and nothing that shows that there is none: where a message of this channel could not be
     /// queued, this fails as well.
     pub fn pretend(&mut self, channel: Channel) {
@@ -120,6 +127,24 @@ impl From<NotHandedOver> for Undone {
 }
 
 impl Outgoing {
+    /// [`Self::go`], where only the log is told that nothing came of it.
+    pub async fn go_unheard(self, world: &World, until: Instant) {
+        let span = match &self {
+            Self::Send(_, span) | Self::Post(_, span) => span.clone(),
+            Self::Pretend { .. } | Self::Trigger(_) => Span::none(),
+        };
+        match self.go(world, until).await {
+            Ok(()) => {}
+            Err(Undone::Message(error)) => {
+                span.in_scope(|| tracing::error!(%error, "message not delivered"));
+            }
+            Err(Undone::Trigger(error)) => {
+                let exception = error.code.as_str();
+                span.in_scope(|| tracing::error!(exception, "message not delivered"));
+            }
+        }
+    }
+
     /// Functions have time until `until`, where somebody waits for them.
     pub async fn go(self, world: &World, until: Instant) -> Result<(), Undone> {
         match self {
