@@ -43,6 +43,10 @@ pub struct Kek {
     /// read the directory, and two minutes in which what it has under way may still be committed. Not less.
     #[serde(default = "default_settle_seconds")]
     pub settle_seconds: u32,
+    /// Seconds for which an older version of a pool's key is kept when another one seals: for as long as what clients hold
+    /// of it is good. Challenge sessions are for 15 minutes at most.
+    #[serde(default = "default_keep_seconds")]
+    pub keep_seconds: u32,
 }
 
 /// A key of Vault's transit engine.
@@ -74,6 +78,10 @@ fn default_settle_seconds() -> u32 {
     180
 }
 
+fn default_keep_seconds() -> u32 {
+    900
+}
+
 fn default_mount() -> String {
     "transit".to_owned()
 }
@@ -89,6 +97,7 @@ impl Kek {
             previous_files: Vec::new(),
             check_seconds: default_check_seconds(),
             settle_seconds: default_settle_seconds(),
+            keep_seconds: default_keep_seconds(),
         }
     }
 
@@ -112,6 +121,10 @@ impl Kek {
             (1..=3_600).contains(&self.settle_seconds),
             "settle_seconds is not between 1 and 3600"
         );
+        ensure!(
+            (1..=86_400).contains(&self.keep_seconds),
+            "keep_seconds is not between 1 and 86400"
+        );
         if let Some(vault) = &self.vault {
             ensure!(
                 vault.token_file.is_some() != vault.token_env.is_some(),
@@ -124,7 +137,11 @@ impl Kek {
     /// How long things take.
     pub fn timing(&self) -> KekTiming {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        KekTiming { check: seconds(self.check_seconds), settle: seconds(self.settle_seconds) }
+        KekTiming {
+            check: seconds(self.check_seconds),
+            settle: seconds(self.settle_seconds),
+            keep: seconds(self.keep_seconds),
+        }
     }
 
     /// The provider. A key that cannot be read is told here.
