@@ -62,6 +62,12 @@ bench-import: deps-build ## measure a pool of a million users, made by import, b
 	$(TARGET_DIR)/release/conclave-bench import --conclave $(TARGET_DIR)/release/conclave \
 	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench-import.json $(BENCH)
 
+.PHONY: bench-flows
+bench-flows: deps-build ## measure each way to sign in beside what it is made of; BENCH= for options
+	cargo build $(CARGO_FLAGS) --release
+	$(TARGET_DIR)/release/conclave-bench flows --conclave $(TARGET_DIR)/release/conclave \
+	  --dir $(TARGET_DIR) --json $(TARGET_DIR)/bench-flows.json $(BENCH)
+
 .PHONY: bench-smoke
 bench-smoke: build ## the same in two minutes with the unoptimised build: shows that it works, not how fast
 	$(TARGET_DIR)/debug/conclave-bench --quick --conclave $(TARGET_DIR)/debug/conclave --dir $(TARGET_DIR) $(BENCH)
@@ -80,6 +86,16 @@ chaos: build ## hurt a cluster at random and judge what its clients saw; SEED= M
 chaos-smoke: build ## the same in at most five minutes; part of `make test`
 	$(TARGET_DIR)/debug/conclave-chaos smoke --seed $(SEED) \
 	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-smoke.json $(CHAOS)
+
+# The version that a cluster comes from: a commit, a tag or a branch. And how often it goes there and back.
+PREVIOUS ?= HEAD~1
+ROUNDS   ?= 4
+
+.PHONY: chaos-upgrade
+chaos-upgrade: build ## restart a cluster under load node by node, from PREVIOUS= (a commit) to this version and back; SEED= ROUNDS=
+	previous=$$(.ci/previous $(PREVIOUS) $(TARGET_DIR)) && \
+	$(TARGET_DIR)/debug/conclave-chaos run --seed $(SEED) --only F26 --rounds $(ROUNDS) --minutes 60 --previous $$previous \
+	  --conclave $(TARGET_DIR)/debug/conclave --json $(TARGET_DIR)/chaos-upgrade.json $(CHAOS)
 
 # Users of the group that a new follower catches up with.
 USERS ?= 20000
@@ -105,7 +121,7 @@ test-failpoints: deps ## crash real processes at every fault point, POINT_ROUNDS
 	cargo build $(CARGO_FLAGS)
 	cd tests/e2e && CONCLAVE_POINT_ROUNDS=$(or $(POINT_ROUNDS),1) CONCLAVE_FAILPOINTS_BIN=$(CURDIR)/.conclave/failpoints/conclave \
 	  CONCLAVE_BIN=$(CURDIR)/.conclave/failpoints/conclave ../../.venv/bin/python -m pytest test_failpoints.py test_two_steps.py test_move_a_pool.py \
-	  test_signing_keys.py::test_an_order_stands_when_the_node_that_took_it_dies_before_it_could_tell -rPs $(PYTEST)
+	  test_feature_levels.py test_signing_keys.py::test_an_order_stands_when_the_node_that_took_it_dies_before_it_could_tell -rPs $(PYTEST)
 
 .PHONY: format-sample
 format-sample: deps build ## keep data that this version has written for tests of later ones; VERSION=1.2.0, when it is released

@@ -80,6 +80,29 @@ impl Limits {
         ]
     }
 
+    /// The mean of what was measured before and after.
+    pub fn mean(&self, after: &Self) -> Self {
+        let mean = |part: fn(&Self) -> Limit| {
+            let (a, b) = (part(self), part(after));
+            Limit {
+                per_second: (a.per_second + b.per_second) / 2.0,
+                cpu_ms: (a.cpu_ms + b.cpu_ms) / 2.0,
+                p50_ms: (a.p50_ms + b.p50_ms) / 2.0,
+                p99_ms: (a.p99_ms + b.p99_ms) / 2.0,
+            }
+        };
+        Self {
+            argon2: mean(|l| l.argon2),
+            rsa_sign: mean(|l| l.rsa_sign),
+            rsa_verify: mean(|l| l.rsa_verify),
+            mod_exp: mean(|l| l.mod_exp),
+            sync_512: mean(|l| l.sync_512),
+            sync_2048: mean(|l| l.sync_2048),
+            group_commit: mean(|l| l.group_commit),
+            floor: mean(|l| l.floor),
+        }
+    }
+
     /// Measures everything but the floor. Blocks.
     pub fn measure(cores: usize, effort: Effort, dir: &Path) -> Result<Self> {
         let median = |measure: &dyn Fn() -> Result<Limit>| -> Result<Limit> {

@@ -19,7 +19,7 @@ use conclave_testkit::{http::Connection, request};
 use crate::{
     limits::Limit,
     proc, stats,
-    workload::{Operation, Target},
+    workload::{Caller, Operation, Target},
 };
 
 /// After so many bad answers in one step a caller gives up: the figures are worth nothing.
@@ -102,6 +102,25 @@ impl Notes {
     }
 }
 
+/// One who does a thing over and over.
+pub trait Worker: Send + 'static {
+    /// Does it once. Returns how long its requests took, without what the client computes; `None`
+    /// when there is nothing left to do it on.
+    fn work(&mut self) -> impl Future<Output = Result<Option<Duration>>> + Send;
+}
+
+/// A caller with its operation.
+struct Task {
+    caller: Caller,
+    operation: Operation,
+}
+
+impl Worker for Task {
+    async fn work(&mut self) -> Result<Option<Duration>> {
+        self.caller.perform(self.operation).await
+    }
+}
+
 /// Runs an operation with `connections` callers. One that uses its users up has no warm-up and ends
 /// when they are gone.
 pub async fn run(
@@ -112,20 +131,27 @@ pub async fn run(
     pace: Pace,
 ) -> Result<Measured> {
     let warm_up = if operation == Operation::ConfirmSignUp { Duration::ZERO } else { pace.warm_up };
-    let notes = Notes::new();
-    let mut callers = Vec::new();
+    let mut workers = Vec::new();
     for number in 0..connections {
-        callers.push(target.caller(number, connections).await?);
+        let caller = target.caller(number, connections).await?;
+        workers.push(Task { caller, operation });
     }
-    let from = Instant::now() + warm_up;
+    run_workers(workers, pids, Pace { warm_up, ..pace }).await
+}
+
+/// Has all workers work at once.
+pub async fn run_workers(workers: Vec<impl Worker>, pids: &[u32], pace: Pace) -> Result<Measured> {
+    let connections = workers.len();
+    let notes = Notes::new();
+    let from = Instant::now() + pace.warm_up;
     let until = from + pace.window;
     let mut tasks = JoinSet::new();
-    for mut caller in callers {
+    for mut worker in workers {
         let notes = Arc::clone(&notes);
         tasks.spawn(async move {
             let mut latencies = Vec::new();
             while Instant::now() < until {
-                match caller.perform(operation).await {
+                match worker.work().await {
                     Ok(Some(took)) => {
                         let now = Instant::now();
                         if now >= from && now < until {

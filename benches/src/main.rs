@@ -3,6 +3,8 @@
 //! ratios. `docs/performance.md` says how to read them.
 
 mod floor;
+mod flows;
+mod functions;
 mod import;
 mod limits;
 mod load;
@@ -84,6 +86,8 @@ enum Part {
     Floor,
     /// A pool of a million users, made by import, beside a small one.
     Import(import::ImportArgs),
+    /// The ways to sign in, each beside what it is made of.
+    Flows(flows::FlowArgs),
 }
 
 #[tokio::main]
@@ -100,17 +104,18 @@ async fn main() -> ExitCode {
 
 async fn start(mut cli: Cli) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
-    match &cli.command {
-        Some(Part::Floor) => return floor::serve().await,
-        Some(Part::Import(args)) => {
-            // the servers end with it
-            return tokio::select! {
-                done = import::run(args) => done,
-                _ = tokio::signal::ctrl_c() => bail!("interrupted"),
-                _ = terminate.recv() => bail!("terminated"),
-            };
-        }
-        None => {}
+    let part = async |part: &Part| match part {
+        Part::Floor => floor::serve().await,
+        Part::Import(args) => import::run(args).await,
+        Part::Flows(args) => flows::run(args).await,
+    };
+    if let Some(command) = &cli.command {
+        // the servers end with it
+        return tokio::select! {
+            done = part(command) => done,
+            _ = tokio::signal::ctrl_c() => bail!("interrupted"),
+            _ = terminate.recv() => bail!("terminated"),
+        };
     }
     if cli.quick {
         cli.seconds = 2.0;
@@ -163,12 +168,16 @@ async fn run(cli: &Cli) -> Result<()> {
         .with_context(|| format!("{} is not there: build it first", cli.conclave.display()))?;
     let scratch = Scratch::new(&cli.dir)?;
     let cores = std::thread::available_parallelism()?.get();
-    let before = measure_limits(cli, cores, &scratch.sub("limits")?).await?;
+    let (pace, connections) = (Duration::from_secs_f64(cli.seconds), cli.connections);
+    let limits = async |dir: PathBuf| {
+        measure_limits(cli.quick, pace.min(Duration::from_secs(5)), connections, cores, &dir).await
+    };
+    let before = limits(scratch.sub("limits")?).await?;
     let mut deployments = Vec::new();
     for nodes in &cli.nodes {
         deployments.push(deployment(cli, &binary, &scratch, *nodes).await?);
     }
-    let after = measure_limits(cli, cores, &scratch.sub("limits")?).await?;
+    let after = limits(scratch.sub("limits")?).await?;
     let report = Report {
         cores,
         connections: cli.connections,
@@ -190,9 +199,16 @@ async fn run(cli: &Cli) -> Result<()> {
     }
 }
 
-async fn measure_limits(cli: &Cli, cores: usize, dir: &Path) -> Result<Limits> {
+/// The limits of the machine; `window` is how long the floor is measured.
+async fn measure_limits(
+    quick: bool,
+    window: Duration,
+    connections: usize,
+    cores: usize,
+    dir: &Path,
+) -> Result<Limits> {
     progress("measuring the limits of the machine")?;
-    let effort = if cli.quick {
+    let effort = if quick {
         Effort { window: Duration::from_millis(200), rounds: 1 }
     } else {
         Effort { window: Duration::from_millis(700), rounds: 5 }
@@ -200,11 +216,8 @@ async fn measure_limits(cli: &Cli, cores: usize, dir: &Path) -> Result<Limits> {
     let path = dir.to_owned();
     let mut limits = task::spawn_blocking(move || Limits::measure(cores, effort, &path)).await??;
     let floor = Floor::start()?;
-    let pace = Pace {
-        warm_up: Duration::from_millis(300),
-        window: Duration::from_secs_f64(cli.seconds.min(5.0)),
-    };
-    limits.floor = load::run_floor(&floor.authority, floor.pid(), cli.connections, pace).await?;
+    let pace = Pace { warm_up: Duration::from_millis(300), window };
+    limits.floor = load::run_floor(&floor.authority, floor.pid(), connections, pace).await?;
     Ok(limits)
 }
 

@@ -4,11 +4,7 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use crate::{
-    limits::{Limit, Limits},
-    load::Measured,
-    workload::Operation,
-};
+use crate::{limits::Limits, load::Measured, workload::Operation};
 
 /// Limits that moved by more than this between the two measurements make the run worth little.
 const DRIFT_MAX: f64 = 0.15;
@@ -98,27 +94,8 @@ fn parts_ms(operation: Operation, limits: &Limits) -> f64 {
 }
 
 impl Report {
-    /// The mean of what was measured before and after.
     fn limits(&self) -> Limits {
-        let mean = |part: fn(&Limits) -> Limit| {
-            let (a, b) = (part(&self.before), part(&self.after));
-            Limit {
-                per_second: (a.per_second + b.per_second) / 2.0,
-                cpu_ms: (a.cpu_ms + b.cpu_ms) / 2.0,
-                p50_ms: (a.p50_ms + b.p50_ms) / 2.0,
-                p99_ms: (a.p99_ms + b.p99_ms) / 2.0,
-            }
-        };
-        Limits {
-            argon2: mean(|l| l.argon2),
-            rsa_sign: mean(|l| l.rsa_sign),
-            rsa_verify: mean(|l| l.rsa_verify),
-            mod_exp: mean(|l| l.mod_exp),
-            sync_512: mean(|l| l.sync_512),
-            sync_2048: mean(|l| l.sync_2048),
-            group_commit: mean(|l| l.group_commit),
-            floor: mean(|l| l.floor),
-        }
+        self.before.mean(&self.after)
     }
 
     /// Bad answers of all steps.
@@ -423,6 +400,7 @@ fn dash(value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::Limit;
 
     fn limit(cpu_ms: f64) -> Limit {
         Limit { per_second: 2e3 / cpu_ms, cpu_ms, ..Limit::default() }

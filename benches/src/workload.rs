@@ -22,10 +22,11 @@ use tokio::time::{Instant, sleep};
 
 use crate::servers::Servers;
 
-const PASSWORD: &str = "Correct-horse-7";
+/// Of every user.
+pub const PASSWORD: &str = "Correct-horse-7";
 /// A client's private value costs the client time in proportion to its length, and the server none:
 /// a short one leaves the machine to the server.
-const SRP_PRIVATE: [u8; 8] = [0x9b, 0x1c, 0x53, 0x07, 0xe4, 0x2a, 0x6d, 0xf1];
+pub const SRP_PRIVATE: [u8; 8] = [0x9b, 0x1c, 0x53, 0x07, 0xe4, 0x2a, 0x6d, 0xf1];
 const SETUP_TASKS: usize = 16;
 /// A new cluster elects leaders while the first requests arrive.
 const FIRST_CALL_WITHIN: Duration = Duration::from_secs(20);
@@ -278,9 +279,7 @@ impl Caller {
     }
 
     async fn timed(&mut self, request: &[u8]) -> Result<(Value, Duration)> {
-        let began = Instant::now();
-        let answer = call(&mut self.connection, request).await?;
-        Ok((answer, began.elapsed()))
+        timed(&mut self.connection, request).await
     }
 
     async fn srp_sign_in(&mut self, target: &Target, name: &str) -> Result<(Value, Duration)> {
@@ -327,7 +326,15 @@ pub async fn call(connection: &mut Connection, request: &[u8]) -> Result<Value> 
     serde_json::from_slice(&answer.body).context("the answer is not JSON")
 }
 
-fn text(value: &Value, pointer: &str) -> Result<String> {
+/// The same, and how long it took.
+pub async fn timed(connection: &mut Connection, request: &[u8]) -> Result<(Value, Duration)> {
+    let began = Instant::now();
+    let answer = call(connection, request).await?;
+    Ok((answer, began.elapsed()))
+}
+
+/// A text that an answer has to have.
+pub fn text(value: &Value, pointer: &str) -> Result<String> {
     let found = value.pointer(pointer).and_then(Value::as_str).filter(|text| !text.is_empty());
     found.map(str::to_owned).with_context(|| format!("the answer has no {pointer}"))
 }

@@ -151,7 +151,7 @@ def test_move_a_pool(site, pool, capsys):
     moving = pool.another()
     user = moving.make_user()
     before = moving.sign_in(user)["AccessToken"]
-    with pool.load() as load:
+    with pool.load(threads=1) as load:  # for more than two minutes
         for block in blocks("move-a-pool.md"):
             for machine in block.machines:
                 site[machine].run(f"POOL={moving.id} ACCOUNT={account}\n{block.script}")

@@ -135,6 +135,16 @@ BUGS = {
             )
         ],
     ),
+    "M11": (
+        "retiring-key-dropped",
+        [
+            Rust(
+                "conclave_identity",
+                "auth::tests::signing_keys::tokens_of_a_key_are_good_until_it_is_removed",
+                "panicked",
+            )
+        ],
+    ),
     "M12": (
         "ids-ignored",
         [

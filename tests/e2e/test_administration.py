@@ -99,11 +99,11 @@ def test_the_names_in_the_json_stay(cluster):
         "answered_by", "cluster_id", "controller", "groups", "healthy", "nodes", "problems", "settled", "version",
     }  # fmt: skip
     assert set(status["nodes"][0]) == {
-        "address", "clock_skew_ms", "groups", "leads", "learning", "node_id", "reachable", "registered_ms",
+        "address", "clock_skew_ms", "feature_level", "groups", "leads", "learning", "node_id", "reachable", "registered_ms",
         "replaced_by", "roles", "state", "state_changed_ms", "unreachable_ms",
     }  # fmt: skip
     assert set(status["groups"][0]) == {
-        "changing", "group", "leader", "learners", "moving", "replicas", "term", "voters",
+        "changing", "feature_level", "group", "leader", "learners", "moving", "replicas", "term", "voters",
     }  # fmt: skip
     assert set(status["groups"][0]["replicas"][0]) == {
         "applied_index", "committed_index", "healthy", "lag_entries", "last_log_index", "node_id", "state_bytes",

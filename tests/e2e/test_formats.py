@@ -9,7 +9,7 @@ import tarfile
 import pyotp
 import pytest
 from harness.cognito import boto_client, secret_hash
-from harness.format_sample import KEPT, answers
+from harness.format_sample import KEPT, answers, feature_levels
 from harness.server import Server, binary
 
 SAMPLES = sorted(KEPT.glob("*.tar.gz"))
@@ -32,6 +32,15 @@ def missing(was, now, where=""):
     if isinstance(was, list) and isinstance(now, list) and len(was) == len(now):
         return [found for i, one in enumerate(was) for found in missing(one, now[i], f"{where}[{i}]")]
     return [] if was == now else [f"{where}: {was!r} has become {now!r}"]
+
+
+def test_no_group_has_a_lower_feature_level_than_it_had(kept):
+    server, sample = kept
+    now = feature_levels(server)
+    assert now
+    # samples of before levels have the first one
+    was = sample.get("feature_levels", dict.fromkeys(now, 1))
+    assert {group: level for group, level in was.items() if now.get(group, 0) < level} == {}
 
 
 def sign_in(server, sample, flow, username, **parameters):

@@ -44,6 +44,10 @@ class Moving(Backed):
         more = ["--account", account, "--identity", keys.path, "--config", self.node(1).config_path, *more]
         return ["import", export, *more]
 
+    def bring_unfrozen(self, export, keys, *more, account=None, environment=None):
+        """The pool could change after its export."""
+        return self.bring(export, keys, "--incomplete", *more, account=account, environment=environment)
+
     def bring(self, export, keys, *more, account=None, environment=None):
         return run(*self.arguments(export, keys, *more, account=account), environment=environment)
 
@@ -184,10 +188,10 @@ def test_a_pool_signs_its_users_in_elsewhere_with_all_that_they_have_set_up(here
     # and what is made afterwards is not in it
     pool.user("late")
 
-    looked = json.loads(must(there.bring(done["export"], keys, "--dry-run", "--json")))
+    looked = json.loads(must(there.bring_unfrozen(done["export"], keys, "--dry-run", "--json")))
     assert looked["dry_run"] and looked["users"] == 4 and not there.has(pool.id)
     more = ["--manifest-sha256", done["manifest_sha256"], "--json"]
-    brought = json.loads(must(there.bring(done["export"], keys, *more)))
+    brought = json.loads(must(there.bring_unfrozen(done["export"], keys, *more)))
     assert brought["account_before"] == here.account and brought["account_id"] == there.account
     assert (brought["users"], brought["domains"]) == (4, [domain])
     assert sorted(brought["client_ids"]) == sorted([app.id, confidential.id])
@@ -236,7 +240,7 @@ def test_a_pool_signs_its_users_in_elsewhere_with_all_that_they_have_set_up(here
     there.client(1).admin_set_user_password(UserPoolId=pool.id, Username=ada, Password="Another-1-word", Permanent=True)
     there.client(1).create_user_pool_client(UserPoolId=pool.id, ClientName="made there")
     back = exported(there, pool.id, tmp_path / "moves")
-    must(here.bring(back["export"], keys))
+    must(here.bring_unfrozen(back["export"], keys))
     assert app.tokens(ada, "Another-1-word")
     assert len(here.client(3).list_user_pool_clients(UserPoolId=pool.id, MaxResults=10)["UserPoolClients"]) == 3
     here.check_histories()
@@ -247,7 +251,7 @@ def test_refresh_tokens_can_be_kept(here, there, keys, tmp_path):
     pool.make_user("kept")
     before = pool.sign_in("kept")
     done = exported(here, pool.id, tmp_path)
-    must(there.bring(done["export"], keys, "--keep-refresh-tokens"))
+    must(there.bring_unfrozen(done["export"], keys, "--keep-refresh-tokens"))
     parameters = {"REFRESH_TOKEN": before["RefreshToken"]}
     renewed = there.client(1).initiate_auth(
         ClientId=pool.app_id, AuthFlow="REFRESH_TOKEN_AUTH", AuthParameters=parameters
@@ -258,12 +262,15 @@ def test_refresh_tokens_can_be_kept(here, there, keys, tmp_path):
         there.client(1).get_user(AccessToken=before["AccessToken"])
 
 
-def test_a_frozen_pool_takes_nothing_until_it_is_thawed(here, keys, tmp_path):
+def test_a_frozen_pool_takes_nothing_until_it_is_thawed(here, there, keys, tmp_path):
     pool, other = ClusterPool(here), ClusterPool(here)
     for each in (pool, other):
         each.make_user("ada")
     before = pool.sign_in("ada")
-    assert exported(here, pool.id, tmp_path)["complete"] is False
+    early = exported(here, pool.id, tmp_path)
+    assert early["complete"] is False
+    fails(there.bring(early["export"], keys), FAILED, "the export is not complete")
+    assert not there.has(pool.id)
     config = ["--config", here.node(2).config_path]
     frozen = json.loads(must(conclave("freeze", pool.id, *config, "--no-wait", "--json")))
     assert frozen["frozen"] and frozen["settled_ms"] == frozen["frozen_ms"] + 125_000
@@ -300,7 +307,7 @@ def test_a_pool_moves_through_a_bucket(here, there, keys):
         url = f"s3://{s3.BUCKET}/moves"
         done = exported(here, pool.id, url, environment=bucket.environment)
         assert done["export"] == f"{url}/{done['export_id']}"
-        must(there.bring(done["export"], keys, environment=bucket.environment))
+        must(there.bring_unfrozen(done["export"], keys, environment=bucket.environment))
     pool.cluster = there
     assert pool.sign_in("ada")["AccessToken"]
 
@@ -328,21 +335,21 @@ def test_what_cannot_be_moved_is_refused_with_the_reason(here, there, keys, tmp_
     done = exported(here, pool.id, tmp_path / "moves")
     export = done["export"]
     other = Keys(tmp_path / "other")
-    fails(there.bring(export, other), FAILED, "the export cannot be used")
-    fails(there.bring(export, keys, "--manifest-sha256", "00"), FAILED, "SHA-256")
-    fails(there.bring(tmp_path / "moves", keys), FAILED, "pool.json")
-    fails(there.bring(export, keys, account="000000000000"), FAILED, "there is no account 000000000000")
-    fails(there.bring(export, keys, "--keep-tokens", "--keep-refresh-tokens"), USAGE, "cannot be used with")
+    fails(there.bring_unfrozen(export, other), FAILED, "the export cannot be used")
+    fails(there.bring_unfrozen(export, keys, "--manifest-sha256", "00"), FAILED, "SHA-256")
+    fails(there.bring_unfrozen(tmp_path / "moves", keys), FAILED, "pool.json")
+    fails(there.bring_unfrozen(export, keys, account="000000000000"), FAILED, "there is no account 000000000000")
+    fails(there.bring_unfrozen(export, keys, "--keep-tokens", "--keep-refresh-tokens"), USAGE, "cannot be used with")
     # a damaged file is found before the pool is there
     file = tmp_path / "moves" / done["export_id"] / "pool.age"
     whole = file.read_bytes()
     for damaged in (whole[:-20], whole[: len(whole) // 2], whole[:300] + bytes([whole[300] ^ 1]) + whole[301:]):
         file.write_bytes(damaged)
-        fails(there.bring(export, keys), FAILED, "pool.age", "Nothing of it is there")
+        fails(there.bring_unfrozen(export, keys), FAILED, "pool.age", "Nothing of it is there")
         assert not there.has(pool.id)
     file.write_bytes(whole)
-    must(there.bring(export, keys))
-    fails(there.bring(export, keys), FAILED, f"there already: pool {pool.id}", "Nothing of it")
+    must(there.bring_unfrozen(export, keys))
+    fails(there.bring_unfrozen(export, keys), FAILED, f"there already: pool {pool.id}", "Nothing of it")
     pool.cluster = there
     assert pool.sign_in("ada")
 
@@ -373,7 +380,7 @@ ClientName = "app"
     )
     must(run("seed", "apply", seed, "--config", there.node(1).config_path))
     expected = f"there already: client {pool.app_id}, domain {domain}"
-    fails(there.bring(done["export"], keys), FAILED, expected)
+    fails(there.bring_unfrozen(done["export"], keys), FAILED, expected)
     assert not there.has(pool.id)
     assert there.client(1).describe_user_pool_domain(Domain=domain)["DomainDescription"]["UserPoolId"] == other.id
 
@@ -385,7 +392,7 @@ def test_an_import_that_is_killed_leaves_nothing_and_is_begun_again(here, there,
     import_users(pool, 1_000)
     done = exported(here, pool.id, tmp_path)
     rng = random.Random(SEED)
-    arguments = [str(word) for word in there.arguments(done["export"], keys)]
+    arguments = [str(word) for word in there.arguments(done["export"], keys, "--incomplete")]
     killed, code = 0, None
     pool.cluster = there
     # later each time, until it gets to its end
@@ -408,7 +415,7 @@ def test_an_import_that_is_killed_leaves_nothing_and_is_begun_again(here, there,
     assert pool.sign_in("ada")["AccessToken"]
     names = pool.names()
     assert len(names) == len(set(names)) == 1_001
-    fails(there.bring(done["export"], keys), FAILED, "there already")
+    fails(there.bring_unfrozen(done["export"], keys), FAILED, "there already")
 
 
 @pytest.mark.skipif("CONCLAVE_FAILPOINTS_BIN" not in os.environ, reason="no fault points: run `make test-failpoints`")
@@ -423,7 +430,7 @@ def test_an_import_that_ends_at_a_point_leaves_nothing_that_serves(keys, tmp_pat
         pool.make_user("ada")
         done = exported(here, pool.id, tmp_path / "moves")
         for again in (False, True):
-            crashed = there.bring(done["export"], keys, environment={"CONCLAVE_FAILPOINTS": f"{point}=abort"})
+            crashed = there.bring_unfrozen(done["export"], keys, environment={"CONCLAVE_FAILPOINTS": f"{point}=abort"})
             assert crashed.returncode == (FAILED if again and point not in BEFORE_THE_ROOT else -signal.SIGABRT)
             assert there.has(pool.id) is (point not in BEFORE_THE_ROOT)
         pool.cluster = there
@@ -437,7 +444,7 @@ def test_an_import_that_ends_at_a_point_leaves_nothing_that_serves(keys, tmp_pat
             node.start()
             until(lambda: "cleared away" in node.log_tail(), 60, "the reconciler has cleared it away")
             assert client.list_user_pools(MaxResults=10)["UserPools"] == []
-            must(there.bring(done["export"], keys, environment=SHORT))
+            must(there.bring_unfrozen(done["export"], keys, environment=SHORT))
         assert pool.sign_in("ada")["AccessToken"]
         there.client(1).delete_user_pool(UserPoolId=pool.id)
         assert not there.has(pool.id)
@@ -471,7 +478,7 @@ def test_a_large_pool_moves_with_little_memory(keys, tmp_path, capsys):
         more = ["--rate", 0, "--json"]
         printed, exporting, memory = measured("export", pool.id, "--to", tmp_path, "--config", config, *more)
         done = json.loads(printed)
-        printed, importing, more_memory = measured(*there.arguments(done["export"], keys, "--json"))
+        printed, importing, more_memory = measured(*there.arguments(done["export"], keys, "--json", "--incomplete"))
         assert json.loads(printed)["users"] == done["users"] == USERS + 1
         pool.cluster = there
         assert pool.sign_in("ada")["AccessToken"]

@@ -112,13 +112,15 @@ def test_a_risk_configuration_that_is_not_good_is_refused(pool, cognito, setting
     assert risk(cognito, pool.id) == {"UserPoolId": pool.id}
 
 
-def test_threat_protection_itself_is_refused_by_name(cognito):
-    """Without it a risk configuration has no effect, here as in Cognito: that is why it can be kept."""
-    with pytest.raises(cognito.exceptions.ClientError) as caught:
-        cognito.create_user_pool(
-            PoolName="x", UserPoolTier="PLUS", UserPoolAddOns={"AdvancedSecurityMode": "ENFORCED"}
-        )
-    assert caught.value.response["Error"]["Code"] == "NotImplemented"
+def test_the_modes_of_threat_protection_are_kept(make_pool, cognito):
+    add_ons = {
+        "AdvancedSecurityMode": "ENFORCED",
+        "AdvancedSecurityAdditionalFlows": {"CustomAuthMode": "AUDIT"},
+    }
+    pool = make_pool(UserPoolTier="PLUS", UserPoolAddOns=add_ons)
+    assert cognito.describe_user_pool(UserPoolId=pool.id)["UserPool"]["UserPoolAddOns"] == add_ons
+    with refused("FeatureUnavailableInTierException"):
+        make_pool(UserPoolAddOns=add_ons)
 
 
 def logs(cognito, pool_id):

@@ -219,7 +219,6 @@ NOT_BUILT = {
             "LambdaArn": "arn:aws:lambda:us-east-1:000000000000:function:federation",
         }
     },
-    "UserPoolAddOns": {"AdvancedSecurityMode": "ENFORCED"},
 }
 
 

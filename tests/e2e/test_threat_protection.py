@@ -1,11 +1,12 @@
 """The history of what users do, by boto3."""
 
 import base64
+import hashlib
 import json
 
 import pytest
 
-from harness.cognito import PASSWORD, Pool, refused
+from harness.cognito import PASSWORD, Pool, boto_client, refused, unique
 from harness.second_factors import FLOWS
 
 
@@ -112,3 +113,61 @@ def test_it_has_to_be_on(make_pool, cognito):
         )
     with refused("FeatureUnavailableInTierException"):
         make_pool(UserPoolAddOns={"AdvancedSecurityMode": "AUDIT"})
+
+
+LEAKED = "Leaked-horse-1"
+
+
+def sha1(password):
+    return hashlib.sha1(password.encode(), usedforsecurity=False).hexdigest().upper()
+
+
+def detected(pool, username):
+    """Type and CompromisedCredentialsDetected of each event, the newest first."""
+    return [(e["EventType"], e["EventRisk"].get("CompromisedCredentialsDetected")) for e in events(pool, username)]
+
+
+def test_compromised_passwords_are_told_and_nobody_is_refused(start_server, tmp_path):
+    """As Have I Been Pwned writes them: SHA-1, a colon, a count, and the end of a line of two bytes."""
+    passwords = tmp_path / "pwned.txt"
+    listed = sorted(f"{sha1(password)}:{count}\r\n" for password, count in [(LEAKED, 7), ("123456", 37359195)])
+    passwords.write_bytes("".join(listed).encode())
+    server = start_server(options=["--compromised-passwords", str(passwords)])
+    pool = Pool(
+        server, boto_client(server), UserPoolTier="PLUS", UserPoolAddOns={"AdvancedSecurityMode": "AUDIT"}
+    )
+    app = pool.app_client(ExplicitAuthFlows=[*FLOWS, "ALLOW_ADMIN_USER_PASSWORD_AUTH"])
+    username = unique("ada")
+    app.cognito.sign_up(ClientId=app.id, Username=username, Password=LEAKED)
+    pool.cognito.admin_confirm_sign_up(UserPoolId=pool.id, Username=username)
+    assert detected(pool, username) == [("SignUp", True)]
+    signed_in = app.cognito.initiate_auth(
+        ClientId=app.id, AuthFlow="USER_PASSWORD_AUTH", AuthParameters={"USERNAME": username, "PASSWORD": LEAKED}
+    )
+    assert detected(pool, username)[0] == ("SignIn", True)
+    app.cognito.change_password(
+        AccessToken=signed_in["AuthenticationResult"]["AccessToken"], PreviousPassword=LEAKED, ProposedPassword=PASSWORD
+    )
+    assert detected(pool, username)[0] == ("PasswordChange", False)
+    pool.cognito.admin_initiate_auth(
+        UserPoolId=pool.id,
+        ClientId=app.id,
+        AuthFlow="ADMIN_USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": username, "PASSWORD": PASSWORD},
+    )
+    assert detected(pool, username)[0] == ("SignIn", False)
+    # what a wrong guess is on says nothing of the user
+    with refused("NotAuthorizedException"):
+        app.cognito.initiate_auth(
+            ClientId=app.id, AuthFlow="USER_PASSWORD_AUTH", AuthParameters={"USERNAME": username, "PASSWORD": LEAKED}
+        )
+    assert detected(pool, username)[0] == ("SignIn", None)
+    assert LEAKED not in server.log() and sha1(LEAKED) not in server.log()
+
+
+def test_a_list_with_a_line_that_is_none_is_refused_at_start(start_server, tmp_path):
+    passwords = tmp_path / "pwned.txt"
+    passwords.write_text(f"{sha1(LEAKED)}\n{LEAKED}\n")
+    with pytest.raises(RuntimeError, match="line 2 is not a SHA-1 hash") as ended:
+        start_server(options=["--compromised-passwords", str(passwords)])
+    assert LEAKED not in str(ended.value)

@@ -90,8 +90,7 @@ def test_protection_is_taken_away_before_a_pool_is_deleted(make_pool, cognito):
 
 
 @pytest.mark.parametrize("member, value", [("LambdaConfig", {
-    "InboundFederation": {"LambdaVersion": "V1_0", "LambdaArn": "arn:aws:lambda:us-east-1:000000000000:function:f"}}),
-    ("UserPoolAddOns", {"AdvancedSecurityMode": "ENFORCED"})], ids=str)  # fmt: skip
+    "InboundFederation": {"LambdaVersion": "V1_0", "LambdaArn": "arn:aws:lambda:us-east-1:000000000000:function:f"}})], ids=str)  # fmt: skip
 def test_a_member_without_effect_is_refused_by_name(server, pool, member, value):
     answer = wire.call(server, "UpdateUserPool", {"UserPoolId": pool.id, member: value})
     assert answer.status == 501

@@ -114,6 +114,9 @@ pub struct DevArgs {
     /// What those calls are signed with.
     #[arg(long, env = "CONCLAVE_WEBHOOK_SECRET", default_value = "test", hide_env_values = true)]
     pub webhook_secret: String,
+    /// SHA-1 hashes of passwords that are known to be compromised, in hex, one a line: threat protection tells who has one.
+    #[arg(long, env = "CONCLAVE_COMPROMISED_PASSWORDS", value_name = "FILE")]
+    pub compromised_passwords: Option<PathBuf>,
     /// Where keys of custom senders (KMSKeyID) are: what answers to GenerateDataKey of AWS KMS, such as
     /// http://localhost:4566. Signed with the access key `test`.
     #[arg(long, env = "CONCLAVE_KMS", value_name = "URL")]

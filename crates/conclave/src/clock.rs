@@ -17,6 +17,12 @@ impl SystemClock {
         Self { started: Instant::now() }
     }
 
+    /// Waits until another second of the wall clock has begun.
+    pub async fn rest_of_second(&self) {
+        let rest_ms = 1_000 - Self::wall_ms().rem_euclid(1_000);
+        tokio::time::sleep(Duration::from_millis(rest_ms.unsigned_abs())).await;
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the composition root reads the clock for everybody"

@@ -30,6 +30,7 @@ use conclave_identity::{
     cpu::CpuPool,
     directory::{self, NewCluster},
     signing_keys,
+    threat_protection::compromised::CompromisedPasswords,
     world::{Settings, World},
 };
 use conclave_outbound::{Channel, DataKeys, Messenger, Triggers, inbox::DevInbox, lanes::Tally};
@@ -96,6 +97,8 @@ pub struct Parts {
     pub signing_keys: signing_keys::Timing,
     /// Where signed operations are put on record.
     pub audit: Option<Arc<AuditFile>>,
+    /// Passwords that threat protection looks for.
+    pub compromised_passwords: Option<Arc<CompromisedPasswords>>,
 }
 
 /// Opens the directory and makes the world of the domain.
@@ -119,6 +122,7 @@ pub async fn world(parts: &Parts) -> Result<Arc<World>> {
         cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, CLUSTER_KEYS_FRESH)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(POOLS_KEPT),
+        compromised_passwords: parts.compromised_passwords.clone(),
         settings: Settings {
             public_url: parts.public_url.clone(),
             pool_groups: directory.pool_groups,

@@ -20,11 +20,13 @@ use serde::Deserialize;
 
 pub use crate::kek::Kek;
 pub use signing_keys::SigningKeys;
+pub use threat_protection::ThreatProtection;
 
 use crate::triggers::Triggers;
 
 mod exports;
 mod signing_keys;
+mod threat_protection;
 
 /// One node.
 #[derive(Debug, Deserialize)]
@@ -100,6 +102,9 @@ pub struct ServeConfig {
     /// How long things take in the life of a signing key.
     #[serde(default)]
     pub signing_keys: SigningKeys,
+    /// What pools with threat protection are looked after with.
+    #[serde(default)]
+    pub threat_protection: ThreatProtection,
 }
 
 /// What administrators have done: each signed operation, and each change of the cluster.
@@ -680,6 +685,29 @@ mod tests {
         );
         assert!(refused("connections = 0").contains("connections"));
         assert!(refused("security = \"maybe\"").contains("maybe"));
+    }
+
+    #[tokio::test]
+    async fn a_list_of_passwords_is_read_and_a_line_that_is_none_is_named() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("passwords.txt");
+        let open = async |text: &str| {
+            fs::write(&path, text).expect("is written");
+            let text = format!("{EXAMPLE}\n[threat_protection]\ncompromised_passwords = {path:?}");
+            let config: ServeConfig = toml::from_str(&text).expect("parses");
+            config.threat_protection.open().await.map_err(|error| format!("{error:#}"))
+        };
+        let line = "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8:10434004";
+        let list = open(&format!("{line}\r\n{line}\r\n")).await.unwrap().expect("a list");
+        assert!(list.contains("password") && !list.contains("passwort"));
+        let refused = open(&format!("{line}\nhunter2\n")).await.unwrap_err();
+        assert!(refused.contains("passwords.txt") && refused.contains("line 2"), "{refused}");
+        assert!(!refused.contains("hunter2"), "{refused}");
+        let refused = open("").await.unwrap_err();
+        assert!(refused.contains("holds no hash"), "{refused}");
+        let nowhere = ThreatProtection { compromised_passwords: Some(folder.path().into()) };
+        assert!(format!("{:#}", nowhere.open().await.unwrap_err()).contains("regular file"));
+        assert!(ThreatProtection::default().open().await.unwrap().is_none());
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::{
     cli::DevArgs,
     clock::SystemClock,
     compose::Parts,
-    config::{Limits, check_public_url},
+    config::{Limits, ThreatProtection, check_public_url},
     dev_certificate,
     kek::KekTiming,
     node::{self, GroupsReady},
@@ -60,6 +60,8 @@ pub async fn run(args: DevArgs) -> Result<()> {
         bail!("--public-url begins with http://, and --tls serves https");
     }
     let seed = args.seed.as_deref().map(Seed::read).transpose()?;
+    let list = ThreatProtection { compromised_passwords: args.compromised_passwords.clone() };
+    let compromised_passwords = list.open().await.context("--compromised-passwords")?;
     let clock = Arc::new(SystemClock::start());
     let public = node::listen(args.listen, "public").await?;
     let listen = public.local_addr()?;
@@ -119,6 +121,7 @@ pub async fn run(args: DevArgs) -> Result<()> {
         limits: Limits::default(),
         signing_keys: Timing::default(),
         audit: None,
+        compromised_passwords,
     };
     let authority = certificate.as_ref().map(|made| made.authority.clone());
     let certificates = Certificates {

@@ -32,7 +32,7 @@ impl fmt::Debug for Groups {
 /// One number of every group.
 type Reading = (&'static str, &'static str, fn(&GroupStatus) -> u64);
 
-const GAUGES: [Reading; 9] = [
+const GAUGES: [Reading; 10] = [
     ("raft_is_leader", "Whether this node leads the group", |group| u64::from(group.is_leader)),
     ("raft_is_voter", "Whether this node votes in the group", |group| u64::from(group.is_voter)),
     ("raft_voters", "Nodes that vote in the group, as this node knows", |group| {
@@ -54,6 +54,9 @@ const GAUGES: [Reading; 9] = [
         group.snapshot_index
     }),
     ("raft_term", "The present term", |group| group.term),
+    ("raft_feature_level", "The feature level of the group", |group| {
+        u64::from(group.feature_level)
+    }),
 ];
 
 const COUNTERS: [Reading; 6] = [

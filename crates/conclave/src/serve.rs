@@ -24,7 +24,7 @@ use conclave_shard::{
     Admin, AdminOptions, DiskLimits, GroupHost, GroupHostOptions, Limits, Listen, ManageOptions,
     Member, NewId, Retention, Timing,
 };
-use conclave_store::Store;
+use conclave_store::{Store, levels};
 use conclave_tls::Mutual;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -55,6 +55,10 @@ const MISSED_MAX: u32 = 3;
 /// Runs until it is told to stop.
 pub async fn run(path: &Path) -> Result<()> {
     let config = ServeConfig::read(path)?;
+    let compromised_passwords = match config.has(Role::Gateway) {
+        true => config.threat_protection.open().await.context("threat_protection")?,
+        false => None,
+    };
     let clock = Arc::new(SystemClock::start());
     let public = match config.has(Role::Gateway) {
         true => Some(node::listen(config.listen.public, "public").await?),
@@ -112,7 +116,11 @@ pub async fn run(path: &Path) -> Result<()> {
     let looking = tokio::spawn(looking);
     ready.push(Arc::new(ClusterReached(reaches)));
     let parts = match config.has(Role::Gateway) {
-        true => Some(Parts { audit, ..parts(&config, routing, placement, &clock)? }),
+        true => Some(Parts {
+            audit,
+            compromised_passwords,
+            ..parts(&config, routing, placement, &clock)?
+        }),
         false => None,
     };
     let process = Process {
@@ -244,6 +252,7 @@ fn host_options(
             ..Limits::default()
         },
         timing: Timing::default(),
+        feature_level: conclave_fault::feature_level(levels::KNOWN),
     })
 }
 
@@ -323,6 +332,7 @@ fn parts(
         limits: config.limits.clone(),
         signing_keys: config.signing_keys.timing(),
         audit: None,
+        compromised_passwords: None,
     })
 }
 

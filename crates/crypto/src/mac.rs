@@ -16,6 +16,14 @@ pub fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     array(context.finish().as_ref())
 }
 
+/// SHA-1 of `data`, for lists that others have made with it. It keeps nothing apart that somebody wants to be the same.
+pub fn sha1_of_lists(data: &[u8]) -> [u8; 20] {
+    let digest = digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, data);
+    let mut out = [0; 20];
+    out.copy_from_slice(digest.as_ref());
+    out
+}
+
 /// SHA-256 over what comes a piece at a time.
 #[derive(Clone)]
 pub struct Sha256(digest::Context);
@@ -138,6 +146,13 @@ mod tests {
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
         assert_eq!(hex::encode(sha256(&[b"abc"])), expected);
         assert_eq!(hex::encode(sha256(&[b"a", b"", b"bc"])), expected);
+    }
+
+    #[test]
+    fn sha1_is_the_standard_one() {
+        // FIPS 180-2, appendix A.1
+        let expected = "a9993e364706816aba3e25717850c26c9cd0d89d";
+        assert_eq!(hex::encode(sha1_of_lists(b"abc")), expected);
     }
 
     #[test]

@@ -53,6 +53,23 @@ impl TotpSeed {
         SecretString::new(out)
     }
 
+    /// What an authenticator reads of [`Self::secret_code`].
+    pub fn from_secret_code(text: &str) -> Option<Self> {
+        let (mut bytes, mut buffer, mut bits) = (Vec::with_capacity(SEED_LEN), 0u16, 0);
+        for character in text.bytes() {
+            let value = BASE32.iter().position(|digit| *digit == character)?;
+            buffer = buffer << 5 | u16::try_from(value).ok()?;
+            bits += 5;
+            if bits >= 8 {
+                bits -= 8;
+                bytes.push(u8::try_from(buffer >> bits).ok()?);
+                buffer &= (1 << bits) - 1;
+            }
+        }
+        // a whole number of bytes, and no bits that say something else
+        if bits < 5 && buffer == 0 { Self::from_bytes(&bytes) } else { None }
+    }
+
     /// The code of a step.
     pub fn code(&self, step: u64) -> String {
         code(self.0.expose(), step)
@@ -120,6 +137,17 @@ mod tests {
             assert_eq!(seed.verify(&seed.code(other), now, 1), expected.then_some(other));
         }
         assert_eq!(seed.verify(&seed.code(0), 0, 1), Some(0));
+    }
+
+    #[test]
+    fn a_secret_code_is_read_back() {
+        for number in 0..32 {
+            let seed = TotpSeed::generate(&SeededEntropy::new(number));
+            let code = seed.secret_code();
+            assert_eq!(TotpSeed::from_secret_code(code.expose()), Some(seed));
+            assert_eq!(TotpSeed::from_secret_code(&code.expose()[1..]), None);
+            assert_eq!(TotpSeed::from_secret_code(&format!("{}=", code.expose())), None);
+        }
     }
 
     #[test]

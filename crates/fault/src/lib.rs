@@ -1,13 +1,14 @@
 //! Places at which a test makes the process crash, wait or fail, and bugs that it must notice.
 //!
 //! Without the feature `on` everything here is empty and inlined: a build that holds data has neither.
-//! With it, three variables of the environment say what happens:
+//! With it, four variables of the environment say what happens:
 //!
 //! - `CONCLAVE_FAILPOINTS`: `NAME=ACTION[@WHEN]`, several separated by `;`. ACTION is `abort` (the process ends
 //!   as by `kill -9`, before anything else runs), `sleep:MILLISECONDS` (of this thread), or `error` (an I/O
 //!   error, at points that can tell one). WHEN is `3`, the third time only, or `3+`, from the third time on;
 //!   the default is `1+`. Example: `raft.before_append_sync=abort@40;apply.before_batch=sleep:5`.
 //! - `CONCLAVE_SEEDED_BUG`: the name of one bug of [`BUGS`].
+//! - `CONCLAVE_FEATURE_LEVEL`: the highest feature level that the process knows, instead of that of its version.
 //! - `CONCLAVE_TIMES`: `NAME=MILLISECONDS`, several separated by `;`: what takes minutes takes that long instead.
 //!
 //! A name that is not in the tables is refused when the process starts, see [`active`]: a test whose fault
@@ -74,6 +75,7 @@ pub const BUGS: &[(&str, &str)] = &[
     ("clock-in-apply", "apply reads the clock of its machine"),
     ("read-then-write", "a decision is committed without the versions of what it has read"),
     ("attempts-in-the-gateway", "failed sign-ins are counted by each gateway for itself"),
+    ("retiring-key-dropped", "a key leaves jwks.json when its successor begins to sign"),
     ("ids-ignored", "a commit whose id is known is applied again"),
     ("snapshot-renamed-before-sync", "a snapshot gets its name before its files are synced"),
     ("any-incarnation", "a node that has lost its data is let in again"),
@@ -93,6 +95,16 @@ pub fn time_ms(name: &'static str, otherwise: u32) -> u32 {
         return ms;
     }
     let _ = name;
+    otherwise
+}
+
+/// The feature level that this process is to know; `otherwise` in every other build, and where a test has not set it.
+#[inline(always)]
+pub fn feature_level(otherwise: u32) -> u32 {
+    #[cfg(feature = "on")]
+    if let Some(level) = on::feature_level() {
+        return level;
+    }
     otherwise
 }
 

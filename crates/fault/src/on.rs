@@ -34,6 +34,7 @@ struct Faults {
     points: BTreeMap<String, Fault>,
     bug: Option<String>,
     times_ms: BTreeMap<String, u32>,
+    feature_level: Option<u32>,
 }
 
 static FAULTS: OnceLock<Result<Faults, String>> = OnceLock::new();
@@ -46,14 +47,20 @@ fn faults() -> Option<&'static Faults> {
 fn read() -> Result<Faults, String> {
     let variable = |name| std::env::var(name).unwrap_or_default();
     let bug = variable("CONCLAVE_SEEDED_BUG");
-    parse(&variable("CONCLAVE_FAILPOINTS"), &bug, &variable("CONCLAVE_TIMES"))
+    let mut faults = parse(&variable("CONCLAVE_FAILPOINTS"), &bug, &variable("CONCLAVE_TIMES"))?;
+    let level = variable("CONCLAVE_FEATURE_LEVEL");
+    if !level.is_empty() {
+        let parsed = level.parse().map_err(|_| format!("{level:?} is no feature level"))?;
+        faults.feature_level = Some(parsed);
+    }
+    Ok(faults)
 }
 
 pub fn active() -> Result<String, String> {
     match FAULTS.get_or_init(read) {
         Ok(faults) => Ok(format!(
-            "points {:?}, bug {:?}, times {:?}",
-            faults.points, faults.bug, faults.times_ms
+            "points {:?}, bug {:?}, times {:?}, feature level {:?}",
+            faults.points, faults.bug, faults.times_ms, faults.feature_level
         )),
         Err(error) => Err(error.clone()),
     }
@@ -89,6 +96,10 @@ pub fn has_bug(name: &str) -> bool {
 pub fn time_ms(name: &str) -> Option<u32> {
     debug_assert!(TIMES.iter().any(|(known, _)| *known == name), "{name} is not in the table");
     faults().and_then(|faults| faults.times_ms.get(name).copied())
+}
+
+pub fn feature_level() -> Option<u32> {
+    faults().and_then(|faults| faults.feature_level)
 }
 
 fn parse(points: &str, bug: &str, times: &str) -> Result<Faults, String> {

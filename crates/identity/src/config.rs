@@ -198,7 +198,11 @@ impl PoolConfig {
 
     /// Every key whose tokens are accepted: what `jwks.json` shows, those that sign first.
     pub fn jwks(&self) -> Jwks {
-        Jwks { keys: self.signing.iter().map(|key| key.jwk.clone()).collect() }
+        let dropped = |key: &&TokenKey| {
+            key.state == State::Retiring && conclave_fault::bug("retiring-key-dropped")
+        };
+        let keys = self.signing.iter().filter(|key| !dropped(key));
+        Jwks { keys: keys.map(|key| key.jwk.clone()).collect() }
     }
 
     /// The key of `token_use` with `kid`.

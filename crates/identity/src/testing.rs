@@ -108,6 +108,7 @@ pub(crate) async fn test_world_of(seed: u64) -> TestWorld {
         cluster_keys: Arc::new(ClusterKeys::new(directory.cluster_keys, Duration::MAX)),
         hint_key: directory.hint_key,
         configs: ConfigCache::new(100),
+        compromised_passwords: None,
         settings: Settings {
             public_url: "https://id.example.com".to_owned(),
             pool_groups: directory.pool_groups,

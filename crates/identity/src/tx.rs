@@ -25,6 +25,7 @@ use crate::{
     config::{ClientConfig, PoolConfig},
     errors,
     memo::Memo,
+    threat_protection::enforcement::Enforcement,
     triggers::Circumstances,
     world::World,
 };
@@ -237,6 +238,7 @@ pub struct Tx<'w> {
     messages: Vec<Outgoing>,
     effects: Vec<Effect>,
     delivery_refusal: fn(&SendError) -> ApiError,
+    enforcement: Enforcement,
 }
 
 /// What is done once the commit is certain, and cannot fail.
@@ -269,6 +271,7 @@ impl<'w> Tx<'w> {
             messages: Vec::new(),
             effects: Vec::new(),
             delivery_refusal: errors::code_delivery,
+            enforcement: Enforcement::default(),
         }
     }
 
@@ -428,6 +431,16 @@ impl<'w> Tx<'w> {
     /// What is computed once for a request, however often it is decided.
     pub fn memo(&self) -> &'w Memo {
         self.memo
+    }
+
+    /// What threat protection does in this sign-in.
+    pub fn enforcement(&self) -> Enforcement {
+        self.enforcement
+    }
+
+    /// From now on this is what threat protection does in this sign-in.
+    pub fn enforce(&mut self, enforcement: Enforcement) {
+        self.enforcement = enforcement;
     }
 
     /// The pool's configuration, as of the last load.

@@ -7,7 +7,8 @@ use conclave_outbound::{DataKeys, Messenger, Triggers};
 use conclave_store::Store;
 
 use crate::{
-    cluster_key::ClusterKeys, config_cache::ConfigCache, cpu::CpuPool, limits::Limits, signing_keys,
+    cluster_key::ClusterKeys, config_cache::ConfigCache, cpu::CpuPool, limits::Limits,
+    signing_keys, threat_protection::compromised::CompromisedPasswords,
 };
 
 /// The services behind every operation. Cheap to clone by `Arc`.
@@ -32,6 +33,8 @@ pub struct World {
     pub hint_key: Key256,
     /// Pools' configurations, each valid for one epoch.
     pub configs: ConfigCache,
+    /// Passwords that are known to be compromised; `None`: the operator has given none, and none is looked at.
+    pub compromised_passwords: Option<Arc<CompromisedPasswords>>,
     /// What the operator has set.
     pub settings: Settings,
 }

@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use conclave_store::{Clock, DIRECTORY_GROUP, Store};
+use conclave_store::{Clock, DIRECTORY_GROUP, Store, levels};
 use conclave_tls::Mutual;
 use futures::{Stream, StreamExt as _, stream};
 
@@ -46,6 +46,8 @@ pub struct NodeInfo {
     pub unreachable_ms: u64,
     /// How far its clock is ahead of this process's, in milliseconds; it holds the way there.
     pub clock_skew_ms: Option<i64>,
+    /// The highest feature level that it knows; `None` while it does not answer.
+    pub feature_level: Option<u32>,
     /// Groups that it votes in, as their leaders know.
     pub groups: Vec<u32>,
     /// Groups that it is being brought up in.
@@ -69,6 +71,8 @@ pub struct GroupInfo {
     pub learners: Vec<u64>,
     /// Whether the membership that is said is not committed, or is one of two.
     pub changing: bool,
+    /// The feature level, as the leader has it, or else the highest that is known.
+    pub feature_level: u32,
     /// Those that have been reached.
     pub replicas: Vec<ReplicaInfo>,
     /// What is being done to it.
@@ -170,6 +174,7 @@ impl Admin {
                 reachable: answer.is_some(),
                 unreachable_ms: away.map_or(0, |away| away.for_ms),
                 clock_skew_ms: answer.map(|answer| answer.skew_ms),
+                feature_level: answer.map(|answer| answer.status.feature_level.max(levels::FIRST)),
                 groups: list(&|group| group.voters.contains(&id)),
                 learning: list(&|group| group.learners.contains(&id)),
                 leads: list(&|group| group.leader == Some(id)),
@@ -386,6 +391,9 @@ fn groups_of(answers: &BTreeMap<u64, Answer>) -> Vec<GroupInfo> {
         group.term = replicas.iter().map(|(_, replica)| replica.term).max().unwrap_or(0);
         let leader = replicas.iter().filter(|(_, r)| r.leads).max_by_key(|(_, r)| r.term);
         group.leader = leader.map(|(id, _)| *id);
+        let known = replicas.iter().map(|(_, replica)| replica.feature_level).max();
+        let level = leader.map(|(_, replica)| replica.feature_level).or(known);
+        group.feature_level = level.unwrap_or(0).max(levels::FIRST);
         // without a leader, the newest membership that is known
         let newest = leader.or_else(|| {
             replicas.iter().max_by_key(|(_, r)| {

@@ -12,7 +12,7 @@ use std::{
 };
 
 use conclave_fault as fault;
-use conclave_store::{Clock, limits, proto as store};
+use conclave_store::{Clock, levels, limits, proto as store};
 use openraft::{
     BasicNode, Config, Raft,
     async_runtime::watch::WatchReceiver as _,
@@ -169,7 +169,13 @@ impl Group {
     ) -> io::Result<Arc<Self>> {
         let HeldGroup { vote_floor, opened_with, .. } = held;
         let log = LogStore::open(shared.log.clone(), id)?;
-        let state = State::open(&shared.cluster_id, id, dir, shared.memory.clone())?;
+        let state = State::open(
+            &shared.cluster_id,
+            id,
+            dir,
+            shared.memory.clone(),
+            shared.peers.levels.own(),
+        )?;
         fault::io("group.after_open")?;
         let group = Arc::new(Self {
             id,
@@ -191,7 +197,10 @@ impl Group {
             shared,
         });
         group.snapshot_what_the_log_lacks()?;
-        let raft = group.open_replica().await.map_err(io::Error::other)?;
+        let raft = group.open_replica().await.map_err(|error| match group.state.refused() {
+            Some(reason) => io::Error::other(reason),
+            None => io::Error::other(error),
+        })?;
         let supervised = group.clone();
         let ending = group.clone();
         group.shared.runtime.spawn(async move {
@@ -335,7 +344,7 @@ impl Group {
             self.recovered.send_replace(false);
             *self.replica.write() = None;
             let failure = self.shared.log.failure().borrow().clone();
-            if let Some(failure) = failure {
+            if let Some(failure) = failure.or_else(|| self.state.refused()) {
                 self.shared.report_fatal(failure);
                 // an error means that it has stopped already
                 let _ = raft.shutdown().await;
@@ -497,7 +506,8 @@ impl Group {
         command: store::entry::Command,
     ) -> Result<store::Outcome, GroupError> {
         let replica = self.replica()?;
-        let entry = store::Entry { stamp_ms: self.stamp_ms(), command: Some(command) };
+        self.check_level(&command)?;
+        let entry = levels::entry(self.stamp_ms(), command);
         let write = replica.raft.client_write(Command::new(&entry));
         let limit = match fault::bug("ack-before-quorum") {
             true => Duration::from_millis(200),
@@ -544,6 +554,7 @@ impl Group {
         let mut status = GroupStatus { group: self.id, ..GroupStatus::default() };
         self.counters.fill(&mut status);
         status.is_new = !self.first_voters.is_empty();
+        status.feature_level = self.level().unwrap_or(0);
         let Some(raft) = self.raft() else { return status };
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();

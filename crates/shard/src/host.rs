@@ -10,7 +10,7 @@ use std::{
 };
 
 use conclave_store::{
-    Clock, Placement, Store,
+    Clock, Placement, Store, levels,
     proto::shard_server::{Shard, ShardServer},
 };
 use conclave_tls::Mutual;
@@ -150,6 +150,8 @@ pub struct GroupHostOptions {
     pub limits: Limits,
     /// See there.
     pub timing: Timing,
+    /// The highest feature level that this node knows: [`levels::KNOWN`], and another one in tests.
+    pub feature_level: u32,
 }
 
 impl GroupHostOptions {
@@ -173,6 +175,7 @@ impl GroupHostOptions {
             incarnation,
             limits: Limits::default(),
             timing: Timing::default(),
+            feature_level: levels::KNOWN,
         }
     }
 
@@ -425,6 +428,7 @@ async fn start_groups(
         incarnations.clone(),
         clock.clone(),
         fatal.clone(),
+        options.feature_level,
     );
     let control = ControlClient::new(options.cluster_id.clone(), options.node_id, tls.clone());
     let first = |group| first_voters(group, &options.members, options.replication_factor);

@@ -20,6 +20,7 @@ mod admin;
 mod clock_skew;
 mod cut;
 mod disk;
+mod feature_level;
 mod group;
 mod held;
 mod high_water;

@@ -128,6 +128,7 @@ impl Group {
             committed_index: status.committed_index,
             applied_index: status.applied_index,
             state_bytes: self.state.db().bytes(),
+            feature_level: status.feature_level,
             ..proto::ReplicaStatus::default()
         };
         let Some(raft) = self.raft() else { return replica };

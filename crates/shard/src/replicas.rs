@@ -11,12 +11,13 @@ use std::{
     time::Duration,
 };
 
+use conclave_store::levels;
 use openraft::{BasicNode, async_runtime::watch::WatchReceiver as _};
 use parking_lot::{Mutex, RwLock};
 use tokio::time::{Instant, timeout};
 
 use crate::{
-    disk,
+    disk, feature_level,
     group::{Group, Shared},
     held::{Held, HeldGroup},
     host::Member,
@@ -134,6 +135,7 @@ impl HostInner {
             clock_is_off,
             replicas: self.groups().iter().map(|group| group.replica_status()).collect(),
             placement: self.placement.lock().clone(),
+            feature_level: self.shared.peers.levels.own(),
         }
     }
 
@@ -180,12 +182,13 @@ impl HostInner {
         sync_dir(&dir)?;
         sync_dir(&self.data_dir)?;
         let (sweeping, keeping, ending) = (group.clone(), group.clone(), group.clone());
-        let freeing = group.clone();
+        let (freeing, raising) = (group.clone(), group.clone());
         self.shared.runtime.spawn(async move {
             tokio::select! {
                 () = sweeper::run(sweeping) => {}
                 () = retention::run(keeping) => {}
                 () = reclaim::run(freeing) => {}
+                () = feature_level::run(raising) => {}
                 () = ending.ended() => {}
             }
         });
@@ -197,7 +200,7 @@ impl HostInner {
         self.data_dir.join(format!("group-{number}"))
     }
 
-    /// Opens an empty replica of a group, to be brought up by the group's leader.
+    /// Opens an empty replica of a group, to be brought up by the group's leader. The group has `level`.
     ///
     /// # Errors
     /// Why not, for people.
@@ -205,7 +208,10 @@ impl HostInner {
         self: &Arc<Self>,
         number: u32,
         membership: LogId,
+        level: u32,
     ) -> Result<(), String> {
+        levels::check(level, self.shared.peers.levels.own())
+            .map_err(|unknown| format!("group {number} {unknown}"))?;
         let _one = self.changing.lock().await;
         if *self.shared.stopping.borrow() {
             return Err("the node is stopping".to_owned());
@@ -364,6 +370,10 @@ impl GroupDirectory for HostInner {
 
     fn takes_entries(&self) -> bool {
         self.shared.disk.takes_entries()
+    }
+
+    fn feature_level(&self) -> u32 {
+        self.shared.peers.levels.own()
     }
 
     fn heard_clock(&self, peer: u64, clock_ms: i64) {

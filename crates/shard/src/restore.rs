@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use conclave_store::{Batch as _, Kv};
+use conclave_store::{Batch as _, Kv, levels};
 use openraft::{BasicNode, Membership};
 
 use crate::{
@@ -138,6 +138,9 @@ impl DataBuilder {
         for group in &self.groups {
             let dir = self.building.join(format!("group-{group}"));
             let db = StateDb::open(&dir, &self.memory)?;
+            levels::check(levels::of_group(&*db)?, levels::KNOWN).map_err(|unknown| {
+                io::Error::other(format!("the backup of group {group} {unknown}"))
+            })?;
             let mut batch = StateBatch::default();
             batch.set_membership(&StoredMembers::new(Some(log_id), membership.clone()));
             batch.set_applied(&log_id);

@@ -11,6 +11,7 @@ use std::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -30,6 +31,8 @@ use crate::{
 
 /// Holds the meta data, beside the files of the state.
 const META_FILE: &str = "SNAPSHOT";
+/// How soon one that waits for a check of others sees that it is to stop.
+const CHECK_STOPS_WITHIN: Duration = Duration::from_millis(100);
 /// Bytes of a file that travel in one message.
 const CHUNK_BYTES: usize = 256 << 10;
 /// Files of one snapshot. RocksDB writes far fewer; more is not a snapshot.
@@ -41,21 +44,38 @@ pub struct SnapshotDir {
     path: PathBuf,
     meta: SnapshotMeta,
     delete_on_drop: AtomicBool,
-    /// That [`SnapshotDir::check`] has found nothing.
-    checked: OnceLock<()>,
+    check: Check,
     _in_use: InUse,
+}
+
+/// Of [`SnapshotDir::check`].
+#[derive(Debug, Default)]
+struct Check {
+    /// That it has found nothing.
+    found_good: OnceLock<()>,
+    /// Whose turn it is holds the key to go on from.
+    turn: Mutex<Option<Vec<u8>>>,
 }
 
 impl SnapshotDir {
     /// Reads all of it, once: what RocksDB has not read for long may have been damaged on the disk since, and
-    /// the checksums of a transfer would only say that the damage has arrived.
+    /// the checksums of a transfer would only say that the damage has arrived. Others that ask meanwhile wait for
+    /// the first one. A transfer that is given up, as when a leader is replaced, must `stop` it: reading a large
+    /// state takes long, and one more for every attempt would leave the machine no time for anything else. The next one goes on where
+    /// it was stopped, so that attempts which are given up often come to an end as well.
     ///
     /// # Errors
-    /// What is damaged, or from the disk.
-    pub(crate) fn check(&self) -> io::Result<()> {
-        if self.checked.get().is_none() {
-            check_files(&self.path)?;
-            self.checked.get_or_init(|| ());
+    /// What is damaged, or from the disk; `Interrupted` when it was told to stop.
+    pub(crate) fn check(&self, stop: &AtomicBool) -> io::Result<()> {
+        while self.check.found_good.get().is_none() {
+            if stop.load(Ordering::Acquire) {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
+            let Some(mut from) = self.check.turn.try_lock_for(CHECK_STOPS_WITHIN) else { continue };
+            if self.check.found_good.get().is_none() {
+                check_files(&self.path, stop, &mut from)?;
+                self.check.found_good.get_or_init(|| ());
+            }
         }
         Ok(())
     }
@@ -123,7 +143,7 @@ impl SnapshotStore {
                         path,
                         meta,
                         delete_on_drop,
-                        checked: OnceLock::new(),
+                        check: Check::default(),
                         _in_use: in_use.clone(),
                     };
                     let older = newest
@@ -200,7 +220,7 @@ impl SnapshotStore {
             path: final_path,
             meta,
             delete_on_drop: AtomicBool::new(false),
-            checked: OnceLock::new(),
+            check: Check::default(),
             _in_use: self.in_use.clone(),
         });
         if let Some(old) = current.replace(built.clone()) {
@@ -234,7 +254,7 @@ impl SnapshotStore {
                 path,
                 meta: snapshot_meta_in(meta)?,
                 delete_on_drop: AtomicBool::new(true),
-                checked: OnceLock::new(),
+                check: Check::default(),
                 _in_use: self.in_use.clone(),
             },
             file: None,
@@ -519,7 +539,8 @@ mod tests {
     fn what_was_damaged_on_the_disk_since_it_was_written_is_not_sent() {
         let fixture = fixture();
         let built = fixture.snapshots.build(&fixture.state).expect("builds");
-        built.check().expect("nothing is damaged");
+        let go_on = AtomicBool::new(false);
+        built.check(&go_on).expect("nothing is damaged");
         for index in 1..=500 {
             write(&fixture.state, index);
         }
@@ -531,8 +552,39 @@ mod tests {
         let mut bytes = fs::read(&table).expect("reads");
         bytes[10] ^= 1;
         fs::write(&table, bytes).expect("writes");
-        let error = built.check().expect_err("is damaged").to_string();
+        let error = built.check(&go_on).expect_err("is damaged").to_string();
         assert!(error.contains("Corruption"), "{error}");
+    }
+
+    #[test]
+    fn a_check_for_a_transfer_that_was_given_up_ends() {
+        let fixture = fixture();
+        for index in 1..=500 {
+            write(&fixture.state, index);
+        }
+        let built = fixture.snapshots.build(&fixture.state).expect("builds");
+        let (go_on, stop) = (AtomicBool::new(false), AtomicBool::new(true));
+        let interrupted = |stop| built.check(stop).expect_err("ends").kind();
+        assert_eq!(interrupted(&stop), io::ErrorKind::Interrupted);
+        let mut from = None;
+        let error = check_files(built.path(), &stop, &mut from).expect_err("ends");
+        assert_eq!(error.kind(), io::ErrorKind::Interrupted);
+        let first = from.clone().expect("a key to go on from");
+        from = Some([&first[..], &[0]].concat());
+        check_files(built.path(), &stop, &mut from).expect_err("ends");
+        assert!(from.as_ref().is_some_and(|from| *from > first), "goes on behind the first row");
+        check_files(built.path(), &go_on, &mut from).expect("nothing is damaged");
+        // also one that waits for another's check
+        let turn = built.check.turn.lock();
+        let late = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| interrupted(&late));
+            late.store(true, Ordering::Release);
+            assert_eq!(waiting.join().expect("ends"), io::ErrorKind::Interrupted);
+        });
+        drop(turn);
+        built.check(&go_on).expect("nothing is damaged");
+        built.check(&stop).expect("is known to be good");
     }
 
     #[test]

@@ -319,11 +319,30 @@ pub(crate) fn applied_of_files(path: &Path) -> io::Result<(Option<LogId>, Stored
     read_applied(&db)
 }
 
-/// Reads every row that the files in `path` hold, past all caches.
+/// The feature level of the group whose state the files in `path` hold.
 ///
 /// # Errors
-/// From the disk, or that a checksum is wrong.
-pub(crate) fn check_files(path: &Path) -> io::Result<()> {
+/// From the disk or RocksDB, or that it cannot be decoded.
+pub(crate) fn level_of_files(path: &Path) -> io::Result<u32> {
+    let mut options = Options::default();
+    options.set_max_open_files(64);
+    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
+    let state = db.get_pinned(keys::GROUP_STATE).map_err(io::Error::other)?;
+    conclave_store::levels::of_state(state.as_deref())
+}
+
+/// Rows after which [`check_files`] looks whether it is to stop.
+const CHECK_STOP_ROWS: u64 = 1_024;
+
+/// Reads every row that the files in `path` hold, past all caches, or those `from` a key. When it is stopped, `from` is where to go on.
+///
+/// # Errors
+/// From the disk, or that a checksum is wrong; `Interrupted` when it was told to `stop`.
+pub(crate) fn check_files(
+    path: &Path,
+    stop: &AtomicBool,
+    from: &mut Option<Vec<u8>>,
+) -> io::Result<()> {
     let mut options = Options::default();
     options.set_max_open_files(64);
     let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
@@ -332,9 +351,18 @@ pub(crate) fn check_files(path: &Path) -> io::Result<()> {
     reading.set_verify_checksums(true);
     reading.set_readahead_size(1 << 20);
     let mut rows = db.raw_iterator_opt(reading);
-    rows.seek_to_first();
+    match from {
+        Some(key) => rows.seek(key),
+        None => rows.seek_to_first(),
+    }
+    let mut read = 0_u64;
     while rows.valid() {
+        if read.is_multiple_of(CHECK_STOP_ROWS) && stop.load(Ordering::Acquire) {
+            *from = rows.key().map(<[u8]>::to_vec);
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         rows.next();
+        read += 1;
     }
     rows.status().map_err(io::Error::other)
 }

@@ -1,9 +1,13 @@
 //! The state machine that openraft drives: entries become rows.
 
-use std::{io, path::Path, sync::Arc};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, OnceLock},
+};
 
 use conclave_fault as fault;
-use conclave_store::proto::entry::Command;
+use conclave_store::{levels, proto::entry::Command};
 use futures::{Stream, TryStreamExt};
 use openraft::{
     EntryPayload, OptionalSend, RaftSnapshotBuilder, Snapshot,
@@ -20,7 +24,7 @@ use tracing::Span;
 use crate::{
     proposals::Proposals,
     snapshot::{SnapshotDir, SnapshotStore},
-    state_db::{SharedMemory, StateBatch, StateDb, applied_of_files},
+    state_db::{SharedMemory, StateBatch, StateDb, applied_of_files, level_of_files},
     types::{LogEntry, LogId, Reply, SnapshotMeta, StoredMembers, Types, corrupt},
 };
 
@@ -33,6 +37,10 @@ pub(crate) struct State {
     pub(crate) snapshots: SnapshotStore,
     memory: SharedMemory,
     group: u32,
+    /// The highest feature level that this node knows.
+    known_level: u32,
+    /// Why it does not go on: it has been given what it does not know.
+    refused: OnceLock<String>,
     /// What is proposed here and not applied yet.
     pub(crate) proposals: Proposals,
     applied: watch::Sender<Applied>,
@@ -57,14 +65,17 @@ impl State {
     /// Opens the state and the snapshots of a group in `dir`.
     ///
     /// # Errors
-    /// From the disk or RocksDB.
+    /// From the disk or RocksDB; or that a later version has written the state.
     pub(crate) fn open(
         cluster_id: &str,
         group: u32,
         dir: &Path,
         memory: SharedMemory,
+        known_level: u32,
     ) -> io::Result<Arc<Self>> {
         let db = StateDb::open(dir, &memory)?;
+        levels::check(levels::of_group(&*db)?, known_level)
+            .map_err(|unknown| io::Error::other(format!("group {group} {unknown}")))?;
         let snapshots = SnapshotStore::open(cluster_id, group, dir.join("snapshots"), db.in_use())?;
         let applied = watch::Sender::new(Applied::of(&db, db.applied()?.0.as_ref()));
         Ok(Arc::new(Self {
@@ -72,9 +83,26 @@ impl State {
             snapshots,
             memory,
             group,
+            known_level,
+            refused: OnceLock::new(),
             proposals: Proposals::default(),
             applied,
         }))
+    }
+
+    /// Why the process must end: an entry or a snapshot needs more than this version knows.
+    pub(crate) fn refused(&self) -> Option<String> {
+        self.refused.get().cloned()
+    }
+
+    /// Refuses what needs a level that this node does not know.
+    fn check_level(&self, what: impl FnOnce() -> String, needed: u32) -> io::Result<()> {
+        levels::check(needed, self.known_level).map_err(|unknown| {
+            let reason = format!("group {}: {} {unknown}", self.group, what());
+            // the first reason stays
+            let _ = self.refused.set(reason.clone());
+            io::Error::other(reason)
+        })
     }
 
     /// The state as it is now; it stays readable while a snapshot takes its place.
@@ -97,6 +125,7 @@ impl State {
         if applied != meta.last_log_id {
             return Err(corrupt("a snapshot does not hold what it says"));
         }
+        self.check_level(|| "a snapshot".to_owned(), level_of_files(received.path())?)?;
         fault::io("install.after_receive")?;
         let next = self.db().replace(received.path(), &self.memory)?;
         received.keep();
@@ -140,6 +169,7 @@ fn apply_entry(state: &State, db: &StateDb, entry: &LogEntry) -> io::Result<Repl
         EntryPayload::Normal(command) => {
             let command = conclave_store::proto::Entry::decode(command.0.clone())
                 .map_err(|error| corrupt(format!("log entry {}: {error}", entry.log_id)))?;
+            state.check_level(|| format!("log entry {}", entry.log_id), command.level)?;
             span = span_of(state, &command, entry.log_id.index);
             let outcome = span.in_scope(|| conclave_store::apply(db, &command, &mut batch))?;
             Some(Arc::new(outcome))
@@ -222,4 +252,37 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+#[cfg(test)]
+mod tests {
+    use conclave_store::proto::Raise;
+
+    use super::*;
+    use crate::types::{self, log_id};
+
+    #[test]
+    fn what_needs_a_level_that_is_not_known_is_neither_applied_nor_installed_nor_opened() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let open =
+            |name: &str, known| State::open("c", 1, &dir.path().join(name), memory.clone(), known);
+        let command = types::Command::new(&levels::entry(1, Command::Raise(Raise { level: 2 })));
+        let raise = LogEntry { log_id: log_id(1, 1, 1), payload: EntryPayload::Normal(command) };
+        let later = open("later", 2).expect("opens");
+        apply_entry(&later, &later.db(), &raise).expect("applies");
+        let snapshot = later.build_snapshot().expect("copies");
+
+        let earlier = open("earlier", 1).expect("opens");
+        let applied = apply_entry(&earlier, &earlier.db(), &raise).map(drop);
+        assert_eq!(earlier.refused(), applied.as_ref().err().map(ToString::to_string));
+        let installed = earlier.install(snapshot.meta(), &snapshot);
+        assert_eq!(earlier.db().applied().expect("reads").0, None, "nothing is changed");
+        drop((later, snapshot));
+        let opened = open("later", 1).map(drop);
+        for refused in [applied, installed, opened] {
+            let error = refused.expect_err("is refused").to_string();
+            assert!(error.contains("needs feature level 2"), "{error}");
+        }
+    }
 }

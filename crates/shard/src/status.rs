@@ -78,6 +78,8 @@ pub struct GroupStatus {
     /// A checksum over everything up to it: two replicas with the same index and another checksum have
     /// different states.
     pub history: u32,
+    /// The feature level of the group, as of the last applied entry; 0 when the state cannot be read.
+    pub feature_level: u32,
     /// The last entry that the newest snapshot holds.
     pub snapshot_index: u64,
     /// The last entry that has been removed from the log.

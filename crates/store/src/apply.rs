@@ -9,6 +9,7 @@ use prost::Message;
 
 use crate::{
     Batch, Kv, keys,
+    levels::FIRST,
     limits::READ_BYTES_MAX,
     proto::{
         self, StoredRow, check::Expect, entry::Command, outcome::Result as Answer, write::Action,
@@ -43,13 +44,22 @@ pub fn apply(
         state.clock_ms = state.clock_ms.max(entry.stamp_ms + nanos_of_this_machine());
     }
     forget_old_ids(&mut state, batch);
+    let may_be_here = entry.level <= state.level.max(FIRST);
     let answer = match &entry.command {
+        Some(Command::Raise(raise)) => {
+            if raise.level > state.level.max(FIRST) {
+                state.level = raise.level;
+            }
+            Answer::Committed(proto::Committed { seq: state.seq })
+        }
+        // nobody proposes it before the group has its level
+        Some(_) if !may_be_here => Answer::Stale(proto::Stale {}),
         Some(Command::Commit(commit)) => apply_commit(kv, commit, &mut state, batch)?,
         Some(Command::Sweep(sweep)) => {
             apply_sweep(kv, sweep, &state, batch)?;
             Answer::Committed(proto::Committed { seq: state.seq })
         }
-        // an entry of a later version: every replica of this version does nothing
+        // of a later version, which has said its level: who applies has looked, see `levels`
         None => Answer::Stale(proto::Stale {}),
     };
     batch.put(keys::GROUP_STATE, &state.encode_to_vec());

@@ -13,6 +13,7 @@ mod kv;
 mod read;
 
 pub mod keys;
+pub mod levels;
 pub mod limits;
 pub mod memory;
 

@@ -204,10 +204,8 @@ impl Store for MemoryStore {
     async fn commit(&self, commit: proto::Commit) -> Result<proto::Outcome, StoreError> {
         limits::check_commit(&commit).map_err(|detail| StoreError::Invalid { detail })?;
         self.trips.lock().commits += 1;
-        let entry = proto::Entry {
-            stamp_ms: self.clock.now_ms(),
-            command: Some(proto::entry::Command::Commit(commit)),
-        };
+        let command = proto::entry::Command::Commit(commit);
+        let entry = crate::levels::entry(self.clock.now_ms(), command);
         self.state.lock().apply(&entry).map_err(broken)
     }
 }

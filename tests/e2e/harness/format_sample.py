@@ -8,6 +8,7 @@ import base64
 import datetime
 import json
 import pathlib
+import re
 import sys
 import tarfile
 import tempfile
@@ -116,6 +117,12 @@ def answers(server, sample):
     return json.loads(json.dumps(found, default=_as_text))
 
 
+def feature_levels(server):
+    """What the groups of the server may have in their logs, by group."""
+    found = re.findall(r'^conclave_raft_feature_level\{group="(\d+)"\} (\d+)', server.metrics(), re.MULTILINE)
+    return {group: int(level) for group, level in found}
+
+
 def _as_text(value):
     if isinstance(value, datetime.datetime):
         return value.astimezone(datetime.UTC).isoformat()
@@ -130,6 +137,7 @@ def keep(version):
         try:
             sample = fill(server)
             sample["answers"] = answers(server, sample)
+            sample["feature_levels"] = feature_levels(server)
         finally:
             stopped = server.stop()
         assert stopped == 0

@@ -69,6 +69,8 @@ pub async fn run(args: &RestoreArgs) -> Result<()> {
         change(&restore, builder)?;
     }
     data.finish()?;
+    // tokens that are issued in the second of the cut-off are refused with those of before
+    SystemClock::start().rest_of_second().await;
     let manifest = &restoring.manifest;
     output::line(
         "Signing keys that were revoked, and access keys that were deleted, after the backup are good again: see the runbook.",

@@ -20,6 +20,7 @@ pub fn node(info: NodeInfo) -> proto::Node {
         registered_ms: known.registered_ms,
         state_changed_ms: known.changed_ms,
         replaced_by: known.replaced_by,
+        feature_level: info.feature_level,
     }
 }
 
@@ -44,6 +45,7 @@ pub fn group(info: GroupInfo) -> proto::Group {
         changing: info.changing,
         replicas: info.replicas.into_iter().map(replica).collect(),
         moving: info.moving.map(moving),
+        feature_level: info.feature_level,
     }
 }
 
@@ -77,6 +79,7 @@ pub fn own_group(node_id: u64, status: &GroupStatus) -> proto::Group {
         leader: status.leader,
         term: status.term,
         voters: status.voters.iter().map(|(id, _)| *id).collect(),
+        feature_level: status.feature_level,
         replicas: vec![proto::Replica {
             node_id,
             healthy: status.healthy,

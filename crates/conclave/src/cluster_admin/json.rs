@@ -51,6 +51,7 @@ fn node(node: &Node) -> Value {
         "registered_ms": node.registered_ms,
         "state_changed_ms": node.state_changed_ms,
         "replaced_by": node.replaced_by,
+        "feature_level": node.feature_level,
     })
 }
 
@@ -79,6 +80,7 @@ fn group(group: &Group) -> Value {
         "changing": group.changing,
         "replicas": replicas,
         "moving": group.moving.as_ref().map(moving),
+        "feature_level": group.feature_level,
     })
 }
 

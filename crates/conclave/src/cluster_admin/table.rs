@@ -34,7 +34,10 @@ pub fn state(node: &Node) -> &'static str {
 
 pub fn nodes(nodes: &[Node]) -> String {
     let rows: Vec<_> = nodes.iter().map(node_row).collect();
-    table(&["NODE", "STATE", "ANSWERS", "GROUPS", "LEADS", "CLOCK", "ROLES", "ADDRESS"], &rows)
+    table(
+        &["NODE", "STATE", "ANSWERS", "GROUPS", "LEADS", "CLOCK", "LEVEL", "ROLES", "ADDRESS"],
+        &rows,
+    )
 }
 
 fn node_row(node: &Node) -> Vec<String> {
@@ -48,6 +51,7 @@ fn node_row(node: &Node) -> Vec<String> {
         groups += &format!(" (+{})", numbers(&node.learning));
     }
     let clock = node.clock_skew_ms.map_or_else(|| "-".to_owned(), |skew| format!("{skew:+} ms"));
+    let level = node.feature_level.map_or_else(|| "-".to_owned(), |level| level.to_string());
     let roles = if node.gateway { "shard,gateway" } else { "shard" };
     vec![
         node.node_id.to_string(),
@@ -56,6 +60,7 @@ fn node_row(node: &Node) -> Vec<String> {
         groups,
         numbers(&node.leads),
         clock,
+        level,
         roles.to_owned(),
         node.address.clone(),
     ]
@@ -63,8 +68,10 @@ fn node_row(node: &Node) -> Vec<String> {
 
 pub fn groups(groups: &[Group]) -> String {
     let rows: Vec<_> = groups.iter().map(group_row).collect();
-    let head =
-        ["GROUP", "LEADER", "TERM", "VOTERS", "LEARNERS", "APPLIED", "BEHIND", "SIZE", "CHANGE"];
+    let head = [
+        "GROUP", "LEADER", "TERM", "VOTERS", "LEARNERS", "APPLIED", "BEHIND", "SIZE", "LEVEL",
+        "CHANGE",
+    ];
     table(&head, &rows)
 }
 
@@ -83,6 +90,11 @@ fn group_row(group: &Group) -> Vec<String> {
     let applied = leader.map_or_else(|| "-".to_owned(), |leader| leader.applied_index.to_string());
     let behind = group.replicas.iter().filter_map(|replica| replica.lag_entries).max();
     let size = group.replicas.iter().map(|replica| replica.state_bytes).max().unwrap_or(0);
+    // versions of before levels do not say it
+    let level = match group.feature_level {
+        0 => "-".to_owned(),
+        level => level.to_string(),
+    };
     let change = match &group.moving {
         Some(moving) => format!("{} (node {})", moving.step, moving.node_id),
         None if group.changing => "membership".to_owned(),
@@ -97,6 +109,7 @@ fn group_row(group: &Group) -> Vec<String> {
         applied,
         behind.map_or_else(|| "-".to_owned(), |entries| entries.to_string()),
         bytes(size),
+        level,
         change,
     ]
 }
@@ -171,6 +184,7 @@ mod tests {
             gateway: true,
             reachable: true,
             clock_skew_ms: Some(3),
+            feature_level: Some(1),
             groups: vec![2, 0, 1, 5],
             leads: vec![1],
             ..Node::default()
@@ -183,9 +197,9 @@ mod tests {
         assert_eq!(
             nodes(&[first, second]).lines().collect::<Vec<_>>(),
             [
-                "NODE  STATE     ANSWERS       GROUPS  LEADS  CLOCK  ROLES          ADDRESS",
-                "1     active    yes           0-2,5   1      +3 ms  shard,gateway  node-1:9230",
-                "12    draining  no, for 61 s  - (+3)  -      -      shard          b:1",
+                "NODE  STATE     ANSWERS       GROUPS  LEADS  CLOCK  LEVEL  ROLES          ADDRESS",
+                "1     active    yes           0-2,5   1      +3 ms  1      shard,gateway  node-1:9230",
+                "12    draining  no, for 61 s  - (+3)  -      -      -      shard          b:1",
             ]
         );
     }
@@ -207,13 +221,14 @@ mod tests {
             voters: vec![1, 2, 4],
             learners: vec![5],
             replicas: vec![replica(1, true), replica(2, false), replica(5, true)],
+            feature_level: 1,
             moving: Some(Move { step: "copies".to_owned(), node_id: 5, ..Move::default() }),
             ..Group::default()
         };
         assert_eq!(
             groups(&[group]).lines().nth(1),
             Some(
-                "3      1       9     1 2! 4!  5         40       5       20 KiB  copies (node 5)"
+                "3      1       9     1 2! 4!  5         40       5       20 KiB  1      copies (node 5)"
             )
         );
     }

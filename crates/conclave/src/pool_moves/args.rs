@@ -54,6 +54,9 @@ pub struct ImportArgs {
     /// put another one there.
     #[arg(long, value_name = "HEX")]
     pub manifest_sha256: Option<String>,
+    /// Take an export that was made while the pool could still change: what was acknowledged after it stays behind.
+    #[arg(long)]
+    pub incomplete: bool,
     /// Read everything, look whether the cluster could take it, and change nothing.
     #[arg(long)]
     pub dry_run: bool,

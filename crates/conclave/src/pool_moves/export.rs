@@ -89,8 +89,8 @@ fn as_table(manifest: &Manifest, path: &str, sha256: &str) -> String {
     let rest = match manifest.complete {
         true => "The pool is frozen: nothing is missing from the export, until somebody thaws it.",
         false => {
-            "The pool goes on in this cluster: what is written there from now on is not in the export. `conclave freeze` \
-             holds it up."
+            "The pool can still change: what is written in it from now on is not in the export. Only an export that is made \
+             when `conclave freeze` says that the pool is settled is complete."
         }
     };
     format!(

@@ -3,15 +3,12 @@
 //! The file is decrypted and written on a piece at a time. That it was whole is known at its end, and only then is the pool
 //! there.
 
-use std::time::Duration;
-
 use anyhow::{Context as _, Result, ensure};
 use conclave_crypto::age::Identity;
 use conclave_identity::{
     pool_moves::{Import, Imported, Order},
     restore::Keep,
 };
-use conclave_store::Clock as _;
 use serde_json::json;
 
 use super::{
@@ -41,6 +38,14 @@ pub async fn run(args: &ImportArgs) -> Result<()> {
     {
         return Err(Failure::failed(format!(
             "the manifest has the SHA-256 {sha256}: it is not the one that is expected"
+        ))
+        .into());
+    }
+    if !manifest.complete && !args.incomplete && !args.dry_run {
+        return Err(Failure::failed(format!(
+            "the export is not complete: {} could still change when it was made. Freeze it first, and export it when \
+             `conclave freeze` says that it is settled; or take it as it is, with --incomplete",
+            manifest.pool_id
         ))
         .into());
     }
@@ -106,8 +111,7 @@ async fn copy(
     import.take(rows.drain(..)).await?;
     let imported = import.finish().await?;
     // tokens that are issued in the second of the cut-off are refused with those of before
-    let rest_ms = 1_000 - SystemClock::start().now_ms().rem_euclid(1_000);
-    tokio::time::sleep(Duration::from_millis(rest_ms.unsigned_abs())).await;
+    SystemClock::start().rest_of_second().await;
     Ok(imported)
 }
 
@@ -145,6 +149,7 @@ fn as_json(args: &ImportArgs, manifest: &Manifest, imported: &Imported) -> serde
         "users": imported.users,
         "client_ids": imported.client_ids,
         "domains": imported.domains,
+        "complete": manifest.complete,
         "dry_run": args.dry_run,
     })
 }
@@ -162,6 +167,10 @@ fn as_table(args: &ImportArgs, manifest: &Manifest, imported: &Imported, keep: K
     let mut text = table(&head, &[row.to_vec()]);
     if args.dry_run {
         text += "\n\nIt can be imported. Nothing was changed.";
+        if !manifest.complete {
+            text +=
+                " The pool was not frozen when it was exported: for good, export it again then.";
+        }
         return text;
     }
     text += match keep {

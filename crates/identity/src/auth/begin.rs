@@ -10,7 +10,9 @@ use conclave_crypto::secret::SecretString;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
-    choice, custom_auth, device_auth, flows, password, refresh, srp,
+    choice, custom_auth, device_auth, flows,
+    machine::First,
+    password, refresh, srp,
     step::{self, Answer, Step, required},
     tokens,
 };
@@ -20,7 +22,9 @@ use crate::{
     config::ClientConfig,
     errors, passkeys, pool_access,
     threat_protection::{
+        compromised::GivenPassword,
         context::Context,
+        enforcement,
         record::{self, SignInStep},
     },
     triggers::{Circumstances, Trigger, authentication, user_migration::Wanted},
@@ -106,8 +110,12 @@ impl Transaction for Begin<'_> {
             client_pool::load(tx, query, self.client_id).await?.client
         };
         self.check_flow(&client)?;
+        let Some(watched) = self.watched(tx, &client)? else {
+            return Ok(self.step(tx, &client).await?.into_reply());
+        };
+        let known = enforcement::look_ahead(tx, &watched).await?;
         let step = self.step(tx, &client).await;
-        Ok(self.record(tx, &client, step).await?.into_reply())
+        Ok(record::sign_in(tx, watched, known, step).await?.into_reply())
     }
 }
 
@@ -127,28 +135,45 @@ impl Begin<'_> {
         }
     }
 
-    /// The step, with its event in the history. A refresh is none.
-    async fn record(
-        &self,
-        tx: &mut Tx<'_>,
-        client: &ClientConfig,
-        result: Result<Step, Failure>,
-    ) -> Result<Step, Failure> {
+    /// What threat protection is told of the step. A refresh is no event.
+    fn watched<'a>(
+        &'a self,
+        tx: &Tx<'_>,
+        client: &'a ClientConfig,
+    ) -> Result<Option<SignInStep<'a>>, ApiError> {
         let is_refresh =
             matches!(self.flow, AuthFlowType::RefreshToken | AuthFlowType::RefreshTokenAuth);
         let Some(name) = self.parameters.get("USERNAME").filter(|_| !is_refresh) else {
-            return result;
+            return Ok(None);
         };
-        let step = SignInStep {
+        let password = self.shown_password();
+        Ok(Some(SignInStep {
             client,
+            flow: self.flow.as_str(),
             context: &self.context,
             is_signed: self.is_admin,
             sub: self.find(tx, name)?.map(|found| found.sub().to_owned()),
             name,
             event_id: &self.call.request_id,
-            challenge: self.parameters.contains_key("PASSWORD").then_some("Password"),
+            challenge: password.map(|_| "Password"),
+            password: password.map(GivenPassword::SignIn),
+        }))
+    }
+
+    /// The password, where it is what proves the user: others may send one that nobody looks at.
+    fn shown_password(&self) -> Option<&str> {
+        let is_shown = match self.flow {
+            AuthFlowType::UserPasswordAuth
+            | AuthFlowType::AdminUserPasswordAuth
+            | AuthFlowType::AdminNoSrpAuth => true,
+            AuthFlowType::UserAuth => {
+                let preferred = self.parameters.get("PREFERRED_CHALLENGE").map(String::as_str);
+                preferred == Some(First::Password.as_str()) && self.session.is_none()
+            }
+            _ => false,
         };
-        record::sign_in(tx, step, result).await
+        let password = self.parameters.get("PASSWORD").filter(|text| is_shown && !text.is_empty());
+        password.map(String::as_str)
     }
 
     /// All that the flow needs, in one read: what a request means is checked when the rules are known.

@@ -15,7 +15,8 @@ use conclave_store::records::ChallengeSession;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
-    device_auth, factors,
+    device_auth::{self, Over},
+    factors,
     machine::{self, First},
     otp::{self, Delivery},
     passkey, password, sign_up_session, srp,
@@ -118,12 +119,15 @@ pub async fn begin_confirmed(
     let is_same =
         attributes::value(&found.user.record, &session.attribute) == Some(&*session.destination);
     if !is_same || !is_open(&*tx.pool()?, found, first) {
-        return begin(tx, client, somebody, parameters).await;
+        // a password beside a session is nothing that the sign-in was judged with: it is asked for
+        let mut parameters = parameters.clone();
+        parameters.remove("PASSWORD");
+        return begin(tx, client, somebody, &parameters).await;
     }
     challenge_session::consume(tx, sealed, &session);
     challenge_session::rely_on_user(tx, found.sub());
     let user = found.user.record.clone();
-    Ok(Step::Tokens(tokens::begin_session(tx, client, &user, somebody.event_id).await?))
+    Ok(Step::Tokens(tokens::begin_session(tx, client, &user, somebody.event_id, Over::No).await?))
 }
 
 /// The first factors that are offered.
@@ -369,5 +373,6 @@ pub async fn answer_code(
     attempts::succeeded(tx, counter);
     challenge_session::rely_on_user(tx, found.sub());
     let event_id = &given.session.event_id;
-    Ok(Step::Tokens(tokens::begin_session(tx, client, &found.user.record, event_id).await?))
+    let user = &found.user.record;
+    Ok(Step::Tokens(tokens::begin_session(tx, client, user, event_id, Over::No).await?))
 }

@@ -115,7 +115,7 @@ fn on(tx: &Tx<'_>, user: &UserRecord, sign_in: SignIn<'_>) -> Result<On, ApiErro
 }
 
 /// Whether the proof of a remembered device is taken for the second factor that the user would be asked
-/// for. It spares nobody from setting one up.
+/// for. It spares nobody from setting one up, and nobody from one that is asked for because the sign-in looks risky.
 /// Source: API reference, DeviceConfigurationType, ChallengeRequiredOnNewDevice.
 ///
 /// # Errors
@@ -129,7 +129,8 @@ pub fn stands_for(
     let settings = tx.pool()?.record.device_configuration.unwrap_or_default();
     let is_asked = matches!(second, Second::One(_) | Second::Select(_));
     let suffices = settings.challenge_required_on_new_device == Some(true);
-    Ok(is_asked && suffices && matches!(on(tx, user, sign_in)?, On::Remembered(_)))
+    let is_risky = tx.enforcement().asks_second_factor().is_some();
+    Ok(is_asked && suffices && !is_risky && matches!(on(tx, user, sign_in)?, On::Remembered(_)))
 }
 
 /// Whether a second factor has been shown.
@@ -157,7 +158,9 @@ pub async fn finish(
         On::NotRemembered => Device::Unproved,
         On::Remembered(_) => return Ok(challenge(tx, client, user, sign_in, second_factor)?),
     };
-    let tokens = tokens::begin_session_on(tx, client, user, sign_in.event_id, device).await?;
+    let tokens =
+        tokens::begin_session_on(tx, client, user, sign_in.event_id, (device, second_factor))
+            .await?;
     Ok(Step::Tokens(tokens))
 }
 
@@ -292,7 +295,8 @@ pub async fn answer_password_verifier(
     challenge_session::rely_on_user(tx, &user.sub);
     let seen = DeviceRecord { last_authenticated_ms: tx.now_ms(), ..device };
     rows::put(tx, &user.sub, &seen);
-    let on = Device::Proved(device_key);
+    let over = if session.is_second_factor_over { Over::Yes } else { Over::No };
+    let on = (Device::Proved(device_key), over);
     let tokens = tokens::begin_session_on(tx, client, user, &session.event_id, on).await?;
     Ok(Step::Tokens(tokens))
 }

@@ -217,6 +217,32 @@ pub fn second_factor(pool: &PoolSide, user: &UserSide) -> Second {
     }
 }
 
+/// Which second factor follows a password where the sign-in looks risky: one that the pool offers and the user has, switched on or
+/// not. Nobody sets one up there where one is required, because who has the password alone may be somebody else.
+/// Source: API reference, `AccountTakeoverActionType`.
+///
+/// Where one is required, an address that is neither switched on nor verified does not count: whoever sets a first password names
+/// addresses as well.
+pub fn second_factor_at_risk(pool: &PoolSide, user: &UserSide, is_required: bool) -> Second {
+    let mut known = user.clone();
+    if is_required {
+        known.has.sms &= user.on.sms || user.verified_phone;
+        known.has.email &= user.on.email || user.verified_email;
+    }
+    let usual = second_factor(pool, user);
+    let asked = match (&usual, pool.asks) {
+        (Second::Nothing, Asks::WhoHasOne) => {
+            second_factor(&PoolSide { asks: Asks::Everybody, ..pool.clone() }, &known)
+        }
+        _ => second_factor(pool, &known),
+    };
+    match asked {
+        Second::Nothing | Second::Setup(_) if is_required => Second::Unusable,
+        Second::Setup(_) if usual == Second::Nothing => Second::Nothing,
+        asked => asked,
+    }
+}
+
 /// How a choice-based sign-in can begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum First {
@@ -273,7 +299,7 @@ pub fn pool_offers(pool: &PoolSide) -> Vec<First> {
 
 /// Whether a passkey of this user stands for both factors.
 /// Source: API reference, `WebAuthnConfigurationType` and `WebAuthnMfaSettingsType`.
-fn passkey_is_two_factors(pool: &PoolSide, user: &UserSide) -> bool {
+pub fn passkey_is_two_factors(pool: &PoolSide, user: &UserSide) -> bool {
     pool.passkeys_are_two_factors && user.passkeys_are_two_factors
 }
 
@@ -404,6 +430,38 @@ mod tests {
                 let elsewhere = PoolSide { web_authn: false, ..pool };
                 assert!(!open(&elsewhere, &user));
             }
+        }
+    }
+
+    #[test]
+    fn a_risk_asks_for_what_the_user_could_show() {
+        let nobody = UserSide::default();
+        let reachable = UserSide { has: SMS, verified_phone: true, ..UserSide::default() };
+        // as whoever sets a first password names it
+        let named = UserSide { has: SMS, ..UserSide::default() };
+        let optional = pool(Asks::WhoHasOne, BOTH);
+        assert_eq!(second_factor(&optional, &reachable), Second::Nothing);
+        for is_required in [false, true] {
+            let at_risk = |pool: &PoolSide, user| second_factor_at_risk(pool, user, is_required);
+            assert_eq!(at_risk(&optional, &reachable), Second::One(Factor::Sms));
+            let without = if is_required { Second::Unusable } else { Second::Nothing };
+            assert_eq!(at_risk(&optional, &nobody), without);
+            let usual = if is_required { Second::Unusable } else { Second::One(Factor::Sms) };
+            assert_eq!(at_risk(&optional, &named), usual);
+            let switched_on = UserSide { on: SMS, ..named.clone() };
+            assert_eq!(at_risk(&optional, &switched_on), Second::One(Factor::Sms));
+            // what the pool does not ask for at all cannot be asked for
+            assert_eq!(at_risk(&pool(Asks::Never, BOTH), &reachable), without);
+            // and who would set one up is not let do that where one is required
+            let everybody = pool(Asks::Everybody, BOTH);
+            assert_eq!(at_risk(&everybody, &reachable), Second::One(Factor::Sms));
+            let setup = if is_required {
+                Second::Unusable
+            } else {
+                Second::Setup(vec![Factor::Sms, Factor::SoftwareToken])
+            };
+            assert_eq!(at_risk(&everybody, &nobody), setup);
+            assert_eq!(at_risk(&everybody, &named), usual);
         }
     }
 }

@@ -10,11 +10,13 @@ use conclave_store::records::UserRecord;
 use super::{
     attempts,
     challenge_session::{self, SignIn},
+    machine::Second,
     second_factor,
     step::{Step, required},
 };
 use crate::{
     config::{ClientConfig, PoolConfig},
+    threat_protection::enforcement,
     tx::{Failure, Query, Tx},
     users::{
         aliases,
@@ -70,6 +72,13 @@ pub async fn answer(
         return Err(challenge_session::invalid().into());
     }
 
+    // nothing is set by somebody who is then refused
+    if tx.enforcement().asks_second_factor() == Some(true)
+        && second_factor::of(tx, user)? == Second::Unusable
+    {
+        challenge_session::consume(tx, sealed, &session);
+        return Err(enforcement::blocked(tx));
+    }
     let password = SecretString::new(required(responses, "NEW_PASSWORD")?.to_owned());
     check_length(&password)?;
     password_policy::check(&password_policy::of(&config), password.expose(), Wording::NewPassword)?;

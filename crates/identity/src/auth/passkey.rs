@@ -15,7 +15,9 @@ use conclave_crypto::{
 use conclave_store::records::{ChallengeSession, Passkey};
 
 use super::{
-    challenge_session, choice, factors,
+    challenge_session, choice,
+    device_auth::Over,
+    factors,
     machine::{self, First},
     step::{self, Step, required},
     tokens,
@@ -109,7 +111,15 @@ pub async fn answer(
     challenge_session::rely_on_user(tx, found.sub());
     rows::put(tx, found.sub(), passkeys);
     let event_id = &given.session.event_id;
-    Ok(Step::Tokens(tokens::begin_session(tx, client, &found.user.record, event_id).await?))
+    let user = &found.user.record;
+    let over = match machine::passkey_is_two_factors(
+        &factors::of_pool(&config.record),
+        &factors::of_user(user),
+    ) {
+        true => Over::Yes,
+        false => Over::No,
+    };
+    Ok(Step::Tokens(tokens::begin_session(tx, client, user, event_id, over).await?))
 }
 
 /// Checks an answer, for nobody with as much work as for somebody. Answers the user's passkeys as they are

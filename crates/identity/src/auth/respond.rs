@@ -28,7 +28,9 @@ use crate::{
     config::{ClientConfig, PoolConfig},
     errors, passkeys, pool_access,
     threat_protection::{
+        compromised::GivenPassword,
         context::Context,
+        enforcement,
         record::{self, SignInStep},
     },
     triggers::{Circumstances, Occasion},
@@ -119,8 +121,16 @@ impl Transaction for Respond<'_> {
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let client = self.load(tx).await?;
-        let step = self.step(tx, &client).await;
-        Ok(self.record(tx, &client, step).await?.into_reply())
+        let session = self.session(&*tx.pool()?);
+        let Some(watched) = self.watched(tx, &client, session.as_ref()) else {
+            return Ok(self.step(tx, &client).await?.into_reply());
+        };
+        let known = enforcement::look_ahead(tx, &watched).await?;
+        let step = match tx.enforcement().blocks() && self.follows_a_first_factor(tx)? {
+            true => Err(self.blocked(tx, &client)),
+            false => self.step(tx, &client).await,
+        };
+        Ok(record::sign_in(tx, watched, known, step).await?.into_reply())
     }
 }
 
@@ -151,25 +161,50 @@ impl Respond<'_> {
         }
     }
 
-    /// The step, with its event in the history.
-    async fn record(
-        &self,
-        tx: &mut Tx<'_>,
-        client: &ClientConfig,
-        result: Result<Step, Failure>,
-    ) -> Result<Step, Failure> {
-        let Some(session) = self.session(&*tx.pool()?) else { return result };
+    /// Whether whoever has this session has proved the first factor.
+    fn follows_a_first_factor(&self, tx: &Tx<'_>) -> Result<bool, ApiError> {
+        Ok(match self.challenge {
+            ChallengeNameType::NewPasswordRequired
+            | ChallengeNameType::SmsMfa
+            | ChallengeNameType::SoftwareTokenMfa
+            | ChallengeNameType::SelectMfaType
+            | ChallengeNameType::MfaSetup => true,
+            ChallengeNameType::EmailOtp => self.follows_a_password(tx)?,
+            _ => false,
+        })
+    }
+
+    /// Ends a sign-in that has become too risky, before its answer is looked at: no password is set, and no code counts.
+    fn blocked(&self, tx: &mut Tx<'_>, client: &ClientConfig) -> Failure {
+        match self.answered(tx, client) {
+            Ok(session) => {
+                let sealed = self.sealed.as_deref().unwrap_or_default();
+                challenge_session::consume(tx, sealed, &session);
+                enforcement::blocked(tx)
+            }
+            Err(error) => error.into(),
+        }
+    }
+
+    /// What threat protection is told of the step.
+    fn watched<'a>(
+        &'a self,
+        tx: &Tx<'_>,
+        client: &'a ClientConfig,
+        session: Option<&'a ChallengeSession>,
+    ) -> Option<SignInStep<'a>> {
+        let session = session?;
+        let password = self.shown_password();
         let challenge = match self.challenge {
             ChallengeNameType::PasswordVerifier | ChallengeNameType::Password => Some("Password"),
-            ChallengeNameType::SelectChallenge if self.responses.contains_key("PASSWORD") => {
-                Some("Password")
-            }
+            ChallengeNameType::SelectChallenge => password.map(|_| "Password"),
             ChallengeNameType::SmsMfa | ChallengeNameType::SoftwareTokenMfa => Some("Mfa"),
             ChallengeNameType::EmailOtp if session.credentials_set_ms != 0 => Some("Mfa"),
             _ => None,
         };
-        let step = SignInStep {
+        Some(SignInStep {
             client,
+            flow: &session.flow,
             context: &self.context,
             is_signed: self.is_admin,
             // whoever is gone has no history
@@ -178,8 +213,26 @@ impl Respond<'_> {
             name: &session.username,
             event_id: &session.event_id,
             challenge,
-        };
-        record::sign_in(tx, step, result).await
+            password,
+        })
+    }
+
+    /// The password, where it is what answers: others may send one that nobody looks at.
+    fn shown_password(&self) -> Option<GivenPassword<'_>> {
+        let given = |name: &str| self.responses.get(name).filter(|text| !text.is_empty());
+        let is_chosen = || given("ANSWER").is_some_and(|answer| answer == First::Password.as_str());
+        match self.challenge {
+            ChallengeNameType::Password => {
+                given("PASSWORD").map(|text| GivenPassword::SignIn(text))
+            }
+            ChallengeNameType::SelectChallenge if is_chosen() => {
+                given("PASSWORD").map(|text| GivenPassword::SignIn(text))
+            }
+            ChallengeNameType::NewPasswordRequired => {
+                given("NEW_PASSWORD").map(|text| GivenPassword::Change(text))
+            }
+            _ => None,
+        }
     }
 
     /// Loads what the answer needs in one read. Whose failures an answer may count among is in the

@@ -25,6 +25,7 @@ use super::{
 use crate::{
     config::{ClientConfig, PoolConfig},
     errors,
+    threat_protection::enforcement,
     tx::{Failure, Tx},
     users::{
         aliases,
@@ -57,6 +58,9 @@ pub async fn next(
     sign_in: SignIn<'_>,
 ) -> Result<Step, Failure> {
     tx.rely_on_config();
+    if tx.enforcement().blocks() {
+        return Err(enforcement::blocked(tx));
+    }
     if custom_auth::is_under_way(&sign_in) {
         return Box::pin(custom_auth::after_password(tx, client, user, sign_in)).await;
     }
@@ -72,6 +76,9 @@ pub async fn next(
         }
         Second::Setup(offered) => {
             choose(tx, client, user, (SETUP, "MFAS_CAN_SETUP"), &offered, sign_in)
+        }
+        Second::Unusable if tx.enforcement().asks_second_factor() == Some(true) => {
+            Err(enforcement::blocked(tx))
         }
         Second::Unusable => Err(Failure::RefusedAfterCommit(ApiError::not_authorized(
             "User has no usable MFA method. Contact administrator.",
@@ -189,13 +196,17 @@ fn check_user(
     Err(challenge_session::invalid().into())
 }
 
-/// Which second factor this user is asked for now.
+/// Which second factor this user is asked for now, and in a sign-in as risky as this.
 ///
 /// # Errors
 /// InternalErrorException when the pool is not loaded.
 pub fn of(tx: &Tx<'_>, user: &UserRecord) -> Result<Second, ApiError> {
     let config = tx.pool()?;
-    Ok(machine::second_factor(&factors::of_pool(&config.record), &factors::of_user(user)))
+    let (pool, user) = (factors::of_pool(&config.record), factors::of_user(user));
+    Ok(match tx.enforcement().asks_second_factor() {
+        Some(is_required) => machine::second_factor_at_risk(&pool, &user, is_required),
+        None => machine::second_factor(&pool, &user),
+    })
 }
 
 /// Whether `factor` is asked for, by itself or among others.

@@ -15,6 +15,7 @@ use super::{
 };
 use crate::{
     config::ClientConfig,
+    threat_protection::enforcement,
     tx::{Failure, Reply, Tx},
     users::{attributes, credentials, lookup::FoundUser, status},
 };
@@ -180,7 +181,7 @@ pub fn has_password(client: &ClientConfig, found: &FoundUser) -> Result<(), ApiE
 /// What follows when the password has been proved. Everything that it reveals waits for the commit.
 ///
 /// # Errors
-/// PasswordResetRequiredException; NotAuthorizedException when a temporary password has expired.
+/// PasswordResetRequiredException; NotAuthorizedException when a temporary password has expired, or the sign-in is too risky.
 pub async fn after_password(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
@@ -193,6 +194,7 @@ pub async fn after_password(
     tx.rely_on(&conclave_store::keys::user(&user.sub));
     tx.rely_on_config();
     may_sign_in(user).map_err(Failure::RefusedAfterCommit)?;
+    enforcement::after_password(tx, user)?;
     match machine::after_password(&user.status) {
         AfterPassword::ResetRequired => {
             Err(Failure::RefusedAfterCommit(status::password_reset_required()))

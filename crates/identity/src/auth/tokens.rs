@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::{
     claims,
+    device_auth::Over,
     gate::{self, Occasion, Permit},
 };
 use crate::{
@@ -22,6 +23,7 @@ use crate::{
     devices, errors,
     groups::membership,
     issuer,
+    threat_protection::enforcement,
     triggers::{
         self, Event, Occasion as Why, authentication,
         token_generation::{self, Claims, Generation},
@@ -116,14 +118,15 @@ pub enum Device<'a> {
 /// loaded; `user` is as the commit leaves it.
 ///
 /// # Errors
-/// What [`gate::may_issue_tokens`] refuses; InternalErrorException when a token cannot be made; the store's.
+/// What [`gate::may_issue_tokens`] and [`enforcement::check`] refuse; InternalErrorException when a token cannot be made; the store's.
 pub async fn begin_session(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
     event_id: &str,
+    second_factor: Over,
 ) -> Result<UnsignedTokens, Failure> {
-    begin_session_on(tx, client, user, event_id, Device::New).await
+    begin_session_on(tx, client, user, event_id, (Device::New, second_factor)).await
 }
 
 /// [`begin_session`] on a device.
@@ -135,8 +138,9 @@ pub async fn begin_session_on(
     client: &ClientConfig,
     user: &UserRecord,
     event_id: &str,
-    device: Device<'_>,
+    (device, second_factor): (Device<'_>, Over),
 ) -> Result<UnsignedTokens, Failure> {
+    enforcement::check(tx, user, second_factor)?;
     let permit = gate::may_issue_tokens(client, user, Occasion::SignIn, tx.now_ms())?;
     let groups = membership::groups(tx, &user.sub).await?;
     tx.rely_on(&membership::key(&user.sub));

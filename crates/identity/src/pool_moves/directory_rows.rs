@@ -17,7 +17,7 @@ use crate::{
     call::CallPrincipal,
     domains, errors,
     pools::{self, too_many_pools},
-    tx::{Decision, Query, Transaction, Tx, transact},
+    tx::{Decision, Failure, Query, Transaction, Tx, transact},
     world::World,
 };
 
@@ -167,17 +167,29 @@ pub(super) struct Enter<'a> {
     pub principal: &'a CallPrincipal,
     pub record: &'a PoolRecord,
     pub client_ids: &'a [String],
+    pub import_id: &'a [u8],
+}
+
+/// Whether it is still this import's place, at the commit as well: one that was held up is cleared away meanwhile, and
+/// what it wrote then would belong to nobody.
+fn holds_place(tx: &mut Tx<'_>, pool_id: &str, import_id: &[u8]) -> Result<bool, Failure> {
+    let row = keys::pool_location(pool_id);
+    let place = tx.get::<PoolLocationRecord>(&row)?;
+    let arrival = place.and_then(|place| place.record.arrival);
+    tx.rely_on(&row);
+    Ok(arrival.is_some_and(|arrival| arrival.import_id == import_id))
 }
 
 impl Enter<'_> {
     /// Answers when the first of it was written, on the directory's clock: from then on the pool must be there within
     /// [`pools::make_ms_max`].
     pub(super) async fn run(&self, world: &World) -> Result<i64, ImportError> {
-        let pool_id = &self.record.pool_id;
-        let entry = EnterPool { principal: self.principal, record: self.record };
-        let entered_ms = transact(world, &entry).await?;
+        let (pool_id, import_id) = (&self.record.pool_id, self.import_id);
+        let entry = EnterPool { principal: self.principal, record: self.record, import_id };
+        let entered_ms = transact(world, &entry).await?.ok_or(ImportError::Lost)?;
         for client_ids in self.client_ids.chunks(ROWS_AT_ONCE) {
-            let taken = transact(world, &EnterClients { pool_id, client_ids }).await?;
+            let enter = EnterClients { pool_id, client_ids, import_id };
+            let taken = transact(world, &enter).await?.ok_or(ImportError::Lost)?;
             if !taken.is_empty() {
                 return Err(ImportError::Taken(taken));
             }
@@ -195,23 +207,28 @@ impl Enter<'_> {
     }
 }
 
+/// `None` when it is not this import's place.
 struct EnterPool<'a> {
     principal: &'a CallPrincipal,
     record: &'a PoolRecord,
+    import_id: &'a [u8],
 }
 
 #[async_trait]
 impl Transaction for EnterPool<'_> {
-    type Output = i64;
+    type Output = Option<i64>;
 
     fn scope(&self) -> &str {
         DIRECTORY_SCOPE
     }
 
-    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<i64> {
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Option<i64>> {
         let CallPrincipal { account_id, region, .. } = self.principal;
         let row = keys::account_pool(account_id, region, &self.record.pool_id);
-        tx.load(Query::new()).await?;
+        tx.load(Query::new().get(keys::pool_location(&self.record.pool_id))).await?;
+        if !holds_place(tx, &self.record.pool_id, self.import_id)? {
+            return Ok(None.into());
+        }
         let entry = PoolEntryRecord {
             pool_id: self.record.pool_id.clone(),
             name: self.record.name.clone(),
@@ -222,27 +239,32 @@ impl Transaction for EnterPool<'_> {
         tx.put_new(row, entry.encode_to_vec().into(), None);
         let max = tx.world().settings.pools_per_account_max;
         tx.add(keys::account_pool_count(account_id), 1, Some((max, too_many_pools())), None);
-        Ok(tx.now_ms().into())
+        Ok(Some(tx.now_ms()).into())
     }
 }
 
-/// Answers what of them is another pool's; then nothing is written.
+/// Answers what of them is another pool's; then nothing is written. `None` when it is not this import's place.
 struct EnterClients<'a> {
     pool_id: &'a str,
     client_ids: &'a [String],
+    import_id: &'a [u8],
 }
 
 #[async_trait]
 impl Transaction for EnterClients<'_> {
-    type Output = Vec<String>;
+    type Output = Option<Vec<String>>;
 
     fn scope(&self) -> &str {
         DIRECTORY_SCOPE
     }
 
-    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Vec<String>> {
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Self::Output> {
         let rows = self.client_ids.iter().map(|id| keys::client_location(id));
-        tx.load(rows.fold(Query::new(), Query::get)).await?;
+        let place = keys::pool_location(self.pool_id);
+        tx.load(rows.fold(Query::new().get(place), Query::get)).await?;
+        if !holds_place(tx, self.pool_id, self.import_id)? {
+            return Ok(None.into());
+        }
         let pool_id = self.pool_id.as_bytes();
         let is_taken = |id: &&String| {
             let row = tx.get_bytes(&keys::client_location(id));
@@ -255,33 +277,7 @@ impl Transaction for EnterClients<'_> {
                 tx.put_bytes(keys::client_location(id), Bytes::copy_from_slice(pool_id), None);
             }
         }
-        Ok(taken.into())
-    }
-}
-
-/// Clears away the rows of clients, where they are the pool's.
-struct ForgetClients<'a> {
-    pool_id: &'a str,
-    client_ids: &'a [String],
-}
-
-#[async_trait]
-impl Transaction for ForgetClients<'_> {
-    type Output = ();
-
-    fn scope(&self) -> &str {
-        DIRECTORY_SCOPE
-    }
-
-    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
-        let rows: Vec<_> = self.client_ids.iter().map(|id| keys::client_location(id)).collect();
-        tx.load(rows.iter().cloned().fold(Query::new(), Query::get)).await?;
-        for row in rows {
-            if tx.get_bytes(&row).is_some_and(|value| value == self.pool_id.as_bytes()) {
-                tx.delete(row);
-            }
-        }
-        Ok(().into())
+        Ok(Some(taken).into())
     }
 }
 
@@ -300,8 +296,8 @@ pub(super) async fn forget(
     if import_id.is_some_and(|import_id| arrival.import_id != import_id) {
         return Ok(());
     }
-    for client_ids in client_ids.chunks(ROWS_AT_ONCE) {
-        transact(world, &ForgetClients { pool_id, client_ids }).await?;
+    for client_ids in client_ids.chunks(pools::ForgetClients::CLIENTS_MAX) {
+        transact(world, &pools::ForgetClients { pool_id, client_ids }).await?;
     }
     for domain in domains {
         let wanted = |row: &DomainLocationRecord| row.pool_id == *pool_id;

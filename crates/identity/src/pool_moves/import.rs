@@ -164,6 +164,11 @@ impl Import {
         let root = value(rows::ROOT).ok_or_else(|| damaged("the pool's record is missing"))?;
         let mut record = PoolRecord::decode(root.clone())
             .map_err(|_| damaged("the pool's record cannot be decoded"))?;
+        if record.encoded_len() != root.len() {
+            return Err(damaged(
+                "the pool has settings that this version does not know: it was exported by a later one",
+            ));
+        }
         let keys_record =
             value(&rows::pool_keys()).ok_or_else(|| damaged("the pool's keys are missing"))?;
         let keys_record = PoolKeysRecord::decode(keys_record.clone())
@@ -352,6 +357,7 @@ impl Import {
             principal: &begun.principal,
             record: &begun.record,
             client_ids: &self.imported.client_ids,
+            import_id: &self.import_id,
         };
         let entered_ms = enter.run(world).await?;
         conclave_fault::point("import.before_root");

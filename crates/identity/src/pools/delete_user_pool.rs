@@ -39,7 +39,7 @@ pub async fn delete_user_pool(
     };
     conclave_fault::point("delete.after_pool");
     for client_ids in client_ids.chunks(ForgetClients::CLIENTS_MAX) {
-        transact(world, &ForgetClients { client_ids }).await?;
+        transact(world, &ForgetClients { pool_id, client_ids }).await?;
     }
     let deleted = refusal.is_none();
     let had_rows = transact(world, &Forget { principal, pool_id, deleted, only: None }).await?;

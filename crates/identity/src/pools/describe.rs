@@ -64,7 +64,11 @@ pub fn describe(pool: &PoolRecord, shown: Shown) -> types::UserPoolType {
         user_pool_add_ons: pool.advanced_security_mode.as_ref().map(|mode| {
             types::UserPoolAddOnsType {
                 advanced_security_mode: Some(mode.clone()),
-                ..Default::default()
+                advanced_security_additional_flows: pool.custom_auth_mode.as_ref().map(|mode| {
+                    types::AdvancedSecurityAdditionalFlowsType {
+                        custom_auth_mode: Some(mode.clone()),
+                    }
+                }),
             }
         }),
         username_configuration: pool.case_sensitive.map(|case_sensitive| {

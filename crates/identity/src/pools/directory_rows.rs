@@ -199,14 +199,15 @@ impl Transaction for Forget<'_> {
     }
 }
 
-/// Clears the rows of a deleted pool's clients away. Their ids are never used again.
+/// Clears the rows of a deleted pool's clients away, where they are still that pool's.
 pub(crate) struct ForgetClients<'a> {
+    pub pool_id: &'a str,
     pub client_ids: &'a [String],
 }
 
 impl ForgetClients<'_> {
     /// How many fit into one commit.
-    pub(crate) const CLIENTS_MAX: usize = 200;
+    pub(crate) const CLIENTS_MAX: usize = 100;
 }
 
 #[async_trait]
@@ -218,9 +219,12 @@ impl Transaction for ForgetClients<'_> {
     }
 
     async fn decide(&self, tx: &mut Tx<'_>) -> Decision<()> {
-        tx.load(Query::new()).await?;
-        for client_id in self.client_ids {
-            tx.delete(keys::client_location(client_id));
+        let rows: Vec<_> = self.client_ids.iter().map(|id| keys::client_location(id)).collect();
+        tx.load(rows.iter().cloned().fold(Query::new(), Query::get)).await?;
+        for row in rows {
+            if tx.get_bytes(&row).is_some_and(|value| value == self.pool_id.as_bytes()) {
+                tx.delete(row);
+            }
         }
         Ok(().into())
     }

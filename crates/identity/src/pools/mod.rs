@@ -29,7 +29,7 @@ pub use create_user_pool::{create_user_pool, create_user_pool_as};
 pub use delete_user_pool::delete_user_pool;
 pub use describe::{Shown, describe};
 pub use describe_user_pool::describe_user_pool;
-pub(crate) use directory_rows::{Forget, make_ms_max, too_many_pools};
+pub(crate) use directory_rows::{Forget, ForgetClients, make_ms_max, too_many_pools};
 
 pub use get_signing_certificate::get_signing_certificate;
 pub use get_user_pool_mfa_config::get_user_pool_mfa_config;

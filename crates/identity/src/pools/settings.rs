@@ -75,6 +75,11 @@ pub(super) fn new_pool(request: &types::CreateUserPoolRequest) -> Result<PoolRec
             .user_pool_add_ons
             .as_ref()
             .and_then(|add_ons| add_ons.advanced_security_mode.clone()),
+        custom_auth_mode: request
+            .user_pool_add_ons
+            .as_ref()
+            .and_then(|add_ons| add_ons.advanced_security_additional_flows.as_ref())
+            .and_then(|flows| flows.custom_auth_mode.clone()),
         device_configuration: request.device_configuration.as_ref().and_then(devices::settings),
         triggers: triggers::settings::record(
             request.lambda_config.as_ref(),

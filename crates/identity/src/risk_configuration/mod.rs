@@ -2,9 +2,8 @@
 //! always or never let in; for a pool, or for one of its app clients instead of the pool's.
 //!
 //! It is kept and described, and acts only while the pool's AdvancedSecurityMode is AUDIT or ENFORCED, as in Cognito: without it, also
-//! the service lets a configuration be set and does nothing with it. With AUDIT the exceptions by address count
-//! ([`threat_protection`](crate::threat_protection)) and no action is taken, as in Cognito. ENFORCED is refused by name until there is
-//! what it promises (`proto/model/refusals.toml`).
+//! the service lets a configuration be set and does nothing with it. With AUDIT the exceptions by address make a risk, and no action is
+//! taken; with ENFORCED everything but the notifications acts ([`threat_protection`](crate::threat_protection)).
 
 mod describe_risk_configuration;
 mod set_risk_configuration;

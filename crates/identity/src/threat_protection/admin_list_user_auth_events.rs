@@ -89,8 +89,7 @@ fn describe(event: AuthEventRecord) -> types::AuthEventType {
         event_risk: Some(types::EventRiskType {
             risk_decision: Some(event.risk_decision),
             risk_level: Some(event.risk_level).filter(|level| !level.is_empty()),
-            // nothing is checked yet
-            compromised_credentials_detected: None,
+            compromised_credentials_detected: event.compromised_credentials,
         }),
         challenge_responses: event
             .challenges

@@ -1,5 +1,6 @@
-//! Threat protection: the history of what users do, and how risky it looks. In a pool whose AdvancedSecurityMode is AUDIT, events are
-//! judged and kept, and nothing is done about them; ENFORCED is refused until there is something that it would do.
+//! Threat protection: the history of what users do, how risky it looks, and what is done about it. In a pool whose
+//! AdvancedSecurityMode is AUDIT, events are judged and kept; with ENFORCED, what the risk configuration says is done as well.
+//! CustomAuthMode is the mode of CUSTOM_AUTH.
 //!
 //! An event and the profile that it is judged by are written with what they are about, in one commit: a sign-in that counts is in the
 //! history. What commits nothing (the first half of SRP, a choice, an attempt during a lock) leaves no event, because a row that is
@@ -11,6 +12,8 @@
 //! | [`risk`] | how risky it is, as plain functions |
 //! | [`ranges`] | exceptions by address |
 //! | [`history`] | the rows of events |
+//! | [`compromised`] | passwords that are known to others |
+//! | [`enforcement`] | what is done about a risk |
 //! | [`record`] | what operations call |
 //!
 //! Sources: developer guide, "Advanced security with threat protection"; API reference. What makes a risk is not documented by the
@@ -18,12 +21,16 @@
 
 mod admin_list_user_auth_events;
 mod admin_update_auth_event_feedback;
+pub mod compromised;
 pub mod context;
+pub mod enforcement;
 pub mod history;
 pub mod ranges;
 pub mod record;
 pub mod risk;
 
+#[cfg(test)]
+mod enforcement_tests;
 #[cfg(test)]
 mod tests;
 
@@ -33,9 +40,44 @@ pub use admin_update_auth_event_feedback::admin_update_auth_event_feedback;
 use conclave_api::{ApiError, ExceptionName};
 use conclave_store::records::PoolRecord;
 
-/// Whether events of this pool are judged and kept.
+use crate::auth::custom_auth;
+
+/// What threat protection does in a flow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing.
+    Off,
+    /// Events are judged and kept.
+    Audit,
+    /// And something is done about them.
+    Enforced,
+}
+
+/// The mode of everything but custom sign-ins.
+pub fn standard_mode(pool: &PoolRecord) -> Mode {
+    match pool.advanced_security_mode.as_deref() {
+        None | Some("OFF") => Mode::Off,
+        Some("AUDIT") => Mode::Audit,
+        // what a later version calls otherwise is no less
+        Some(_) => Mode::Enforced,
+    }
+}
+
+/// The mode of a flow. Custom sign-ins have one of their own; without it they are kept like others, and nothing is done about them.
+/// Source: API reference, `UserPoolAddOnsType` and `AdvancedSecurityAdditionalFlowsType`.
+pub fn mode(pool: &PoolRecord, flow: &str) -> Mode {
+    let standard = standard_mode(pool);
+    match (flow == custom_auth::FLOW, pool.custom_auth_mode.as_deref()) {
+        (false, _) => standard,
+        (true, None) if standard == Mode::Off => Mode::Off,
+        (true, None | Some("AUDIT")) => Mode::Audit,
+        (true, Some(_)) => Mode::Enforced,
+    }
+}
+
+/// Whether any events of this pool are judged and kept.
 pub fn is_on(pool: &PoolRecord) -> bool {
-    pool.advanced_security_mode.as_deref().is_some_and(|mode| mode != "OFF")
+    standard_mode(pool) != Mode::Off || pool.custom_auth_mode.is_some()
 }
 
 /// # Errors

@@ -4,13 +4,17 @@ use std::net::IpAddr;
 
 use conclave_store::{
     keys::{self, UserChild},
-    records::{
-        AuthEventChallenge, AuthEventRecord, RiskConfigurationRecord, RiskExceptions,
-        RiskProfileRecord,
-    },
+    records::{AuthEventChallenge, AuthEventRecord, RiskConfigurationRecord, RiskProfileRecord},
 };
 
-use super::{context::Context, history, is_on, risk};
+use super::{
+    Mode,
+    compromised::{self, GivenPassword},
+    context::Context,
+    enforcement, history, mode,
+    risk::{self, Level, Risk},
+    standard_mode,
+};
 use crate::{
     auth::step::Step,
     config::ClientConfig,
@@ -25,6 +29,8 @@ const ANSWERS_MAX: usize = 16;
 pub struct SignInStep<'a> {
     /// The app client.
     pub client: &'a ClientConfig,
+    /// The flow.
+    pub flow: &'a str,
     /// Where it comes from.
     pub context: &'a Context,
     /// Whether the call is signed.
@@ -37,15 +43,41 @@ pub struct SignInStep<'a> {
     pub event_id: &'a str,
     /// What was asked for: "Password" or "Mfa". Source: API reference, `ChallengeResponseType`.
     pub challenge: Option<&'static str>,
+    /// A password that the step has sent as it is.
+    pub password: Option<GivenPassword<'a>>,
 }
 
-/// Adds a step to the history, where it commits anything. One read more, of somebody as of nobody.
+/// What an event is judged by.
+pub struct Known {
+    profile: RiskProfileRecord,
+    /// What is done about it.
+    pub configuration: RiskConfigurationRecord,
+}
+
+impl Known {
+    fn judge(&self, address: Option<IpAddr>, context: &Context, now_ms: i64) -> Risk {
+        let exceptions = self.configuration.exceptions.clone().unwrap_or_default();
+        risk::judge(&self.profile, &exceptions, address, &context.device_hash, now_ms)
+    }
+
+    /// How risky a sign-in is that is to take a step: what it was judged to be before counts.
+    pub fn level(&self, tx: &Tx<'_>, step: &SignInStep<'_>) -> Option<Level> {
+        let address = step.context.address(step.client, step.is_signed);
+        let now = self.judge(address, step.context, tx.now_ms());
+        let event = step.sub.as_deref().and_then(|sub| history::get(tx, sub, step.event_id));
+        enforcement::higher(event.as_ref().map_or("", |event| &event.risk_level), &now)
+    }
+}
+
+/// Adds a step to the history, where it commits anything. One read more, of somebody as of nobody, unless it has been taken ahead of
+/// the step.
 ///
 /// # Errors
-/// The step's own; the store's.
+/// The step's own; InvalidPasswordException for a new password that others know; the store's.
 pub async fn sign_in(
     tx: &mut Tx<'_>,
     step: SignInStep<'_>,
+    known: Option<Known>,
     result: Result<Step, Failure>,
 ) -> Result<Step, Failure> {
     let pool = tx.pool()?;
@@ -56,30 +88,51 @@ pub async fn sign_in(
         // whoever another directory is asked about begins once more
         Ok(Step::Migrate) | Err(_) => None,
     };
-    let counts = is_on(&pool.record) && tx.has_writes();
+    let counts = mode(&pool.record, step.flow) != Mode::Off && tx.has_writes();
     let Some(response) = response.filter(|_| counts) else { return result };
-    let shown = step.sub.clone().unwrap_or_else(|| pool.fake_users.sub(step.name));
-    let (profile, exceptions) = load(tx, step.client, &shown, step.event_id).await?;
+    let is_enforced = known.is_some();
+    let known = match known {
+        Some(known) => known,
+        None => load_step(tx, &step).await?,
+    };
+    if let Some(given @ GivenPassword::Change(_)) = step.password
+        && is_enforced
+        // where something else fails, the password is set all the same
+        && !tx.enforcement().is_blocked()
+    {
+        enforcement::check_password(tx, &known.configuration, given)?;
+    }
+    let is_blocked = tx.enforcement().is_blocked();
     let Some(sub) = step.sub.as_deref() else { return result };
     let now_ms = tx.now_ms();
     let address = step.context.address(step.client, step.is_signed);
+    let risk = known.judge(address, step.context, now_ms);
     let mut event = match history::get(tx, sub, step.event_id) {
-        Some(event) => event,
-        None => {
-            let event = new(&step, address, "SignIn", now_ms);
-            let hash = &step.context.device_hash;
-            judged(event, &risk::judge(&profile, &exceptions, address, hash, now_ms))
+        Some(event) if is_enforced && risk.level > Level::named(&event.risk_level) => {
+            judged(event, &risk)
         }
+        Some(event) => event,
+        None => judged(new(&step, address, "SignIn", now_ms), &risk),
     };
+    if is_blocked {
+        "Block".clone_into(&mut event.risk_decision);
+    }
+    // a wrong guess is nobody's password
+    if let Some(given) = step.password.filter(|_| response != "Fail" || is_blocked) {
+        let found = compromised::look(tx.world(), &known.configuration, given);
+        event.compromised_credentials = compromised::either(event.compromised_credentials, found);
+    }
     response.clone_into(&mut event.response);
-    if let Some(name) = step.challenge.filter(|_| event.challenges.len() < ANSWERS_MAX) {
-        let succeeded = response != "Fail";
+    // of who is blocked, the password was right, and nothing else has been looked at
+    let challenge = step.challenge.filter(|name| !is_blocked || *name == "Password");
+    if let Some(name) = challenge.filter(|_| event.challenges.len() < ANSWERS_MAX) {
+        let succeeded = response != "Fail" || is_blocked;
         event.challenges.push(AuthEventChallenge { name: name.to_owned(), succeeded });
     }
-    let mut changed = profile;
+    let mut changed = known.profile;
     match response {
         "Pass" => risk::passed(&mut changed, address, &step.context.device_hash, now_ms),
-        "Fail" => risk::failed(&mut changed, now_ms),
+        "Fail" if !is_blocked => risk::failed(&mut changed, now_ms),
         _ => {}
     }
     tx.put(profile_key(sub), &changed);
@@ -98,29 +151,59 @@ pub async fn done(
     (sub, name): (Option<&str>, &str),
     (kind, event_id): (&str, &str),
     context: &Context,
+    password: Option<GivenPassword<'_>>,
 ) -> Result<(), Failure> {
     let pool = tx.pool()?;
-    if !is_on(&pool.record) {
+    if standard_mode(&pool.record) == Mode::Off {
         return Ok(());
     }
     let shown = sub.map_or_else(|| pool.fake_users.sub(name), str::to_owned);
-    let (profile, exceptions) = load(tx, client, &shown, event_id).await?;
-    let Some(sub) = sub else { return Ok(()) };
+    let known = load(tx, client, &shown, event_id).await?;
     let (now_ms, address) = (tx.now_ms(), context.address(client, false));
+    let Some(sub) = sub else { return Ok(()) };
     let step = SignInStep {
         client,
+        flow: "",
         context,
         is_signed: false,
         sub: None,
         name: "",
         event_id,
         challenge: None,
+        password,
     };
-    let event =
-        AuthEventRecord { response: "Pass".to_owned(), ..new(&step, address, kind, now_ms) };
-    let risk = risk::judge(&profile, &exceptions, address, &context.device_hash, now_ms);
+    let event = AuthEventRecord {
+        response: "Pass".to_owned(),
+        compromised_credentials: password
+            .and_then(|given| compromised::look(tx.world(), &known.configuration, given)),
+        ..new(&step, address, kind, now_ms)
+    };
+    let risk = known.judge(address, context, now_ms);
     keep(tx, sub, judged(event, &risk));
     Ok(())
+}
+
+/// Refuses before anything else that [`done`] is called for, where the mode is ENFORCED: whoever there is or is not, a code or a
+/// password cannot be tried from a blocked address. Takes one read then.
+///
+/// # Errors
+/// NotAuthorizedException for a blocked address, InvalidPasswordException for a password that others know; the store's.
+pub async fn at_the_door(
+    tx: &mut Tx<'_>,
+    client: &ClientConfig,
+    context: &Context,
+    password: Option<GivenPassword<'_>>,
+) -> Result<(), Failure> {
+    if standard_mode(&tx.pool()?.record) != Mode::Enforced {
+        return Ok(());
+    }
+    tx.load(query_configuration(Query::new(), client)).await?;
+    let configuration = configuration(tx, client)?;
+    enforcement::check_address(&configuration, context.address(client, false))?;
+    match password {
+        Some(given) => Ok(enforcement::check_password(tx, &configuration, given)?),
+        None => Ok(()),
+    }
 }
 
 /// The row of a user's profile.
@@ -128,29 +211,42 @@ pub(super) fn profile_key(sub: &str) -> Vec<u8> {
     keys::user_child(sub, UserChild::RiskProfile, &[])
 }
 
-/// What an event is judged by. The configuration of the app client comes before that of the pool.
+/// What a step is judged by.
+pub(super) async fn load_step(tx: &mut Tx<'_>, step: &SignInStep<'_>) -> Result<Known, Failure> {
+    let pool = tx.pool()?;
+    let shown = step.sub.clone().unwrap_or_else(|| pool.fake_users.sub(step.name));
+    load(tx, step.client, &shown, step.event_id).await
+}
+
+fn query_configuration(query: Query, client: &ClientConfig) -> Query {
+    let client_id = &client.record.client_id;
+    let query = query.client(client_id).get(keys::risk_configuration(client_id));
+    query.get(keys::risk_configuration(""))
+}
+
+/// That of the app client comes before that of the pool.
+fn configuration(tx: &Tx<'_>, client: &ClientConfig) -> Result<RiskConfigurationRecord, Failure> {
+    for of in [client.record.client_id.as_str(), ""] {
+        if let Some(stored) = tx.get::<RiskConfigurationRecord>(&keys::risk_configuration(of))? {
+            return Ok(stored.record);
+        }
+    }
+    Ok(RiskConfigurationRecord::default())
+}
+
+/// What an event is judged by.
 async fn load(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     sub: &str,
     event_id: &str,
-) -> Result<(RiskProfileRecord, RiskExceptions), Failure> {
-    let client_id = &client.record.client_id;
-    let configurations = [keys::risk_configuration(client_id), keys::risk_configuration("")];
-    let mut query = Query::new().client(client_id).get(profile_key(sub));
-    for key in &configurations {
-        query = query.get(key.clone());
-    }
+) -> Result<Known, Failure> {
+    let query = query_configuration(Query::new().get(profile_key(sub)), client);
     tx.load(history::query(query, sub, event_id)).await?;
     let profile = tx.get::<RiskProfileRecord>(&profile_key(sub))?;
-    let mut exceptions = RiskExceptions::default();
-    for key in &configurations {
-        if let Some(stored) = tx.get::<RiskConfigurationRecord>(key)? {
-            exceptions = stored.record.exceptions.unwrap_or_default();
-            break;
-        }
-    }
-    Ok((profile.map(|stored| stored.record).unwrap_or_default(), exceptions))
+    let configuration = configuration(tx, client)?;
+    let profile = profile.map(|stored| stored.record).unwrap_or_default();
+    Ok(Known { profile, configuration })
 }
 
 fn new(step: &SignInStep<'_>, address: Option<IpAddr>, kind: &str, now_ms: i64) -> AuthEventRecord {
@@ -191,6 +287,7 @@ fn keep(tx: &mut Tx<'_>, sub: &str, event: AuthEventRecord) {
                     risk_decision = event.risk_decision,
                     risk_level = event.risk_level,
                     risk_reasons = event.risk_reasons.join(","),
+                    compromised_credentials_detected = event.compromised_credentials,
                     ip_address = event.ip_address,
                     "user auth event"
                 );

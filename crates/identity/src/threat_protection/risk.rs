@@ -5,7 +5,7 @@
 //! | `blocked_address` | the address is in BlockedIPRangeList: High by itself |
 //! | `new_device` | the user has signed in before, and never from this device |
 //! | `new_network` | the user has signed in before, and never from this network |
-//! | `many_failures` | 5 failed attempts or more within 10 minutes before |
+//! | `many_failures` | 5 failed attempts or more within 10 minutes before, and this is not from a known network and device |
 //! | `many_sign_ins` | 10 sign-ins or more within 10 minutes before |
 //!
 //! One of the others makes Low, two make Medium, three make High. A first sign-in has nothing to differ from. What is not said is
@@ -43,6 +43,11 @@ impl Level {
             Self::Medium => "Medium",
             Self::High => "High",
         }
+    }
+
+    /// The level of a name.
+    pub fn named(name: &str) -> Option<Self> {
+        [Self::Low, Self::Medium, Self::High].into_iter().find(|level| level.as_str() == name)
     }
 }
 
@@ -83,7 +88,9 @@ pub fn judge(
     if has_been_here && network.is_some_and(|network| !is_known(&profile.networks, &network)) {
         reasons.push("new_network");
     }
-    if lately(&profile.failed_ms) >= FAILURES {
+    // what somebody else fails at does not keep a user out of a place of their own
+    let is_own_place = has_been_here && address.is_some() && reasons.is_empty();
+    if lately(&profile.failed_ms) >= FAILURES && !is_own_place {
         reasons.push("many_failures");
     }
     if lately(&profile.passed_ms) >= SIGN_INS {
@@ -185,7 +192,13 @@ mod tests {
         let high = reasons(&tried, "198.51.100.1", b"laptop", 1_001);
         assert_eq!(high.reasons, ["new_device", "new_network", "many_failures"]);
         assert_eq!(high.level, Some(Level::High));
-        assert_eq!(reasons(&tried, "192.0.2.1", b"phone", 1_000 + WINDOW_MS), Risk::default());
+        // others do not keep the user out of a place of their own
+        assert_eq!(reasons(&tried, "192.0.2.1", b"phone", 1_001), Risk::default());
+        let mut never_here = RiskProfileRecord::default();
+        (0..5).for_each(|_| failed(&mut never_here, 1_000));
+        assert_eq!(reasons(&never_here, "192.0.2.1", b"", 1_001).reasons, ["many_failures"]);
+        let later = reasons(&tried, "198.51.100.1", b"laptop", 1_000 + WINDOW_MS);
+        assert_eq!(later.reasons, ["new_device", "new_network"]);
     }
 
     #[test]

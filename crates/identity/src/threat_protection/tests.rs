@@ -18,10 +18,10 @@ use crate::{
     },
 };
 
-const HOME: &str = "192.0.2.1";
-const ABROAD: &str = "198.51.100.1";
+pub(super) const HOME: &str = "192.0.2.1";
+pub(super) const ABROAD: &str = "198.51.100.1";
 
-fn audited() -> types::CreateUserPoolRequest {
+pub(super) fn audited() -> types::CreateUserPoolRequest {
     types::CreateUserPoolRequest {
         // users confirm themselves by a code
         auto_verified_attributes: vec!["email".to_owned()],
@@ -35,7 +35,7 @@ fn audited() -> types::CreateUserPoolRequest {
 }
 
 /// A request of its own, from an address.
-fn call(number: u32, address: &str) -> Call {
+pub(super) fn call(number: u32, address: &str) -> Call {
     Call {
         request_id: format!("{:08x}-0000-4000-8000-000000000001", number.wrapping_mul(0x1357_9bdf)),
         peer: Some(address.parse().unwrap()),
@@ -43,7 +43,12 @@ fn call(number: u32, address: &str) -> Call {
     }
 }
 
-async fn sign_in(pool: &TestPool, call: &Call, name: &str, password: &str) -> Result<(), ApiError> {
+pub(super) async fn sign_in(
+    pool: &TestPool,
+    call: &Call,
+    name: &str,
+    password: &str,
+) -> Result<(), ApiError> {
     let pairs = [("USERNAME", name), ("PASSWORD", password)];
     let request = types::InitiateAuthRequest {
         auth_flow: Some("USER_PASSWORD_AUTH".to_owned()),
@@ -57,7 +62,7 @@ async fn sign_in(pool: &TestPool, call: &Call, name: &str, password: &str) -> Re
     initiate_auth(pool, call, request).await.map(|_| ())
 }
 
-async fn list(
+pub(super) async fn list(
     pool: &TestPool,
     max: Option<i32>,
     next: Option<String>,
@@ -71,12 +76,12 @@ async fn list(
     admin_list_user_auth_events(pool, &signed_call(), request).await
 }
 
-async fn events(pool: &TestPool) -> Vec<types::AuthEventType> {
+pub(super) async fn events(pool: &TestPool) -> Vec<types::AuthEventType> {
     list(pool, None, None).await.unwrap().auth_events
 }
 
 /// Type, response, level and answers of an event.
-fn form(event: &types::AuthEventType) -> String {
+pub(super) fn form(event: &types::AuthEventType) -> String {
     let risk = event.event_risk.as_ref().unwrap();
     let answers = event.challenge_responses.iter().map(|answer| {
         format!(
@@ -353,4 +358,166 @@ async fn s14_a_sign_in_of_somebody_who_is_gone_is_refused_as_ever() {
     };
     let answer = respond_to_auth_challenge(&pool, &call(2, HOME), request).await.map(|_| ());
     assert_eq!(refusal(answer), "NotAuthorizedException: Invalid session for the user.");
+}
+
+pub(super) const LEAKED: &str = "Leaked-Horse-1";
+
+/// A pool whose operator has a list with [`LEAKED`] on it.
+async fn with_a_list() -> TestPool {
+    let mut pool = pool(audited()).await;
+    pool.compromise(&[LEAKED]);
+    pool
+}
+
+/// Type and `CompromisedCredentialsDetected` of each event, the newest first.
+async fn detected(pool: &TestPool) -> Vec<String> {
+    let of = |event: types::AuthEventType| {
+        let detected = event.event_risk.unwrap().compromised_credentials_detected;
+        format!("{} {detected:?}", event.event_type.unwrap())
+    };
+    pool.clock.advance(std::time::Duration::from_secs(1));
+    events(pool).await.into_iter().map(of).collect()
+}
+
+#[tokio::test]
+async fn compromised_passwords_are_told_wherever_one_arrives_and_nothing_is_refused() {
+    let pool = with_a_list().await;
+    pool.confirmed_user("ada", &[("email", "ada@example.com")]).await;
+    assert_eq!(detected(&pool).await, ["SignUp Some(false)"]);
+    let token = pool.token("ada").await;
+    let request = types::ChangePasswordRequest {
+        access_token: Some(token),
+        previous_password: Some(PASSWORD.to_owned()),
+        proposed_password: Some(LEAKED.to_owned()),
+    };
+    users::change_password(&pool, &call(2, HOME), request).await.unwrap();
+    assert_eq!(detected(&pool).await[0], "PasswordChange Some(true)");
+    sign_in(&pool, &call(3, HOME), "ada", LEAKED).await.unwrap();
+    assert_eq!(detected(&pool).await[0], "SignIn Some(true)");
+    // somebody else's guess is not the user's password
+    assert!(sign_in(&pool, &call(4, HOME), "ada", PASSWORD).await.is_err());
+    assert_eq!(detected(&pool).await[0], "SignIn None");
+    let request = types::ForgotPasswordRequest {
+        client_id: Some(pool.client_id.clone()),
+        username: Some("ada".to_owned()),
+        ..Default::default()
+    };
+    users::forgot_password(&pool, &call(5, HOME), request).await.unwrap();
+    assert_eq!(detected(&pool).await[0], "ForgotPassword None");
+    let request = types::ConfirmForgotPasswordRequest {
+        client_id: Some(pool.client_id.clone()),
+        username: Some("ada".to_owned()),
+        confirmation_code: pool.outbox.take().pop().unwrap().code,
+        password: Some(LEAKED.to_owned()),
+        ..Default::default()
+    };
+    users::confirm_forgot_password(&pool, &call(6, HOME), request).await.unwrap();
+    assert_eq!(detected(&pool).await[0], "PasswordChange Some(true)");
+    let described = events(&pool).await.remove(0);
+    // the API has no decision for it: the risk is that of the place
+    assert_eq!(form(&described), "PasswordChange Pass NoRisk -");
+}
+
+#[tokio::test]
+async fn a_new_password_counts_in_the_sign_in_that_asks_for_it() {
+    let pool = with_a_list().await;
+    let request = types::AdminCreateUserRequest {
+        user_pool_id: Some(pool.id.clone()),
+        username: Some("ada".to_owned()),
+        temporary_password: Some(PASSWORD.to_owned()),
+        message_action: Some("SUPPRESS".to_owned()),
+        ..Default::default()
+    };
+    users::admin_create_user(&pool, &signed_call(), request).await.unwrap();
+    let begin = types::InitiateAuthRequest {
+        auth_flow: Some("USER_PASSWORD_AUTH".to_owned()),
+        auth_parameters: BTreeMap::from([
+            ("USERNAME".to_owned(), "ada".to_owned()),
+            ("PASSWORD".to_owned(), PASSWORD.to_owned()),
+        ]),
+        client_id: Some(pool.client_id.clone()),
+        ..Default::default()
+    };
+    let begun = initiate_auth(&pool, &call(1, HOME), begin).await.unwrap();
+    assert_eq!(detected(&pool).await, ["SignIn Some(false)"]);
+    let answer = types::RespondToAuthChallengeRequest {
+        client_id: Some(pool.client_id.clone()),
+        challenge_name: begun.challenge_name,
+        session: begun.session,
+        challenge_responses: BTreeMap::from([
+            ("USERNAME".to_owned(), "ada".to_owned()),
+            ("NEW_PASSWORD".to_owned(), LEAKED.to_owned()),
+        ]),
+        ..Default::default()
+    };
+    respond_to_auth_challenge(&pool, &call(2, HOME), answer).await.unwrap();
+    assert_eq!(detected(&pool).await, ["SignIn Some(true)"]);
+}
+
+#[tokio::test]
+async fn only_events_of_the_filter_are_looked_at() {
+    let pool = with_a_list().await;
+    let request = types::SetRiskConfigurationRequest {
+        user_pool_id: Some(pool.id.clone()),
+        compromised_credentials_risk_configuration: Some(
+            types::CompromisedCredentialsRiskConfigurationType {
+                event_filter: vec!["SIGN_IN".to_owned()],
+                actions: Some(types::CompromisedCredentialsActionsType {
+                    event_action: Some("BLOCK".to_owned()),
+                }),
+            },
+        ),
+        ..Default::default()
+    };
+    set_risk_configuration(&pool, &signed_call(), request).await.unwrap();
+    pool.confirmed_user("ada", &[("email", "ada@example.com")]).await;
+    // AUDIT blocks nobody
+    sign_in(&pool, &call(1, HOME), "ada", PASSWORD).await.unwrap();
+    assert_eq!(detected(&pool).await, ["SignIn Some(false)", "SignUp None"]);
+}
+
+/// A password that proves nothing says nothing of the user, whoever sends it.
+#[tokio::test]
+async fn a_password_that_nobody_asked_for_is_not_looked_at() {
+    let request = types::CreateUserPoolRequest {
+        policies: Some(types::UserPoolPolicyType {
+            sign_in_policy: Some(types::SignInPolicyType {
+                allowed_first_auth_factors: Some(types::StringList {
+                    items: vec!["PASSWORD".to_owned(), "EMAIL_OTP".to_owned()],
+                }),
+            }),
+            ..Default::default()
+        }),
+        ..audited()
+    };
+    let mut pool = pool(request).await;
+    pool.compromise(&[LEAKED]);
+    pool.confirmed_user("ada", &[("email", "ada@example.com")]).await;
+    let client = crate::testing::new_client_with(
+        &pool,
+        &pool.id,
+        types::CreateUserPoolClientRequest {
+            explicit_auth_flows: vec!["ALLOW_USER_AUTH".to_owned()],
+            ..Default::default()
+        },
+    )
+    .await;
+    let begin = async |number: u32, preferred: &str, password: &str| {
+        let pairs =
+            [("USERNAME", "ada"), ("PREFERRED_CHALLENGE", preferred), ("PASSWORD", password)];
+        let request = types::InitiateAuthRequest {
+            auth_flow: Some("USER_AUTH".to_owned()),
+            auth_parameters: pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).into(),
+            client_id: client.client_id.clone(),
+            ..Default::default()
+        };
+        initiate_auth(&pool, &call(number, HOME), request).await.unwrap();
+        pool.clock.advance(std::time::Duration::from_secs(1));
+        let event = events(&pool).await.remove(0);
+        (form(&event), event.event_risk.unwrap().compromised_credentials_detected)
+    };
+    let code = begin(1, "EMAIL_OTP", LEAKED).await;
+    assert_eq!(code, ("SignIn InProgress NoRisk -".to_owned(), None));
+    let password = begin(2, "PASSWORD", PASSWORD).await;
+    assert_eq!(password, ("SignIn Pass NoRisk - Password Success".to_owned(), Some(false)));
 }

@@ -15,7 +15,7 @@ use crate::{
     auth::access_token::PresentedToken,
     call::Call,
     errors,
-    threat_protection::{context::Context, record},
+    threat_protection::{compromised::GivenPassword, context::Context, record},
     tx::{Decision, Failure, Query, Transaction, Tx, transact},
     world::World,
 };
@@ -63,6 +63,11 @@ impl Transaction for ChangePassword<'_> {
         let pool = tx.pool()?;
         let policy = password_policy::of(&pool);
         password_policy::check(&policy, self.proposed.expose(), Wording::NewPassword)?;
+        if let Some(client) = tx.client() {
+            let context = Context::of_app(self.call.peer, None);
+            let given = GivenPassword::Change(self.proposed.expose());
+            record::at_the_door(tx, &client, &context, Some(given)).await?;
+        }
 
         codes::count(tx, &user.sub, Limited::ChangePassword);
         let stored =
@@ -85,7 +90,9 @@ impl Transaction for ChangePassword<'_> {
         if let Some(client) = tx.client() {
             let context = Context::of_app(self.call.peer, None);
             let event = ("PasswordChange", self.call.request_id.as_str());
-            record::done(tx, &client, (Some(user.sub.as_str()), ""), event, &context).await?;
+            let who = (Some(user.sub.as_str()), "");
+            let password = GivenPassword::Change(self.proposed.expose());
+            record::done(tx, &client, who, event, &context, Some(password)).await?;
         }
         Ok(types::ChangePasswordResponse::default().into())
     }

@@ -23,6 +23,7 @@ use crate::{
     auth::attempts,
     call::Call,
     config::PoolConfig,
+    threat_protection::{compromised::GivenPassword, context::Context, record},
     triggers::{
         Circumstances,
         post_confirmation::{self, Confirmed},
@@ -39,27 +40,32 @@ use crate::{
 /// Those of the API reference.
 pub async fn confirm_forgot_password(
     world: &World,
-    _call: &Call,
+    call: &Call,
     input: types::ConfirmForgotPasswordRequest,
 ) -> Result<types::ConfirmForgotPasswordResponse, ApiError> {
+    let context = Context::of_app(call.peer, input.user_context_data.as_ref());
     let request =
         AppRequest::new(world, input.client_id, input.username, input.secret_hash).await?;
     let confirm = ConfirmForgotPassword {
         request: request.with_metadata(input.client_metadata),
         code: SecretString::new(input.confirmation_code.unwrap_or_default()),
         password: SecretString::new(input.password.unwrap_or_default()),
+        event_id: &call.request_id,
+        context,
     };
     transact(world, &confirm).await
 }
 
-struct ConfirmForgotPassword {
+struct ConfirmForgotPassword<'a> {
+    event_id: &'a str,
+    context: Context,
     request: AppRequest,
     code: SecretString,
     password: SecretString,
 }
 
 #[async_trait]
-impl Transaction for ConfirmForgotPassword {
+impl Transaction for ConfirmForgotPassword<'_> {
     type Output = types::ConfirmForgotPasswordResponse;
 
     fn scope(&self) -> &str {
@@ -77,6 +83,8 @@ impl Transaction for ConfirmForgotPassword {
         // before the user is looked at, so that it does not tell who exists
         let policy = password_policy::of(&pool);
         password_policy::check(&policy, self.password.expose(), Wording::NewPassword)?;
+        let given = GivenPassword::Change(self.password.expose());
+        record::at_the_door(tx, &client, &self.context, Some(given)).await?;
 
         let hides_users = client.hides_users();
         let found = lookup::find(tx, &pool, username)?;
@@ -117,12 +125,16 @@ impl Transaction for ConfirmForgotPassword {
         index::write_user(tx, Some(&user), &changed)?;
         tx.delete(codes::key(&user.sub, purpose));
         attempts::succeeded(tx, attempts::of_user(&user.sub));
+        let who = (Some(user.sub.as_str()), "");
+        let event = ("PasswordChange", self.event_id);
+        let password = GivenPassword::Change(self.password.expose());
+        record::done(tx, &client, who, event, &self.context, Some(password)).await?;
         post_confirmation::tell(tx, Confirmed::ForgotPassword, &changed)?;
         Ok(types::ConfirmForgotPasswordResponse::default().into())
     }
 }
 
-impl ConfirmForgotPassword {
+impl ConfirmForgotPassword<'_> {
     fn query(&self, tx: &Tx<'_>) -> Query {
         let mut query = Query::new();
         let AppRequest { username, pool_id, .. } = &self.request;

@@ -22,6 +22,7 @@ use crate::{
     auth::initiate_auth,
     client_pool,
     testing::{TestWorld, new_client_with, new_pool_with, signed_call, test_world, unsigned_call},
+    threat_protection::compromised::CompromisedPasswords,
     tx::{Decision, Query, Transaction, Tx, transact},
 };
 
@@ -40,6 +41,22 @@ impl Deref for TestPool {
 
     fn deref(&self) -> &TestWorld {
         &self.world
+    }
+}
+
+impl TestPool {
+    /// From now on these passwords are known to be compromised.
+    pub(crate) fn compromise(&mut self, passwords: &[&str]) {
+        let line = |password: &&str| {
+            let hash = conclave_crypto::mac::sha1_of_lists(password.as_bytes());
+            hash.iter()
+                .map(|byte| format!("{byte:02x}"))
+                .chain(["\n".to_owned()])
+                .collect::<String>()
+        };
+        let list: String = passwords.iter().map(line).collect();
+        let read = CompromisedPasswords::read(list.as_bytes(), list.len() as u64);
+        self.world.world.compromised_passwords = Some(Arc::new(read.expect("is a list")));
     }
 }
 

@@ -84,6 +84,7 @@ impl Transaction for ForgotPassword<'_> {
         let username = &self.request.username;
         let query = lookup::query(Query::new(), username, &[With::Nothing]);
         let (pool, client) = self.request.load(tx, query).await?;
+        record::at_the_door(tx, &client, &self.context, None).await?;
         // before the user is looked at, so that it does not tell who exists
         if delivery::recovery_channels(&pool).is_empty() {
             return Err(ApiError::not_authorized("Contact administrator to reset password.").into());
@@ -120,7 +121,7 @@ impl Transaction for ForgotPassword<'_> {
         };
         let event = ("ForgotPassword", self.event_id);
         let who = (sub.as_deref(), username.as_str());
-        record::done(tx, &client, who, event, &self.context).await?;
+        record::done(tx, &client, who, event, &self.context, None).await?;
         let response = types::ForgotPasswordResponse { code_delivery_details: Some(details) };
         Ok(Some(response).into())
     }

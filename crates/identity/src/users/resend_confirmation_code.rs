@@ -63,6 +63,7 @@ impl Transaction for ResendConfirmationCode<'_> {
         let username = &self.request.username;
         let query = lookup::query(Query::new(), username, &[With::Nothing]);
         let (pool, client) = self.request.load(tx, query).await?;
+        record::at_the_door(tx, &client, &self.context, None).await?;
         // before the user is looked at, so that it does not tell who exists
         if pool.record.auto_verified_attributes.is_empty() {
             return Err(verification_is_off().into());
@@ -108,7 +109,7 @@ impl ResendConfirmationCode<'_> {
         sub: Option<&str>,
     ) -> Result<(), Failure> {
         let who = (sub, self.request.username.as_str());
-        record::done(tx, client, who, ("ResendCode", self.event_id), &self.context).await
+        record::done(tx, client, who, ("ResendCode", self.event_id), &self.context, None).await
     }
 
     /// Answers as if there were such a user, and sends nothing.

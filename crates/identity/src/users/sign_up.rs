@@ -20,7 +20,7 @@ use crate::{
     auth::sign_up_session,
     call::Call,
     config::PoolConfig,
-    threat_protection::{context::Context, record},
+    threat_protection::{compromised::GivenPassword, context::Context, record},
     triggers::{
         Circumstances,
         custom_message::{self, Reason},
@@ -89,6 +89,8 @@ impl Transaction for SignUp<'_> {
         let username = username::of_new_user(&pool, &self.request.username, &sub, &mut values)?;
         let policy = password_policy::of(&pool);
         password_policy::check(&policy, self.password.expose(), Wording::SignUp)?;
+        let given = GivenPassword::SignUp(self.password.expose());
+        record::at_the_door(tx, &client, &self.context, Some(given)).await?;
         attributes::check_schema(&pool.record, &mut values, true)?;
         username::check_preferred(&pool, &values)?;
         attributes::add_unverified_flags(&mut values);
@@ -128,6 +130,7 @@ impl Transaction for SignUp<'_> {
             (Some(sub.as_str()), ""),
             ("SignUp", self.event_id),
             &self.context,
+            Some(GivenPassword::SignUp(self.password.expose())),
         )
         .await?;
         let mut response = types::SignUpResponse {

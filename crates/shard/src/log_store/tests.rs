@@ -24,7 +24,7 @@ impl StoreBuilder<Types, LogStore, StateMachine, TempDir> for Builder {
         let writer = LogWriter::open(dir.path()).expect("opens");
         let log = LogStore::open(writer, 3).expect("opens");
         let memory = SharedMemory::new(8 << 20, 4 << 20);
-        let state = State::open("c", 3, &dir.path().join("group"), memory).expect("opens");
+        let state = State::open("c", 3, &dir.path().join("group"), memory, 1).expect("opens");
         let applier = Arc::new(tokio::sync::Mutex::new(())).lock_owned().await;
         Ok((dir, log, StateMachine::new(state, applier)))
     }

@@ -306,12 +306,13 @@ impl Controller {
             _ => leader,
         };
         let done = if at == self.host.shared.node_id {
-            self.act_here(number, membership, step.clone(), nodes).await
+            self.act_here(number, membership, group.level, step.clone(), nodes).await
         } else {
             let address = address_of(nodes, at);
             match address {
                 Ok(address) => {
-                    self.ask(number, membership, step.clone(), at, &address, nodes, term).await
+                    let to = (at, &address[..]);
+                    self.ask(number, membership, group.level, step.clone(), to, nodes, term).await
                 }
                 Err(error) => Err(error),
             }
@@ -323,11 +324,12 @@ impl Controller {
         &self,
         number: u32,
         membership: LogId,
+        level: u32,
         step: Step,
         nodes: &Nodes,
     ) -> Result<(), String> {
         match step {
-            Step::Open(_) => return self.host.open_group(number, membership).await,
+            Step::Open(_) => return self.host.open_group(number, membership, level).await,
             Step::Close(_) => return self.host.close_group(number, membership).await,
             _ => {}
         }
@@ -347,9 +349,9 @@ impl Controller {
         &self,
         group: u32,
         membership: LogId,
+        feature_level: u32,
         step: Step,
-        at: u64,
-        address: &str,
+        (at, address): (u64, &str),
         nodes: &Nodes,
         term: u64,
     ) -> Result<(), String> {
@@ -358,7 +360,7 @@ impl Controller {
         let membership = Some((&membership).into());
         let change = match step {
             Step::Open(_) => {
-                let request = proto::OpenGroupRequest { header, group, membership };
+                let request = proto::OpenGroupRequest { header, group, membership, feature_level };
                 return control.open_group(address, request).await;
             }
             Step::Close(_) => {

@@ -24,6 +24,8 @@ pub(crate) struct Observed {
     pub view: GroupView,
     /// The membership that the leader has.
     pub membership: Option<LogId>,
+    /// The feature level that the leader has.
+    pub level: u32,
     /// Entries of the leader's log that each member lacks.
     pub lag: BTreeMap<u64, u64>,
 }
@@ -112,12 +114,17 @@ pub(crate) fn groups(
         };
         let source =
             leader.or_else(|| replicas.iter().max_by_key(|(_, replica)| membership_of(replica)));
-        let mut observed =
-            Observed { view: GroupView::default(), membership: None, lag: BTreeMap::new() };
+        let mut observed = Observed {
+            view: GroupView::default(),
+            membership: None,
+            level: 0,
+            lag: BTreeMap::new(),
+        };
         observed.view.open = replicas.iter().map(|(id, _)| *id).collect();
         let Some((_, source)) = source else { return observed };
         let members = Members::of(source);
         observed.membership = membership_of(source);
+        observed.level = source.feature_level;
         let view = &mut observed.view;
         view.voters = members.voters;
         view.next = members.next;

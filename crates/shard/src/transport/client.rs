@@ -6,12 +6,12 @@ use std::{
     io,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use conclave_store::Clock;
+use conclave_store::{Clock, levels};
 use conclave_tls::Mutual;
 use futures::{
     FutureExt, Stream, StreamExt,
@@ -36,9 +36,10 @@ use tokio::{
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Response, Status, metadata::MetadataMap, transport::Channel};
 
-use super::{CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX};
+use super::{CLOCK_HEADER, INCARNATION_HEADER, LEVEL_HEADER, MESSAGE_BYTES_MAX};
 use crate::{
     clock_skew::ClockSkew,
+    feature_level::Announced,
     group::MustEnd,
     identity::Incarnations,
     proto::{self, raft_transport_client::RaftTransportClient, snapshot_chunk::Part},
@@ -76,6 +77,7 @@ pub(crate) struct Peers {
     /// Told when what is to be sent is damaged on the disk of this node.
     fatal: MustEnd,
     pub(crate) clock_skew: ClockSkew,
+    pub(crate) levels: Announced,
     channels: Mutex<HashMap<(u64, Kind), (String, Channel)>>,
     /// Where nodes are, as the registry knows; what a group's membership says may be older.
     addresses: RwLock<HashMap<u64, String>>,
@@ -91,6 +93,7 @@ impl Peers {
         incarnations: Arc<Incarnations>,
         clock: Arc<dyn Clock>,
         fatal: MustEnd,
+        feature_level: u32,
     ) -> Arc<Self> {
         Arc::new(Self {
             cluster_id,
@@ -100,6 +103,7 @@ impl Peers {
             clock,
             fatal,
             clock_skew: ClockSkew::default(),
+            levels: Announced::new(feature_level),
             channels: Mutex::default(),
             addresses: RwLock::default(),
             acknowledged: Mutex::default(),
@@ -187,15 +191,17 @@ impl Peers {
         }
     }
 
-    /// Notes the clock of who has answered, and refuses the answer of a node that has lost its data.
+    /// Notes the clock of who has answered and what it knows, and refuses the answer of a node that has lost its data.
     fn check_answer(&self, target: u64, metadata: &MetadataMap) -> Result<(), RpcError> {
         let incarnation = metadata
             .get_bin(INCARNATION_HEADER)
             .and_then(|value| value.to_bytes().ok())
             .unwrap_or_default();
         self.incarnations.check(target, &incarnation).map_err(unreachable)?;
-        let clock_ms =
-            metadata.get(CLOCK_HEADER).and_then(|value| value.to_str().ok()?.parse().ok());
+        let said = |name| metadata.get(name).and_then(|value| value.to_str().ok());
+        let level = said(LEVEL_HEADER).and_then(|level| level.parse().ok());
+        self.levels.heard(target, level.unwrap_or(levels::FIRST), Instant::now());
+        let clock_ms = said(CLOCK_HEADER).and_then(|clock_ms| clock_ms.parse().ok());
         if let Some(clock_ms) = clock_ms {
             self.clock_skew.heard(target, clock_ms, self.clock.now_ms(), Instant::now());
         }
@@ -476,10 +482,15 @@ impl RaftNetworkV2<Types> for Network {
         let last_log_id = snapshot.meta.last_log_id;
         let (chunks, requests) = mpsc::channel(4);
         let (fatal, group) = (self.peers.fatal.clone(), self.group);
+        // set however this ends: by openraft's word, a new leader, or an error
+        let given_up = SetOnDrop::default();
+        let stop = Arc::clone(&given_up.0);
         let reader = spawn_blocking(move || {
-            snapshot.snapshot.check().inspect_err(|error| {
-                // others have what it should be, and one of them is to lead
-                fatal.report(format!("group {group}: the state is damaged: {error}"));
+            snapshot.snapshot.check(&stop).inspect_err(|error| {
+                if error.kind() != io::ErrorKind::Interrupted {
+                    // others have what it should be, and one of them is to lead
+                    fatal.report(format!("group {group}: the state is damaged: {error}"));
+                }
             })?;
             send_files(snapshot.snapshot, begin, &chunks)
         });
@@ -530,6 +541,16 @@ impl RaftNetworkV2<Types> for Network {
     }
 }
 
+/// True when it is dropped.
+#[derive(Default)]
+struct SetOnDrop(Arc<AtomicBool>);
+
+impl Drop for SetOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
 /// Reads the files and hands them on, as fast as they are taken.
 fn send_files(
     snapshot: Arc<SnapshotDir>,
@@ -564,8 +585,15 @@ mod tests {
                 0
             }
         }
-        let peers =
-            Peers::new("c".to_owned(), 1, None, incarnations, Arc::new(Still), MustEnd::default());
+        let peers = Peers::new(
+            "c".to_owned(),
+            1,
+            None,
+            incarnations,
+            Arc::new(Still),
+            MustEnd::default(),
+            1,
+        );
         let check =
             |term, answer| peers.check_acknowledged(1, 2, &Vote::new_committed(term, 1), &answer);
         let conflict = |index| Err(StreamAppendError::Conflict(log_id(1, 1, index)));

@@ -97,7 +97,10 @@ impl NodeControl for ControlService {
         let request = request.into_inner();
         let membership = membership_in(request.membership)?;
         let host = self.host.clone();
-        Self::run(async move { host.open_group(request.group, membership).await }).await
+        Self::run(
+            async move { host.open_group(request.group, membership, request.feature_level).await },
+        )
+        .await
     }
 
     async fn close_group(

@@ -22,5 +22,8 @@ const INCARNATION_HEADER: &str = "conclave-incarnation-bin";
 /// The response header with a node's wall clock, milliseconds since 1970.
 const CLOCK_HEADER: &str = "conclave-clock-ms";
 
+/// The response header with the highest feature level that a node knows.
+const LEVEL_HEADER: &str = "conclave-feature-level";
+
 /// Bytes of one message between nodes: a batch is cut at 1 MiB, a single entry may be larger.
 const MESSAGE_BYTES_MAX: usize = 8 << 20;

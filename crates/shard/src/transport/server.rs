@@ -13,7 +13,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming, metadata::MetadataValue};
 
 use super::{
-    CLOCK_HEADER, INCARNATION_HEADER, MESSAGE_BYTES_MAX,
+    CLOCK_HEADER, INCARNATION_HEADER, LEVEL_HEADER, MESSAGE_BYTES_MAX,
     peer::{Peer, check_source},
 };
 use crate::{
@@ -68,6 +68,9 @@ pub(crate) trait GroupDirectory: Send + Sync + 'static {
 
     /// This node's wall clock, in milliseconds since 1970.
     fn now_ms(&self) -> i64;
+
+    /// The highest feature level that this node knows.
+    fn feature_level(&self) -> u32;
 
     /// A peer has said where its clock is.
     fn heard_clock(&self, peer: u64, clock_ms: i64);
@@ -177,12 +180,13 @@ impl<G: GroupDirectory> RaftService<G> {
         Ok(())
     }
 
-    /// An answer that says which data this node has, and where its clock is.
+    /// An answer that says which data this node has, where its clock is, and what it knows.
     fn answer<T>(&self, message: T) -> Response<T> {
         let mut response = Response::new(message);
         let own = MetadataValue::from_bytes(self.incarnations.own());
         response.metadata_mut().insert_bin(INCARNATION_HEADER, own);
         response.metadata_mut().insert(CLOCK_HEADER, self.groups.now_ms().into());
+        response.metadata_mut().insert(LEVEL_HEADER, self.groups.feature_level().into());
         response
     }
 }

@@ -3,5 +3,6 @@
 mod alone;
 mod cluster;
 mod exit;
+mod levels;
 mod placement;
 mod support;

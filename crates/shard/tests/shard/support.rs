@@ -17,7 +17,7 @@ use conclave_shard::{
     Member, NewId, Retention, Space, Timing,
 };
 use conclave_store::{
-    Clock, Placement, Store, StoreError, keys,
+    Clock, Placement, Store, StoreError, keys, levels,
     proto::{self, check::Expect, outcome::Result as Answer, write::Action},
 };
 use conclave_tls::{Mutual, MutualFiles};
@@ -80,6 +80,8 @@ pub struct Cluster {
     pub members: Vec<Member>,
     pub limits: Limits,
     pub tls: Option<MutualFiles>,
+    /// The feature levels that nodes know, by their places; who is not here knows what this version does.
+    pub levels: Vec<u32>,
     /// Whether nodes register, and are given groups.
     pub managed: bool,
     /// A node that takes part in its groups and never registers.
@@ -166,6 +168,7 @@ impl Cluster {
             members,
             limits,
             tls,
+            levels: Vec::new(),
             managed,
             unregistered: but.map(|(unregistered, _)| unregistered),
             dead_after: but.map_or(Duration::from_secs(300), |(_, dead_after)| dead_after),
@@ -194,6 +197,7 @@ impl Cluster {
             incarnation: [self.incarnations; 16],
             limits: self.limits.clone(),
             timing: Timing::default(),
+            feature_level: self.levels.get(index).copied().unwrap_or(levels::KNOWN),
         }
     }
 

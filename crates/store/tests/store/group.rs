@@ -49,7 +49,7 @@ impl Group {
     }
 
     pub fn apply(&mut self, command: Option<Command>) -> Answer {
-        let entry = proto::Entry { stamp_ms: self.now_ms, command };
+        let entry = proto::Entry { stamp_ms: self.now_ms, command, level: 0 };
         self.kv.apply(&entry).expect("the memory does not fail").result.expect("an answer")
     }
 

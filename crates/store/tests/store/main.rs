@@ -4,6 +4,7 @@ mod group;
 
 mod behaviour;
 mod ids;
+mod levels;
 mod limits;
 mod model;
 mod properties;

@@ -41,6 +41,7 @@ impl Model {
                 }
                 Answer::Committed(proto::Committed { seq: self.seq })
             }
+            Some(Command::Raise(_)) => Answer::Committed(proto::Committed { seq: self.seq }),
             None => Answer::Stale(proto::Stale {}),
         }
     }

@@ -224,7 +224,7 @@ impl World {
             }
             Step::LaterVersion => None,
         };
-        let entry = proto::Entry { stamp_ms: self.now_ms, command };
+        let entry = proto::Entry { stamp_ms: self.now_ms, command, level: 0 };
         let outcome = self.leader.apply(&entry).expect("the memory does not fail");
         // a follower gets the entry as bytes
         let received = proto::Entry::decode(&entry.encode_to_vec()[..]).expect("decodes");

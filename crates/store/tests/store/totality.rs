@@ -97,14 +97,18 @@ fn entry() -> impl Strategy<Value = proto::Entry> {
         6 => commit().prop_map(|commit| Some(Command::Commit(commit))),
         2 => prop::collection::vec(swept, 0..5)
             .prop_map(|rows| Some(Command::Sweep(proto::Sweep { rows }))),
+        1 => any::<u32>().prop_map(|level| Some(Command::Raise(proto::Raise { level }))),
         1 => Just(None),
     ];
-    (number(), command, any::<bool>()).prop_map(|(stamp_ms, mut command, decided_now)| {
-        if let (Some(Command::Commit(commit)), true) = (&mut command, decided_now) {
-            commit.decided_ms = stamp_ms;
-        }
-        proto::Entry { stamp_ms, command }
-    })
+    let level = prop_oneof![6 => Just(0), 1 => 1..4_u32, 1 => any::<u32>()];
+    (number(), command, level, any::<bool>()).prop_map(
+        |(stamp_ms, mut command, level, decided_now)| {
+            if let (Some(Command::Commit(commit)), true) = (&mut command, decided_now) {
+                commit.decided_ms = stamp_ms;
+            }
+            proto::Entry { stamp_ms, command, level }
+        },
+    )
 }
 
 fn request() -> impl Strategy<Value = proto::Read> {
@@ -126,7 +130,7 @@ fn request() -> impl Strategy<Value = proto::Read> {
 /// Rows that no entry has written: what a disk could hold after all checksums have failed.
 fn arbitrary_state() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
     let group_state = (number(), any::<u64>(), number()).prop_map(|(clock_ms, seq, ids)| {
-        proto::GroupState { clock_ms, seq, ids_from_minute: ids }.encode_to_vec()
+        proto::GroupState { clock_ms, seq, ids_from_minute: ids, level: 0 }.encode_to_vec()
     });
     let row = |first: u8| {
         prop::collection::vec(any::<u8>(), 0..24)
@@ -171,7 +175,7 @@ proptest! {
         for _ in 0..200 {
             let rows = find_expired(&kv, i64::MAX, 3).expect("reads");
             let command = Some(Command::Sweep(proto::Sweep { rows }));
-            kv.apply(&proto::Entry { stamp_ms: i64::MAX, command }).expect("applies");
+            kv.apply(&proto::Entry { stamp_ms: i64::MAX, command, level: 0 }).expect("applies");
         }
         prop_assert_eq!(find_expired(&kv, i64::MAX, 1).expect("reads"), vec![]);
     }
@@ -234,7 +238,7 @@ fn an_expiry_that_cannot_be_read_does_not_keep_the_others_from_being_swept() {
     });
     let commit =
         proto::Commit { scope: "p".to_owned(), writes: writes.to_vec(), ..Default::default() };
-    kv.apply(&proto::Entry { stamp_ms: 1, command: Some(Command::Commit(commit)) })
+    kv.apply(&proto::Entry { stamp_ms: 1, command: Some(Command::Commit(commit)), level: 0 })
         .expect("applies");
     let found = find_expired(&kv, 5, 10).expect("reads");
     assert_eq!(found.len(), 1);

@@ -244,6 +244,11 @@ impl Lab {
         self.dice.pick(&self.pools).cloned().context("no pools")
     }
 
+    /// What holds the load up: for clients of a fault's own.
+    pub fn gate(&self) -> Arc<Gate> {
+        Arc::clone(&self.gate)
+    }
+
     /// A limit of time, as long as this machine needs.
     pub fn patient(&self, limit: Duration) -> Duration {
         limit * self.patience

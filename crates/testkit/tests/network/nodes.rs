@@ -140,7 +140,7 @@ impl Agreement {
 
     fn stamp(&self, commit: proto::Commit) -> proto::Entry {
         let stamp_ms = conclave_store::Clock::now_ms(&*self.clock);
-        proto::Entry { stamp_ms, command: Some(proto::entry::Command::Commit(commit)) }
+        conclave_store::levels::entry(stamp_ms, proto::entry::Command::Commit(commit))
     }
 
     fn propose(&self, lead: Lead, commit: proto::Commit) -> u64 {

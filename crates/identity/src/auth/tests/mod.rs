@@ -165,6 +165,7 @@ fn gateway(world: &World, store: Arc<dyn Store>) -> World {
         cluster_keys: Arc::clone(&world.cluster_keys),
         hint_key: world.hint_key.clone(),
         configs: ConfigCache::new(100),
+        compromised_passwords: world.compromised_passwords.clone(),
         settings: world.settings.clone(),
     }
 }

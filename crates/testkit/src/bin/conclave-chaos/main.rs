@@ -210,7 +210,9 @@ fn main() -> ExitCode {
 
 /// Goes into namespaces where that is possible, and cleans up afterwards, however it ended.
 fn outside(command: &Command, common: &Common) -> Result<bool> {
-    ensure!(common.conclave.is_file(), "{} is no file", common.conclave.display());
+    for binary in [Some(&common.conclave), common.previous.as_ref()].into_iter().flatten() {
+        ensure!(binary.is_file(), "{} is no file", binary.display());
+    }
     let below = common.dir.clone().unwrap_or_else(std::env::temp_dir);
     let mut work = WorkDir::create(&fs::canonicalize(&below)?)?;
     work.keep = common.keep;
@@ -286,7 +288,7 @@ async fn drive(command: &Command, common: &Common, in_namespaces: bool) -> Resul
     }
     let options = LabOptions {
         binary,
-        previous: common.previous.clone(),
+        previous: common.previous.as_ref().map(fs::canonicalize).transpose()?,
         dir,
         seed: common.seed,
         clients: common.clients,

@@ -8,6 +8,7 @@ mod membership;
 pub mod points;
 mod processes;
 mod races;
+mod rolling;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -155,7 +156,7 @@ pub async fn inject(row: &Row, lab: &mut Lab) -> Result<Evidence> {
         "F23" => membership::cycle(lab).await,
         "F24" => disks::wiped(lab).await,
         "F25" => disks::flipped_bits(lab).await,
-        "F26" => processes::rolling_restart(lab).await,
+        "F26" => rolling::restart(lab).await,
         "F28" => races::sessions(lab).await,
         other => bail!("no row {other}"),
     }

@@ -242,33 +242,3 @@ pub async fn gateway_stands_still(lab: &mut Lab) -> Result<Evidence> {
     lab.cluster.wait_ready().await?;
     Ok(evidence)
 }
-
-/// F26: every node is stopped in order and started again, one after the other.
-pub async fn rolling_restart(lab: &mut Lab) -> Result<Evidence> {
-    let mut order = lab.cluster.ids();
-    let shift = lab.dice.below(order.len() as u64) as usize;
-    order.rotate_left(shift);
-    let mut what = format!("in the order {order:?}");
-    if let Some((_, other)) = &lab.versions {
-        what.push_str(&format!(", to {}", other.display()));
-    }
-    for id in &order {
-        let status = lab.cluster.node_mut(*id)?.stop().await?;
-        ensure!(status.is_some_and(|status| status.success()), "node {id} ended with {status:?}");
-        if let Some((_, other)) = &lab.versions {
-            lab.cluster.node_mut(*id)?.launch.binary.clone_from(other);
-        }
-        lab.cluster.start_node(*id)?;
-        lab.cluster.wait_ready().await?;
-    }
-    lab.versions = lab.versions.take().map(|(from, to)| (to, from));
-    let mut evidence = Evidence::new(true, what);
-    let tallies = lab.acks.tallies();
-    let steady = tallies.iter().filter(|(class, _)| Lab::is_steady(class));
-    let failed: u64 = steady.map(|(_, tally)| tally.failed + tally.unknown).sum();
-    evidence.figures.insert("failed", failed as f64);
-    if failed > 0 {
-        evidence.slow.push(format!("{failed} operations failed"));
-    }
-    Ok(evidence)
-}
