@@ -7,6 +7,8 @@ RENDERS = {
     "test_manifests",
     "test_monitoring",
     "test_pods",
+    "test_pods_restore",
+    "test_pods_small",
     "test_upgrade",
     "test_values",
 }

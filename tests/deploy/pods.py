@@ -22,6 +22,8 @@ import chart
 from netns import BINARY, ENTER, LINKS, OUTSIDE, WITH_SHELL, libraries, run, until
 
 ENTRYPOINT = "/usr/local/bin/conclave"
+# which distroless images have
+AUTHORITIES = pathlib.Path("/etc/ssl/certs/ca-certificates.crt")
 READY_SECONDS_MAX = 90
 COMMAND_SECONDS_MAX = 120
 
@@ -58,7 +60,7 @@ class Volume:
 
 
 class Pod:
-    """A pod with one container."""
+    """A pod with one container, and others that end before it starts."""
 
     def __init__(self, cluster, name, spec):
         self.cluster, self.name, self.spec = cluster, name, spec
@@ -73,17 +75,24 @@ class Pod:
         self.namespace, self.address = cluster.network.add()
         self.volumes = {}
         self.update_volumes()
-        self.make_root()
+        self.mounts = self.make_root(self.container, self.root)
 
     @property
     def environment(self):
-        found = chart.environment(self.container, self.name)
+        return self.environment_of(self.container)
+
+    def environment_of(self, container):
+        found = {}
+        for source in container.get("envFrom", []):
+            secret = self.cluster.secrets[source["secretRef"]["name"]]
+            found.update({name: value.decode() for name, value in secret.items()})
+        found.update(chart.environment(container, self.name))
         return {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", **found}
 
-    @property
-    def command(self):
-        command = self.container.get("command") or [ENTRYPOINT]
-        return [*command, *self.container.get("args", [])]
+    @staticmethod
+    def command_of(container):
+        command = container.get("command") or [ENTRYPOINT]
+        return [*command, *container.get("args", [])]
 
     def contents(self, volume):
         """What is in a volume of secrets or a config map, as bytes by name; and their mode."""
@@ -107,25 +116,26 @@ class Pod:
             changed |= self.volumes[volume["name"]].write(*self.contents(volume))
         return changed
 
-    def make_root(self):
+    def make_root(self, container, root):
+        """What a container sees. The mounts that are to be made in it."""
         for path in ["usr/local/bin", "etc/conclave", "proc", "dev"]:
-            (self.root / path).mkdir(parents=True)
+            (root / path).mkdir(parents=True)
         for path in ("etc/hosts", ENTRYPOINT[1:]):
-            (self.root / path).touch()
-        self.mounts = [("/proc", "proc", "ro"), ("/dev", "dev", "rw"), (BINARY, ENTRYPOINT[1:], "ro")]
-        self.mounts += [(self.cluster.hosts, "etc/hosts", "ro")]
-        if self.command[0] == ENTRYPOINT:
-            for library in libraries():
-                (self.root / library.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
-                shutil.copy(library, self.root / library.relative_to("/"))
+            (root / path).touch()
+        mounts = [("/proc", "proc", "ro"), ("/dev", "dev", "rw"), (BINARY, ENTRYPOINT[1:], "ro")]
+        mounts += [(self.cluster.hosts, "etc/hosts", "ro")]
+        if self.command_of(container)[0] == ENTRYPOINT:
+            for file in (*libraries(), AUTHORITIES):
+                (root / file.parent.relative_to("/")).mkdir(parents=True, exist_ok=True)
+                shutil.copy(file, root / file.relative_to("/"))
         else:
             for path in WITH_SHELL:
-                (self.root / path).mkdir(parents=True)
-                self.mounts.append((f"/{path}", path, "ro"))
+                (root / path).mkdir(parents=True)
+                mounts.append((f"/{path}", path, "ro"))
             for name, target in LINKS.items():
-                (self.root / name).symlink_to(target)
+                (root / name).symlink_to(target)
         host_paths = {v["name"]: v["hostPath"]["path"] for v in self.spec.get("volumes", []) if "hostPath" in v}
-        for mount in self.container.get("volumeMounts", []):
+        for mount in container.get("volumeMounts", []):
             where = mount["mountPath"][1:]
             mode = "ro" if mount.get("readOnly") else "rw"
             sub = mount.get("subPath") or mount.get("subPathExpr", "").replace("$(POD_NAME)", self.name)
@@ -135,7 +145,7 @@ class Pod:
                 source = host_paths[mount["name"]]
             else:
                 source = self.cluster.claim(self.name, mount["name"], self.group)
-            target = self.root / where
+            target = root / where
             if sub:
                 # a kubelet would make a directory, and the pod would be broken for good
                 assert source.exists(), f"{source.name} is not in the secret"
@@ -143,33 +153,44 @@ class Pod:
                 target.touch()
             else:
                 target.mkdir(parents=True, exist_ok=True)
-            self.mounts.append((source, where, mode))
+            mounts.append((source, where, mode))
+        return mounts
 
     def start(self):
-        """A container in the pod: a file of a volume is what it is now."""
+        """A container in the pod: a file of a volume is what it is now. Those before it have ended well."""
         assert self.process is None
-        script = [f'mount --bind "{self.root}" "{self.root}"']
-        for source, where, mode in self.mounts:
+        for first in self.spec.get("initContainers", []):
+            root = self.directory / f"root-{first['name']}"
+            code = self.launch(first, root, self.make_root(first, root)).wait(COMMAND_SECONDS_MAX)
+            assert code == 0, f"{first['name']} of {self.name} ended with {code}:\n{self.log_tail()}"
+            shutil.rmtree(root)
+        self.process = self.launch(self.container, self.root, self.mounts)
+        return self
+
+    def launch(self, container, root, mounts):
+        script = [f'mount --bind "{root}" "{root}"']
+        for source, where, mode in mounts:
             source = pathlib.Path(source).resolve()
-            script.append(f'mount --rbind "{source}" "{self.root}/{where}"')
+            script.append(f'mount --rbind "{source}" "{root}/{where}"')
             if mode == "ro":
-                script.append(f'mount -o remount,bind,ro "{self.root}/{where}"')
-        security = self.container["securityContext"]
+                script.append(f'mount -o remount,bind,ro "{root}/{where}"')
+        security = container["securityContext"]
         if security["readOnlyRootFilesystem"]:
-            script.append(f'mount -o remount,bind,ro "{self.root}"')
+            script.append(f'mount -o remount,bind,ro "{root}"')
         assert security["allowPrivilegeEscalation"] is False and security["capabilities"] == {"drop": ["ALL"]}
         # the process is the one that is started here, from the first program to the last
         script.append('exec "$@"')
+        enter = self.enter(*self.command_of(container), root=root)
         command = ["ip", "netns", "exec", self.namespace, "unshare", "--mount", "--propagation", "private", "--",
-                   "sh", "-ec", "\n".join(script), "sh", *self.enter(*self.command)]  # fmt: skip
+                   "sh", "-ec", "\n".join(script), "sh", *enter]  # fmt: skip
         with self.log_path.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment
+            return subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=self.environment_of(container)
             )
-        return self
 
-    def enter(self, *command):
-        return [sys.executable, str(ENTER), str(self.root), str(self.user), str(self.group), *map(str, command)]
+    def enter(self, *command, root=None):
+        root = root or self.root
+        return [sys.executable, str(ENTER), str(root), str(self.user), str(self.group), *map(str, command)]
 
     def exec(self, *command, check=True):
         """As `kubectl exec`: a command in the pod's container."""

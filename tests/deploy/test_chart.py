@@ -449,6 +449,25 @@ def test_backups_are_made_on_a_schedule_by_a_job_that_cannot_read_them():
     assert not [job for job in all_of(render(DEFAULT), "CronJob") if job["metadata"]["name"].endswith("-backup")]
 
 
+@pytest.mark.parametrize("values", [DEFAULT, SMALL], ids=["with gateways", "without"])
+def test_a_restore_comes_before_the_nodes_and_what_opens_a_backup_is_seen_by_nothing_else(values):
+    restore = {"source": "s3://b/c", "existingSecret": "opens", "existingSecretOldKekKey": "k", "keep": "refreshTokens"}
+    manifests = render(changed(values, initialNodes=1, restore=restore))
+    pod = spec(nodes(manifests))
+    [first] = pod["initContainers"]
+    assert first["args"][:4] == ["restore", "s3://b/c", "latest", "--if-empty"]
+    assert "--keep-refresh-tokens" in first["args"]
+    seen = files(first, pod["volumes"], "conclave-0")
+    for path in [word for word in first["args"] if word.startswith("/")]:
+        assert path in seen or f"{path.rpartition('/')[0]}/*" in seen, path
+    assert seen["/etc/conclave/restore/old-kek"] == ("Secret", "opens", "k")
+    for workload in workloads(manifests):
+        of_container = files(container(workload), spec(workload)["volumes"], pods(workload)[0])
+        assert not [path for path in of_container if "restore" in path]
+    [others] = [spec(workload) for workload in workloads(manifests)[1:]] or [{}]
+    assert "initContainers" not in others and "initContainers" not in spec(nodes(render(values)))
+
+
 def test_the_tests_of_a_release_are_hooks_and_ask_the_service():
     manifests = render(GROWN)
     tests = all_of(manifests, "Pod")

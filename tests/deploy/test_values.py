@@ -27,6 +27,15 @@ REFUSED = {
         "backup.recipients is needed",
     ),
     "a recipient that is none": ({"backup": {"recipients": ["age1x"]}}, "backup/recipients"),
+    "a restore to three nodes": ({"restore": {"source": "s3://b/c", "existingSecret": "a"}}, "initialNodes must be 1"),
+    "a restore that nobody can read": (
+        {"initialNodes": 1, "restore": {"source": "s3://b/c"}},
+        "restore.existingSecret is needed",
+    ),
+    "a restore that does not stay": (
+        {"initialNodes": 1, "persistence": {"enabled": False}, "restore": {"source": "/b", "existingSecret": "a"}},
+        "persistence.enabled is needed",
+    ),
     "administration without a certificate": ({"admin__command": ["status"]}, "existingAdminSecret is needed"),
     "an even number of first nodes": ({"initialNodes": 4, "replicaCount": 4}, "initialNodes"),
     "fewer nodes than the first": ({"replicaCount": 1}, "replicaCount is less than initialNodes"),

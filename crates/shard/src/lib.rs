@@ -77,7 +77,7 @@ pub use manage::ManageOptions;
 pub use registry::{
     NewId, NodeState, Nodes, RegisteredNode, Registration, Registry, RegistryError,
 };
-pub use restore::{Changes, DataBuilder, GroupBuilder, NewData};
+pub use restore::{Changes, DataBuilder, GroupBuilder, NewData, holds_data};
 pub use status::{COMMIT_BUCKETS_MS, GroupStatus, HostStatus};
 
 mod redacted {

@@ -61,6 +61,29 @@ fn first_log_id() -> LogId {
     LogId::new(LeaderId { term: 0, node_id: 0 }, 0)
 }
 
+/// Something in a data directory that neither the file system nor a restore that was not finished has left there.
+fn held(data_dir: &Path) -> io::Result<Option<String>> {
+    let unfinished = data_dir.join(RESTORING).exists();
+    for entry in fs::read_dir(data_dir)? {
+        let name = entry?.file_name();
+        let name = name.to_string_lossy();
+        let of_restore = name == RESTORING
+            || unfinished && (name.starts_with("group-") || name.starts_with("GROUPS"));
+        if !of_restore && name != "lost+found" {
+            return Ok(Some(name.into_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// Whether a data directory is one that [`DataBuilder::begin`] refuses: a node has data there, or something else has.
+///
+/// # Errors
+/// From the disk.
+pub fn holds_data(data_dir: &Path) -> io::Result<bool> {
+    Ok(data_dir.exists() && held(data_dir)?.is_some())
+}
+
 impl DataBuilder {
     /// Begins, and removes what an earlier restore has left.
     ///
@@ -70,22 +93,14 @@ impl DataBuilder {
         const CACHE_BYTES: usize = 64 << 20;
         const WRITE_BUFFER_BYTES: usize = 32 << 20;
         DirBuilder::new().recursive(true).mode(0o700).create(&new.data_dir)?;
-        let building = new.data_dir.join(RESTORING);
-        let unfinished = building.exists();
-        for entry in fs::read_dir(&new.data_dir)? {
-            let name = entry?.file_name();
-            let name = name.to_string_lossy();
-            let of_restore = name == RESTORING
-                || unfinished && (name.starts_with("group-") || name.starts_with("GROUPS"));
-            // a file system's own
-            if !of_restore && name != "lost+found" {
-                return Err(io::Error::other(format!(
-                    "{} is not empty: it holds {name}; a restore begins with an empty data directory",
-                    new.data_dir.display()
-                )));
-            }
+        if let Some(name) = held(&new.data_dir)? {
+            return Err(io::Error::other(format!(
+                "{} is not empty: it holds {name}; a restore begins with an empty data directory",
+                new.data_dir.display()
+            )));
         }
-        if unfinished {
+        let building = new.data_dir.join(RESTORING);
+        if building.exists() {
             // the marker goes last
             for entry in fs::read_dir(&new.data_dir)? {
                 let entry = entry?;

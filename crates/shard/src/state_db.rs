@@ -22,8 +22,8 @@ use conclave_store::{Batch, Kv, keys};
 use parking_lot::Mutex;
 use prost::Message;
 use rocksdb::{
-    BlockBasedOptions, Cache, CompactOptions, DB, DBRecoveryMode, Direction, FlushOptions,
-    IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, CompactOptions, DB, DBRecoveryMode, Direction,
+    FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
 };
 
 use crate::{
@@ -62,6 +62,11 @@ impl SharedMemory {
         table.set_bloom_filter(10.0, false);
         table.set_whole_key_filtering(true);
         table.set_cache_index_and_filter_blocks(true);
+        // in parts: whole ones have a megabyte and more for each large file, and push each other out of a small cache
+        table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        table.set_partition_filters(true);
+        table.set_metadata_block_size(4_096);
+        table.set_pin_top_level_index_and_filter(true);
         table.set_pin_l0_filter_and_index_blocks_in_cache(true);
         table.set_checksum_type(rocksdb::ChecksumType::XXH3);
         let mut options = Options::default();

@@ -91,9 +91,15 @@ spec:
   schedulerName: {{ . }}
   {{- end }}
   terminationGracePeriodSeconds: {{ $values.terminationGracePeriodSeconds }}
-  {{- with $values.initContainers }}
+  {{- $restores := and (not $gateway) $values.restore.source }}
+  {{- if or $restores $values.initContainers }}
   initContainers:
+    {{- if $restores }}
+    {{- include "conclave.pod.restore" $root | nindent 4 }}
+    {{- end }}
+    {{- with $values.initContainers }}
     {{- tpl (toYaml .) $root | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: conclave
@@ -208,6 +214,9 @@ spec:
     {{- if $serves }}
     {{- include "conclave.pod.servingVolumes" $root | nindent 4 }}
     {{- end }}
+    {{- if $restores }}
+    {{- include "conclave.pod.restoreVolumes" $root | nindent 4 }}
+    {{- end }}
     {{- if not (or $gateway $values.persistence.enabled) }}
     - name: data
       emptyDir: {}
@@ -302,7 +311,7 @@ the secret changes, a file stays what it was until the pod is started again.
 {{- end }}
 {{- end -}}
 
-{{- define "conclave.pod.servingVolumes" -}}
+{{- define "conclave.pod.kekVolume" -}}
 - name: kek
   secret:
     secretName: {{ .Values.kek.existingSecret }}
@@ -314,6 +323,10 @@ the secret changes, a file stays what it was until the pod is started again.
         path: {{ . }}
       {{- end }}
     {{- end }}
+{{- end -}}
+
+{{- define "conclave.pod.servingVolumes" -}}
+{{- include "conclave.pod.kekVolume" . }}
 {{- with include "conclave.publicTlsSecret" . }}
 - name: public-tls
   secret:

@@ -9,6 +9,7 @@
 {{- include "conclave.validate.tls" . -}}
 {{- include "conclave.validate.messages" . -}}
 {{- include "conclave.validate.backup" . -}}
+{{- include "conclave.validate.restore" . -}}
 {{- include "conclave.validate.routes" . -}}
 {{- include "conclave.validate.numbers" . -}}
 {{- include "conclave.validate.running" . -}}

@@ -21,16 +21,16 @@ KEY, SECRET, REGION, BUCKET = "AKIDBACKUPS", "s3-secret", "us-east-1", "backups"
 class Bucket:
     """`objects` by name. While `full`, nothing more is taken."""
 
-    def __init__(self):
+    def __init__(self, host="127.0.0.1"):
         self.objects = {}
         self.uploads = {}
         self.full = False
         self.numbers = itertools.count(1)
         self.lock = threading.Lock()
         handler = type("Handler", (_Handler,), {"bucket": self})
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+        self._server = http.server.ThreadingHTTPServer((host, 0), handler)
         self._server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self.endpoint = f"http://{host}:{self._server.server_port}"
         self.environment = {
             "AWS_ACCESS_KEY_ID": KEY,
             "AWS_SECRET_ACCESS_KEY": SECRET,

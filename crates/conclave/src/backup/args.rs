@@ -85,6 +85,9 @@ pub struct RestoreArgs {
     /// A file with the key-encryption key of the new cluster, where the configuration has no [kek].
     #[arg(long, value_name = "FILE")]
     pub kek_file: Option<PathBuf>,
+    /// A configuration of the new cluster that has the [kek], such as its gateways', where --config has none.
+    #[arg(long, value_name = "FILE", conflicts_with = "kek_file")]
+    pub kek_config: Option<PathBuf>,
     /// A file with the key-encryption key of the cluster that was backed up, where it is another one. Not needed for a
     /// backup that was made with its keys.
     #[arg(long, value_name = "FILE")]
@@ -100,4 +103,8 @@ pub struct RestoreArgs {
     /// have put another one there.
     #[arg(long, value_name = "HEX")]
     pub manifest_sha256: Option<String>,
+    /// Do nothing, and succeed, where the node has data already or joins others: for an init container, which all pods of a
+    /// stateful set have, each time that they start.
+    #[arg(long)]
+    pub if_empty: bool,
 }

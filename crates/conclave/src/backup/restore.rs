@@ -15,7 +15,7 @@ use conclave_identity::{
     directory::{ClusterKeys, relocate, unwrap_cluster_keys},
     restore::{Fate, Found, Keep, Restore},
 };
-use conclave_shard::{DataBuilder, GroupBuilder, NewData};
+use conclave_shard::{DataBuilder, GroupBuilder, NewData, holds_data};
 use conclave_store::{
     Clock as _, DIRECTORY_GROUP, NODES_SCOPE, keys as store_keys,
     proto::StoredRow,
@@ -40,6 +40,11 @@ use crate::{
 
 pub async fn run(args: &RestoreArgs) -> Result<()> {
     let config = ServeConfig::read(&args.config)?;
+    if args.if_empty
+        && let Some(why) = nothing_to_restore(&config)?
+    {
+        return Ok(output::line(&why)?);
+    }
     let identities = identity::read(&args.identity)?;
     let destination = Destination::parse(&args.destination)?;
     let (manifest, sha256) = destination.manifest(&args.backup).await?;
@@ -93,6 +98,17 @@ pub async fn run(args: &RestoreArgs) -> Result<()> {
     Ok(())
 }
 
+/// Why there is nothing to do, where that is so.
+fn nothing_to_restore(config: &ServeConfig) -> Result<Option<String>> {
+    if !config.join.is_empty() {
+        return Ok(Some("This node joins others, which give it its data.".to_owned()));
+    }
+    let data_dir = config.data_dir.as_ref().context("data_dir is missing")?;
+    let holds_data = holds_data(data_dir)
+        .with_context(|| format!("cannot look into {}", data_dir.display()))?;
+    Ok(holds_data.then(|| format!("{} holds data already.", data_dir.display())))
+}
+
 /// The configuration has to be that of a cluster that is not there yet.
 fn new_data(config: &ServeConfig, manifest: &Manifest) -> Result<NewData> {
     let usage = |text: String| Err(Failure::usage(text).into());
@@ -133,15 +149,18 @@ fn new_data(config: &ServeConfig, manifest: &Manifest) -> Result<NewData> {
 
 /// What the cluster's keys will be wrapped by.
 fn new_kek(args: &RestoreArgs, config: &ServeConfig) -> Result<Arc<dyn KekProvider>> {
-    match (&args.kek_file, &config.kek) {
-        (Some(file), _) => kek_of(file),
-        (None, Some(kek)) => kek.open(),
-        (None, None) => Err(Failure::usage(
-            "the configuration has no [kek]: give the key-encryption key of the new cluster's gateways by \
-             --kek-file",
-        )
-        .into()),
+    if let Some(file) = &args.kek_file {
+        return kek_of(file);
     }
+    let other = args.kek_config.as_deref().map(ServeConfig::read).transpose()?;
+    let Some(kek) = &other.as_ref().unwrap_or(config).kek else {
+        return Err(Failure::usage(
+            "the configuration has no [kek]: give the key-encryption key of the new cluster's gateways by \
+             --kek-file, or their configuration by --kek-config",
+        )
+        .into());
+    };
+    kek.open()
 }
 
 fn kek_of(file: &Path) -> Result<Arc<dyn KekProvider>> {
