@@ -96,7 +96,7 @@ def test_upgrade(site, pool, capsys):
 
 def test_rotate_encryption_keys(site, pool, capsys):
     for name in MEMBERS:
-        site[name].run("sed -i 's/^# previous_files/settle_seconds = 5\\nkeep_seconds = 5\\n&/' /etc/conclave/conclave.toml")
+        site[name].run("sed -i 's/^# previous_files/for_tests = true\\nsettle_seconds = 5\\nkeep_seconds = 5\\n&/' /etc/conclave/conclave.toml")
         site[name].run("systemctl restart conclave")
         until(lambda name=name: site[name].ready, 60, f"{name} is ready")
     is_well(site)

@@ -28,7 +28,7 @@ class Wrapped(Cluster):
         self.add_kek(1)
         for node in self.nodes:
             text = node.config_path.read_text()
-            kek = f'[kek]\ndirectory = "{self.keks}"\ncheck_seconds = 1\nsettle_seconds = {SETTLE_SECONDS}\n'
+            kek = f'[kek]\ndirectory = "{self.keks}"\ncheck_seconds = 1\nfor_tests = true\nsettle_seconds = {SETTLE_SECONDS}\n'
             kek += f"keep_seconds = {KEEP_SECONDS}\n"
             text, found = re.subn(r'\[kek\]\nfile = "[^"]*"\n', kek, text)
             assert found == 1

@@ -36,6 +36,10 @@ const ROWS_AT_ONCE: u32 = 50;
 const BYTES_AT_ONCE: usize = 256 << 10;
 /// Steps of one look. With a look in each second, this is the limit of the rate: 1,500 rows in a second.
 const STEPS_AT_ONCE: usize = 30;
+/// Rows of uploaded files in place of one of another kind: each has 128 KiB.
+const ROWS_OF_A_CHUNK: u32 = 12;
+/// How often in a row a pool's group may not answer, a look each second, before the next pool's turn.
+const TRIES_MAX: u32 = 60;
 /// Versions of a pool's key at a time.
 const VERSIONS_MAX: usize = 8;
 const UNKNOWN_USER_SECRET: &str = "unknown_user_secret";
@@ -60,13 +64,35 @@ pub async fn advance(world: &World, timing: Timing) -> Result<bool, ApiError> {
             Next::Wait => break,
             Next::Again => {}
             Next::Work(before) => {
-                let after = work(world, &before).await;
+                let Worked { after, rests } = work(world, &before).await;
                 transact(world, &Passed { before: &before, after: &after }).await?;
+                if rests {
+                    return Ok(after.tries == 0);
+                }
             }
         }
         progressed = true;
     }
     Ok(progressed)
+}
+
+/// Where it goes on after some work.
+struct Worked {
+    after: PoolResealRecord,
+    /// Not before the next look.
+    rests: bool,
+}
+
+/// What was under way, asked for again: for a cluster that was restored, whose groups and directory were not cut at the same
+/// time. `None` where nothing was.
+pub(crate) fn begun_anew(record: PoolResealRecord, now_ms: i64) -> Option<PoolResealRecord> {
+    (record.started_ms > 0).then(|| PoolResealRecord {
+        asked_ms: now_ms.max(1),
+        asked_pool: record.only_pool,
+        finished_ms: record.finished_ms,
+        finished_pool: record.finished_pool,
+        ..Default::default()
+    })
 }
 
 enum Next {
@@ -148,15 +174,28 @@ impl Step {
             // pools that could not be reached are tried again, and none of the others gets another version
             1 if is_over(record.since_ms, settle) => pass(record, 1),
             2 if is_over(record.introduced_ms, settle.max(keep)) => pass(record, 3),
-            3 if record.failed == 0 && record.waiting == 0 => PoolResealRecord {
-                only_pool: record.only_pool,
-                frozen: record.frozen,
-                looked_at: record.looked_at,
-                resealed: record.resealed,
-                finished_ms: now_ms,
-                ..Default::default()
-            },
-            3 if is_over(record.since_ms, settle) => pass(record, 3),
+            3 if record.failed == 0 && record.waiting == 0 => {
+                let (kept, damaged) = (record.kept, record.damaged);
+                tracing::info!(
+                    kept,
+                    damaged,
+                    resealed = record.resealed,
+                    "pools were sealed again"
+                );
+                PoolResealRecord {
+                    kept,
+                    damaged,
+                    looked_at: record.looked_at,
+                    resealed: record.resealed,
+                    finished_ms: now_ms,
+                    finished_pool: record.only_pool,
+                    ..Default::default()
+                }
+            }
+            // whoever waits for what expires looks less often
+            3 if is_over(record.since_ms, if record.failed > 0 { settle } else { keep }) => {
+                pass(record, 3)
+            }
             _ => return Next::Wait,
         };
         tx.put(keys::pool_reseal(), &next);
@@ -173,10 +212,13 @@ fn pass(record: PoolResealRecord, pass: u32) -> PoolResealRecord {
         after: Bytes::new(),
         keys_version: 0,
         left: 0,
+        damaged_rows: 0,
+        tries: 0,
         pools: 0,
         waiting: 0,
         failed: 0,
-        frozen: if pass == 1 { 0 } else { record.frozen },
+        kept: 0,
+        damaged: 0,
         ..record
     }
 }
@@ -197,24 +239,41 @@ async fn next_pool(tx: &mut Tx<'_>, record: &PoolResealRecord) -> Result<Option<
 }
 
 /// Works on the pool whose turn it is. Answers where it goes on.
-async fn work(world: &World, before: &PoolResealRecord) -> PoolResealRecord {
+async fn work(world: &World, before: &PoolResealRecord) -> Worked {
     let done = match before.pass {
         1 => introduced(world, before).await,
         _ => resealed(world, before).await,
     };
     match done {
-        Ok(after) => after,
+        Ok(worked) => worked,
         // deleted meanwhile, or left by a crash
         Err(error) if error.code == ExceptionName::ResourceNotFoundException => {
-            PoolResealRecord { left: 0, ..end_of_pool(before.clone()) }
+            at_once(end_of_pool(PoolResealRecord { left: 0, damaged_rows: 0, ..before.clone() }))
         }
+        // an election, or more load than it can take: the same rows again
+        Err(error) if is_passing(&error) && before.tries < TRIES_MAX => Worked {
+            after: PoolResealRecord { tries: before.tries + 1, ..before.clone() },
+            rests: true,
+        },
         Err(error) => {
             let (code, pool_id) = (error.code.as_str(), &before.pool_id);
             tracing::warn!(code, pool_id, pass = before.pass, "a pool could not be sealed again");
-            let after = end_of_pool(PoolResealRecord { left: 0, ..before.clone() });
-            PoolResealRecord { failed: after.failed + 1, ..after }
+            let after =
+                end_of_pool(PoolResealRecord { left: 0, damaged_rows: 0, ..before.clone() });
+            at_once(PoolResealRecord { failed: after.failed + 1, ..after })
         }
     }
+}
+
+fn is_passing(error: &ApiError) -> bool {
+    matches!(
+        error.code,
+        ExceptionName::ServiceUnavailable | ExceptionName::TooManyRequestsException
+    )
+}
+
+fn at_once(after: PoolResealRecord) -> Worked {
+    Worked { after, rests: false }
 }
 
 fn end_of_pool(record: PoolResealRecord) -> PoolResealRecord {
@@ -223,58 +282,84 @@ fn end_of_pool(record: PoolResealRecord) -> PoolResealRecord {
         keys_version: 0,
         pools: record.pools + 1,
         waiting: record.waiting + u64::from(record.left > 0),
+        damaged: record.damaged + u64::from(record.damaged_rows > 0),
         left: 0,
+        damaged_rows: 0,
+        tries: 0,
         ..record
     }
 }
 
-async fn introduced(
-    world: &World,
-    before: &PoolResealRecord,
-) -> Result<PoolResealRecord, ApiError> {
-    let (pool_id, started_ms) = (before.pool_id.as_str(), before.started_ms);
-    let is_frozen = !transact(world, &Introduce { pool_id, started_ms }).await?;
-    let frozen = before.frozen + u64::from(is_frozen);
-    Ok(end_of_pool(PoolResealRecord { frozen, ..before.clone() }))
+/// The pool's end, where it keeps its key.
+fn kept(record: PoolResealRecord) -> Worked {
+    let record = PoolResealRecord { left: 0, damaged_rows: 0, ..record };
+    at_once(end_of_pool(PoolResealRecord { kept: record.kept + 1, ..record }))
 }
 
-async fn resealed(world: &World, before: &PoolResealRecord) -> Result<PoolResealRecord, ApiError> {
-    let mut record = before.clone();
+/// The pool from its beginning on.
+fn pool_anew(record: PoolResealRecord) -> PoolResealRecord {
+    PoolResealRecord { after: beginning(), keys_version: 0, left: 0, damaged_rows: 0, ..record }
+}
+
+async fn introduced(world: &World, before: &PoolResealRecord) -> Result<Worked, ApiError> {
+    let (pool_id, started_ms) = (before.pool_id.as_str(), before.started_ms);
+    Ok(match transact(world, &Introduce { pool_id, started_ms }).await? {
+        Introduced::Kept => kept(before.clone()),
+        Introduced::Already => at_once(end_of_pool(before.clone())),
+        Introduced::Now(version) => {
+            tracing::info!(pool_id, version, "a pool has another key");
+            at_once(end_of_pool(before.clone()))
+        }
+    })
+}
+
+async fn resealed(world: &World, before: &PoolResealRecord) -> Result<Worked, ApiError> {
+    let mut record = PoolResealRecord { tries: 0, ..before.clone() };
     let mut budget = ROWS_AT_ONCE;
     loop {
         let (pool_id, after) = (record.pool_id.as_str(), &record.after);
-        let page = Page { pool_id, after, keys_version: record.keys_version, limit: budget };
+        let of_a_chunk = after.first() == Some(&(keys::Tag::UserImportChunk as u8));
+        let cost = if of_a_chunk { ROWS_OF_A_CHUNK } else { 1 };
+        let page = Page {
+            pool_id,
+            after,
+            keys_version: record.keys_version,
+            started_ms: record.started_ms,
+            limit: (budget / cost).max(1),
+        };
         let page = match transact(world, &page).await? {
-            Outcome::OneVersion => return Ok(end_of_pool(record)),
-            Outcome::OtherKeys => {
-                return Ok(PoolResealRecord {
-                    after: beginning(),
-                    keys_version: 0,
-                    left: 0,
-                    ..record
-                });
-            }
+            Outcome::Kept => return Ok(kept(record)),
+            Outcome::OneVersion => return Ok(at_once(end_of_pool(record))),
+            Outcome::OtherKeys => return Ok(at_once(pool_anew(record))),
             Outcome::Looked(page) => page,
         };
         record.keys_version = page.keys_version;
         record.looked_at += u64::from(page.rows);
         record.resealed += page.resealed;
         record.left += page.left;
-        budget = budget.saturating_sub(page.rows);
+        record.damaged_rows += page.damaged;
+        budget = budget.saturating_sub(page.rows.saturating_mul(cost));
         match page.next {
             Some(next) => record.after = next,
-            None if record.pass == 3 && record.left == 0 => {
+            None if record.pass == 3 && record.left == 0 && record.damaged_rows == 0 => {
                 let (pool_id, keys_version) = (record.pool_id.as_str(), record.keys_version);
                 let deleted = transact(world, &DeleteOlder { pool_id, keys_version }).await?;
-                return Ok(match deleted {
+                if deleted {
+                    tracing::info!(pool_id, "the older keys of a pool are deleted");
+                }
+                return Ok(at_once(match deleted {
                     true => end_of_pool(record),
-                    false => PoolResealRecord { after: beginning(), keys_version: 0, ..record },
-                });
+                    false => pool_anew(record),
+                }));
             }
-            None => return Ok(end_of_pool(record)),
+            None => return Ok(at_once(end_of_pool(record))),
+        }
+        // each such page has every gateway read the pool's configuration again, and sign-ins decide again
+        if page.changes_configuration {
+            return Ok(Worked { after: record, rests: true });
         }
         if budget == 0 {
-            return Ok(record);
+            return Ok(at_once(record));
         }
     }
 }
@@ -284,30 +369,38 @@ fn pool_keys(tx: &Tx<'_>) -> Result<Stored<PoolKeysRecord>, ApiError> {
     stored.ok_or_else(|| errors::internal("a pool has no keys"))
 }
 
-/// Gives a pool a new version of its key, unless it has one since. Answers `false` where the pool is frozen.
+/// Gives a pool a new version of its key, unless it has one since.
 struct Introduce<'a> {
     pool_id: &'a str,
     started_ms: i64,
 }
 
+enum Introduced {
+    /// The pool is frozen.
+    Kept,
+    Already,
+    /// With this version.
+    Now(u32),
+}
+
 #[async_trait]
 impl Transaction for Introduce<'_> {
-    type Output = bool;
+    type Output = Introduced;
 
     fn scope(&self) -> &str {
         self.pool_id
     }
 
-    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<bool> {
+    async fn decide(&self, tx: &mut Tx<'_>) -> Decision<Introduced> {
         let row = keys::pool_keys();
         tx.load(Query::new().get(row.clone())).await?;
         let mut record = pool_keys(tx)?.record;
-        if record.keys.last().is_some_and(|key| key.created_ms >= self.started_ms) {
-            return Ok(true.into());
+        if is_new(&record, self.started_ms) {
+            return Ok(Introduced::Already.into());
         }
         // whoever moves it has taken its keys along
         if tx.pool()?.is_frozen {
-            return Ok(false.into());
+            return Ok(Introduced::Kept.into());
         }
         if record.keys.len() >= VERSIONS_MAX {
             return Err(errors::internal("a pool's key has too many versions").into());
@@ -340,8 +433,13 @@ impl Transaction for Introduce<'_> {
         record.sealed_unknown_user_secret = again.into();
         tx.put(row, &record);
         tx.bump_epoch();
-        Ok(true.into())
+        Ok(Introduced::Now(version).into())
     }
+}
+
+/// Whether a pool's key was made for an exchange.
+fn is_new(record: &PoolKeysRecord, started_ms: i64) -> bool {
+    record.keys.last().is_some_and(|key| key.created_ms >= started_ms)
 }
 
 /// Seals some rows of a pool again.
@@ -351,10 +449,13 @@ struct Page<'a> {
     after: &'a Bytes,
     /// 0 at the beginning of the pool.
     keys_version: u64,
+    started_ms: i64,
     limit: u32,
 }
 
 enum Outcome {
+    /// The pool is frozen, or has come since with an older key.
+    Kept,
     /// There is nothing to do in the pool.
     OneVersion,
     /// The pool has other keys than when it was begun.
@@ -367,6 +468,8 @@ struct Looked {
     rows: u32,
     resealed: u64,
     left: u64,
+    damaged: u64,
+    changes_configuration: bool,
     /// `None` at the end of the pool.
     next: Option<Bytes>,
 }
@@ -386,6 +489,9 @@ impl Transaction for Page<'_> {
         let page = tx.load(query).await?.pop();
         let page = page.ok_or_else(|| errors::internal("a scan has no page"))?;
         let (config, stored) = (tx.pool()?, pool_keys(tx)?);
+        if config.is_frozen || !is_new(&stored.record, self.started_ms) {
+            return Ok(Outcome::Kept.into());
+        }
         if self.keys_version != 0 && self.keys_version != stored.version {
             return Ok(Outcome::OtherKeys.into());
         }
@@ -397,19 +503,27 @@ impl Transaction for Page<'_> {
             rows: 0,
             resealed: 0,
             left: 0,
+            damaged: 0,
+            changes_configuration: false,
             next: page.next.or_else(|| next_tag(tag)),
         };
-        let (mut bytes, mut changes_configuration) = (0, false);
+        let mut bytes = 0;
         for (key, value) in &page.rows {
             looked.rows += 1;
-            match boxes::reseal(tx, &config, key, value)? {
-                boxes::Found::Nothing => {}
-                boxes::Found::Passing => looked.left += 1,
-                boxes::Found::Resealed { value, is_configuration } => {
+            match boxes::reseal(tx, &config, key, value) {
+                Ok(boxes::Found::Nothing) => {}
+                Ok(boxes::Found::Passing) => looked.left += 1,
+                Ok(boxes::Found::Resealed { value, is_configuration }) => {
                     bytes += value.len();
-                    changes_configuration |= is_configuration;
+                    looked.changes_configuration |= is_configuration;
                     looked.resealed += 1;
                     tx.put_bytes(key.to_vec(), value, None);
+                }
+                // what may be mended some day keeps its key, and the others go on
+                Err(error) => {
+                    let (code, pool_id) = (error.code.as_str(), self.pool_id);
+                    tracing::warn!(code, pool_id, tag, "something in a pool does not open");
+                    looked.damaged += 1;
                 }
             }
             if bytes >= BYTES_AT_ONCE {
@@ -417,7 +531,7 @@ impl Transaction for Page<'_> {
                 break;
             }
         }
-        if changes_configuration {
+        if looked.changes_configuration {
             // nobody writes back what it remembers of such a row
             tx.bump_epoch();
         }

@@ -66,8 +66,23 @@ pub async fn reseal(reseal: &Reseal) -> Result<()> {
     let mut client = Client::new(&reseal.wait.view.connection)?;
     let request = proto::ResealPoolsRequest { pool_id: reseal.pool.clone().unwrap_or_default() };
     client.call(async |mut client: Asked| client.reseal_pools(request.clone()).await).await?;
-    let done = |now: &GetKeyStatusResponse| !now.reseal_asked && now.reseal.is_none();
-    until(&mut client, &reseal.wait, &done, "It goes on.").await
+    let done = |now: &GetKeyStatusResponse| {
+        !now.reseal_asked && now.reseal.as_ref().is_none_or(waits_for_what_expires)
+    };
+    until(&mut client, &reseal.wait, &done, "It goes on.").await?;
+    if reseal.wait.no_wait {
+        return Ok(());
+    }
+    let now = ask(&mut client).await?;
+    if now.reseal.is_none() && (now.last_resealed_kept > 0 || now.last_resealed_damaged > 0) {
+        return Err(Failure::failed("not every pool has another key.").into());
+    }
+    Ok(())
+}
+
+/// Whether nothing is left to do but to wait until codes and files have expired: days, perhaps.
+fn waits_for_what_expires(reseal: &proto::PoolReseal) -> bool {
+    reseal.pass == 3 && reseal.waits && reseal.failed == 0 && reseal.waiting > 0
 }
 
 async fn ask(client: &mut Client) -> Result<GetKeyStatusResponse> {
@@ -135,7 +150,8 @@ fn as_json(status: &GetKeyStatusResponse) -> Value {
             "pools": reseal.pools,
             "waiting": reseal.waiting,
             "failed": reseal.failed,
-            "frozen": reseal.frozen,
+            "kept": reseal.kept,
+            "damaged": reseal.damaged,
             "looked_at": reseal.looked_at,
             "resealed": reseal.resealed,
         })
@@ -149,7 +165,9 @@ fn as_json(status: &GetKeyStatusResponse) -> Value {
         "reseal_asked": status.reseal_asked,
         "reseal": reseal,
         "last_resealed_ms": (status.last_resealed_ms > 0).then_some(status.last_resealed_ms),
-        "last_resealed_frozen": status.last_resealed_frozen,
+        "last_resealed_pool": (!status.last_resealed_pool.is_empty()).then_some(&status.last_resealed_pool),
+        "last_resealed_kept": status.last_resealed_kept,
+        "last_resealed_damaged": status.last_resealed_damaged,
         "last_finished_ms": (status.last_finished_ms > 0).then_some(status.last_finished_ms),
     })
 }
@@ -206,10 +224,12 @@ fn pools_as_text(status: &GetKeyStatusResponse) -> String {
             return String::new();
         }
         let since = age(status.now_ms - status.last_resealed_ms);
-        let mut text = format!("\n\nPools were sealed again last {since} ago");
-        if status.last_resealed_frozen > 0 {
-            text += &format!(", without {} that were frozen", status.last_resealed_frozen);
-        }
+        let what = match status.last_resealed_pool.as_str() {
+            "" => "Pools were",
+            pool_id => &format!("{pool_id} was"),
+        };
+        let mut text = format!("\n\n{what} sealed again last {since} ago");
+        text += &exceptions(status.last_resealed_kept, status.last_resealed_damaged);
         return text + ".";
     };
     let what = match reseal.pool_id.as_str() {
@@ -230,10 +250,24 @@ fn pools_as_text(status: &GetKeyStatusResponse) -> String {
     if reseal.failed > 0 {
         text += &format!(", {} pools failed and are tried again", reseal.failed);
     }
-    if reseal.frozen > 0 {
-        text += &format!(", {} pools are frozen and keep their key", reseal.frozen);
-    }
+    text += &exceptions(reseal.kept, reseal.damaged);
     text + "."
+}
+
+/// Pools that are left as they are.
+fn exceptions(kept: u64, damaged: u64) -> String {
+    let mut text = String::new();
+    if kept > 0 {
+        text += &format!(
+            ", {kept} pools keep their key, because they are frozen or have come meanwhile"
+        );
+    }
+    if damaged > 0 {
+        text += &format!(
+            ", {damaged} pools keep their older keys, because something in them does not open: see the logs"
+        );
+    }
+    text
 }
 
 #[cfg(test)]

@@ -110,7 +110,8 @@ pub async fn status_of_keys(store: &dyn Store) -> Result<proto::GetKeyStatusResp
         pools: pools.pools,
         waiting: pools.waiting,
         failed: pools.failed,
-        frozen: pools.frozen,
+        kept: pools.kept,
+        damaged: pools.damaged,
         looked_at: pools.looked_at,
         resealed: pools.resealed,
     });
@@ -140,7 +141,9 @@ pub async fn status_of_keys(store: &dyn Store) -> Result<proto::GetKeyStatusResp
         reseal_asked: pools.started_ms == 0 && pools.asked_ms > 0,
         reseal,
         last_resealed_ms: pools.finished_ms,
-        last_resealed_frozen: if pools.finished_ms > 0 { pools.frozen } else { 0 },
+        last_resealed_kept: if pools.started_ms == 0 { pools.kept } else { 0 },
+        last_resealed_damaged: if pools.started_ms == 0 { pools.damaged } else { 0 },
+        last_resealed_pool: pools.finished_pool,
     })
 }
 

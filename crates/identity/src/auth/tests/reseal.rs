@@ -13,21 +13,21 @@ use crate::{
 };
 
 const TIMING: Timing = Timing { settle: Duration::from_secs(180), keep: Duration::from_secs(900) };
-const LATER: Duration = Duration::from_secs(900);
+pub(super) const LATER: Duration = Duration::from_secs(900);
 
 impl Fixture {
-    async fn order_reseal(&self) {
+    pub(super) async fn order_reseal(&self) {
         // a key that was made at the time of the order counts as made for it
         self.advance(1);
         let (store, entropy) = (&*self.test.world.store, &*self.test.world.entropy);
         order::reseal(store, entropy, None).await.expect("is taken");
     }
 
-    async fn reseal_on(&self) {
+    pub(super) async fn reseal_on(&self) {
         while advance(&self.test, TIMING).await.expect("goes on") {}
     }
 
-    async fn reseal_state(&self) -> PoolResealRecord {
+    pub(super) async fn reseal_state(&self) -> PoolResealRecord {
         order::status(&*self.test.world.store).await.expect("answers")
     }
 
@@ -41,21 +41,27 @@ impl Fixture {
     }
 
     /// The versions of the pool's key.
-    async fn versions(&self) -> Vec<u32> {
-        let read = proto::Read {
+    pub(super) async fn versions(&self) -> Vec<u32> {
+        versions_of(self, &self.pool_id).await
+    }
+
+    /// Writes something in a row of the pool, whatever it is.
+    async fn put_raw(&self, key: Vec<u8>, value: Vec<u8>) {
+        let put = proto::Put { value: value.into(), expires_at_ms: None };
+        let write = proto::Write { key: key.into(), action: Some(proto::write::Action::Put(put)) };
+        let commit = proto::Commit {
+            id: vec![7; 16].into(),
             scope: self.pool_id.clone(),
-            gets: vec![keys::pool_keys().into()],
+            decided_ms: self.clock.now_ms(),
+            writes: vec![write],
             ..Default::default()
         };
-        let result = self.store.read(read).await.expect("reads");
-        let value = result.rows[0].value.clone().expect("is there");
-        let record = PoolKeysRecord::decode(value).expect("decodes");
-        record.keys.iter().map(|key| key.version).collect()
+        self.store.commit(commit).await.expect("is committed");
     }
 
     /// The first bytes of rows in which something begins like a box of this version, wherever it is. Not of what wraps the
     /// pool's keys, and what is sealed for clients.
-    fn rows_with_boxes_of(&self, version: u32) -> Vec<u8> {
+    pub(super) fn rows_with_boxes_of(&self, version: u32) -> Vec<u8> {
         let header = [&[1], &version.to_be_bytes()[..]].concat();
         let mut found: Vec<u8> = Vec::new();
         for (key, value) in self.rows() {
@@ -69,6 +75,18 @@ impl Fixture {
         found.dedup();
         found
     }
+}
+
+async fn versions_of(fixture: &Fixture, pool_id: &str) -> Vec<u32> {
+    let read = proto::Read {
+        scope: pool_id.to_owned(),
+        gets: vec![keys::pool_keys().into()],
+        ..Default::default()
+    };
+    let result = fixture.store.read(read).await.expect("reads");
+    let value = result.rows[0].value.clone().expect("is there");
+    let record = PoolKeysRecord::decode(value).expect("decodes");
+    record.keys.iter().map(|key| key.version).collect()
 }
 
 /// A pool with everything in it that is sealed.
@@ -335,4 +353,72 @@ async fn one_pool_can_be_meant_and_the_others_keep_their_keys() {
     }
     assert!(pool.reseal_state().await.finished_ms > 0);
     assert_eq!(pool.versions().await, [1]);
+}
+
+#[tokio::test]
+async fn a_pool_that_is_frozen_meanwhile_keeps_its_keys_and_ends_nothing() {
+    let pool = Fixture::new().await;
+    pool.user("ada", &[]).await;
+    let other = new_pool_with(&pool.test, types::CreateUserPoolRequest::default()).await;
+    pool.order_reseal().await;
+    pool.reseal_on().await;
+    assert_eq!(pool.versions().await, [1, 2]);
+    let (store, entropy) = (&*pool.test.world.store, &*pool.test.world.entropy);
+    crate::pool_moves::freeze::freeze(store, entropy, &pool.pool_id, Some(true), "somebody")
+        .await
+        .expect("freezes");
+    pool.clock.advance(LATER);
+    pool.reseal_on().await;
+    let state = pool.reseal_state().await;
+    assert!(state.started_ms == 0 && state.finished_ms > 0, "in pass {}", state.pass);
+    assert_eq!((state.kept, state.failed), (1, 0));
+    assert_eq!(pool.versions().await, [1, 2]);
+    assert_eq!(versions_of(&pool, &other).await, [2]);
+}
+
+#[tokio::test]
+async fn a_pool_with_something_that_does_not_open_keeps_every_key_and_the_rest_is_sealed_again() {
+    let pool = Fixture::new().await;
+    pool.user("ada", &[]).await;
+    pool.user("grace", &[]).await;
+    let (key, _) = pool
+        .rows()
+        .into_iter()
+        .find(|(key, _)| keys::user_child_kind(key) == Some(keys::UserChild::Credentials as u8))
+        .expect("somebody has a password");
+    pool.put_raw(key, b"nothing that decodes".to_vec()).await;
+    pool.order_reseal().await;
+    for _ in 0..2 {
+        pool.reseal_on().await;
+        pool.clock.advance(LATER);
+    }
+    pool.reseal_on().await;
+    let state = pool.reseal_state().await;
+    assert!(state.started_ms == 0 && state.finished_ms > 0, "in pass {}", state.pass);
+    assert_eq!((state.damaged, state.failed), (1, 0));
+    assert_eq!(pool.versions().await, [1, 2]);
+    assert_eq!(pool.rows_with_boxes_of(1), [0_u8; 0], "of the other user, too");
+}
+
+/// An election in the middle of a pool, however large it is, costs no more than a look.
+#[tokio::test]
+async fn a_group_that_does_not_answer_for_a_moment_loses_no_place() {
+    let pool = Fixture::new().await;
+    for number in 0..120 {
+        pool.user(&format!("user{number}"), &[]).await;
+    }
+    pool.order_reseal().await;
+    let mut failed = 0;
+    for nth in 3..12 {
+        pool.store.fail_commit(nth);
+        while advance(&pool.test, TIMING).await.unwrap_or_default() {}
+        pool.store.fail_commit(0);
+        let state = pool.reseal_state().await;
+        failed += state.tries;
+        assert_eq!(state.failed, 0);
+    }
+    assert!(failed > 0, "nothing has failed");
+    pool.reseal_on().await;
+    assert_eq!(pool.rows_with_boxes_of(1), [0_u8; 0]);
+    assert_eq!(pool.reseal_state().await.tries, 0);
 }
