@@ -3,7 +3,7 @@
 
 use conclave_api::ApiError;
 use conclave_crypto::secret::SecretString;
-use conclave_outbound::{Channel, Message, Triggers};
+use conclave_outbound::{Channel, Message, Time, Triggers};
 use conclave_store::records::UserRecord;
 use serde_json::{Map, Value, json};
 
@@ -155,6 +155,11 @@ pub(crate) struct Later {
 }
 
 impl Later {
+    /// The function.
+    pub fn function(&self) -> &str {
+        &self.custom.event.function
+    }
+
     /// Asks it.
     ///
     /// # Errors
@@ -163,8 +168,9 @@ impl Later {
         self,
         functions: &dyn Triggers,
         id: String,
+        time: Time,
     ) -> Result<Message, ApiError> {
-        let answer = call_as(functions, &self.custom.event, id).await?;
+        let answer = call_as(functions, &self.custom.event, id, time).await?;
         in_words(self.message, &self.custom, &answer)
     }
 }

@@ -2,8 +2,8 @@
 //! get no words, but the code, encrypted under the pool's key as a message of the AWS Encryption SDK.
 //!
 //! Such a function is not waited for: AWS Lambda takes the call over, and tries by itself until the function has
-//! worked. So what it throws is told to nobody, as in Cognito. A webhook has nobody who would try again: what goes
-//! wrong there is a message that could not be delivered.
+//! worked. So what it throws is told to nobody, as in Cognito. A webhook has nobody who would try again: where its status
+//! says that it has not taken the message over, that is one that could not be delivered.
 //!
 //! Sources: developer guide, "Custom sender Lambda triggers", and "Customizing user pool workflows with Lambda
 //! triggers" for the call; a real event, in a published sample of AWS, for the pair `userpool-id`, for
@@ -20,7 +20,8 @@ use conclave_crypto::{
     secret::SecretString,
 };
 use conclave_outbound::{
-    Channel, DataKeyError, DataKeys, Invocation, InvokeError, Message, SendError, Triggers, Wait,
+    Channel, DataKeyError, DataKeys, Invocation, InvokeError, KeyRequest, Message, SendError, Time,
+    Triggers, Wait,
 };
 use conclave_store::records::{PoolRecord, UserRecord};
 use serde_json::{Map, Value, json};
@@ -76,7 +77,7 @@ pub(crate) struct Parcel {
 pub(crate) enum NotHandedOver {
     /// It could not be encrypted, or the function has failed.
     Message(SendError),
-    /// The function could not be called.
+    /// The function, or what makes keys for it, could not be called.
     Function(ApiError),
 }
 
@@ -134,9 +135,19 @@ pub(super) fn parcel(
 }
 
 impl Parcel {
+    /// The function; empty where there is none.
+    pub fn function(&self) -> &str {
+        self.trigger.function(&self.pool.record).unwrap_or_default()
+    }
+
     /// Encrypts the code, and calls the function.
-    pub async fn hand_over(&self, means: &Means, id: String) -> Result<(), NotHandedOver> {
-        let code = self.encrypted(means).await.map_err(NotHandedOver::Message)?;
+    pub async fn hand_over(
+        &self,
+        means: &Means,
+        id: String,
+        time: Time,
+    ) -> Result<(), NotHandedOver> {
+        let code = self.encrypted(means, time).await?;
         let event = self.event(&code).ok_or_else(|| {
             NotHandedOver::Function(errors::internal("a message has no function to send it"))
         })?;
@@ -146,12 +157,14 @@ impl Parcel {
             function: function.clone(),
             event: event.payload,
             id,
+            source: event.source,
             wait: Wait::TakenOver,
+            time,
         };
         match means.functions.invoke(invocation).instrument(span).await {
             Ok(_) => Ok(()),
             // what it says is for whoever runs it, and not for the user
-            Err(InvokeError::Failed(_) | InvokeError::TooLong) => {
+            Err(InvokeError::Failed(_)) => {
                 let trigger = self.trigger.as_str();
                 tracing::warn!(trigger, function, "custom sender failed");
                 Err(NotHandedOver::Message(SendError::Refused("the function failed".to_owned())))
@@ -160,29 +173,33 @@ impl Parcel {
         }
     }
 
-    async fn encrypted(&self, means: &Means) -> Result<String, SendError> {
+    async fn encrypted(&self, means: &Means, time: Time) -> Result<String, NotHandedOver> {
+        let refused = |text: String| NotHandedOver::Message(SendError::Refused(text));
         let triggers = self.pool.record.triggers.as_ref();
         let key = triggers.and_then(|triggers| triggers.kms_key_id.as_deref());
-        let key = key.ok_or_else(|| SendError::Refused("the pool has no key".to_owned()))?;
+        let key = key.ok_or_else(|| refused("the pool has no key".to_owned()))?;
         let context: Context = [(POOL_PAIR.to_owned(), self.pool.id().to_owned())].into();
         let span = tracing::info_span!("data_key");
-        let made = means.data_keys.generate(key, &context).instrument(span).await;
+        let request = KeyRequest { key, context: &context, pool: self.pool.id(), time };
+        let made = means.data_keys.generate(request).instrument(span).await;
         let made = made.map_err(|error| {
             tracing::warn!(%error, key, "no data key for a custom sender");
             match error {
-                DataKeyError::TimedOut
-                | DataKeyError::Unreachable(_)
-                | DataKeyError::Overloaded => SendError::Unavailable(error.to_string()),
+                // as for a function of which too many calls are under way
+                DataKeyError::Overloaded => NotHandedOver::Function(errors::too_many_requests()),
+                DataKeyError::TimedOut | DataKeyError::Unreachable(_) => {
+                    NotHandedOver::Message(SendError::Unavailable(error.to_string()))
+                }
                 DataKeyError::NotConfigured
                 | DataKeyError::NotAllowed
                 | DataKeyError::Refused(_)
-                | DataKeyError::NoKey => SendError::Refused(error.to_string()),
+                | DataKeyError::NoKey => refused(error.to_string()),
             }
         })?;
         let text = self.code.expose().as_bytes();
         let (plain, wrapped) = (&made.plaintext, &made.encrypted);
         let message = encryption_sdk::encrypt(text, &context, plain, wrapped, &*means.entropy);
-        let message = message.map_err(|error| SendError::Refused(error.to_string()))?;
+        let message = message.map_err(|error| refused(error.to_string()))?;
         Ok(encoding::base64(message))
     }
 
