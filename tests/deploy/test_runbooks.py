@@ -96,7 +96,7 @@ def test_upgrade(site, pool, capsys):
 
 def test_rotate_encryption_keys(site, pool, capsys):
     for name in MEMBERS:
-        site[name].run("sed -i 's/^# previous_files/settle_seconds = 5\\n&/' /etc/conclave/conclave.toml")
+        site[name].run("sed -i 's/^# previous_files/for_tests = true\\nsettle_seconds = 5\\nkeep_seconds = 5\\n&/' /etc/conclave/conclave.toml")
         site[name].run("systemctl restart conclave")
         until(lambda name=name: site[name].ready, 60, f"{name} is ready")
     is_well(site)
@@ -105,9 +105,10 @@ def test_rotate_encryption_keys(site, pool, capsys):
     user = pool.make_user()
     with pool.load() as load:
         follow(site, "rotate-encryption-keys.md")
-    check(load, capsys, "another key-encryption key and cluster key")
+    check(load, capsys, "another key-encryption key, cluster key and keys of pools")
     (after,) = json.loads(site["admin"].run(status).stdout)["keys"]
     assert after["wrapped_by"] != before["wrapped_by"] and after["version"] == before["version"] + 1
+    assert json.loads(site["admin"].run(status).stdout)["last_resealed_ms"]
     assert pool.sign_in(user)["AccessToken"]
     assert site["node-1"].run("ls /etc/conclave").stdout.split() == ["conclave.toml", "kek", "pki"]
     is_well(site)

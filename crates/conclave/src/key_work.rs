@@ -4,7 +4,7 @@
 use std::{sync::Arc, time::Duration};
 
 use conclave_crypto::{entropy, seal::KekProvider};
-use conclave_identity::{cluster_key, signing_keys::worker::Worker, world::World};
+use conclave_identity::{cluster_key, pool_keys, signing_keys::worker::Worker, world::World};
 use tokio::{sync::watch, task::JoinHandle, time::Instant};
 
 use crate::{compose::Parts, kek::KekTiming};
@@ -97,6 +97,10 @@ impl Work {
         if let Err(error) = cluster_key::advance(&self.world, &*self.kek, self.timing.settle).await
         {
             tracing::warn!(code = error.code.as_str(), "the cluster's key could not be rotated");
+        }
+        let timing = pool_keys::Timing { settle: self.timing.settle, keep: self.timing.keep };
+        if let Err(error) = pool_keys::advance(&self.world, timing).await {
+            tracing::warn!(code = error.code.as_str(), "pools could not be sealed again");
         }
     }
 }

@@ -30,6 +30,7 @@ pub mod memo;
 pub mod page_token;
 pub mod passkeys;
 pub mod pool_access;
+pub mod pool_keys;
 pub mod pool_list;
 pub mod pool_moves;
 pub mod pools;

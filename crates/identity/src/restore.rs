@@ -12,11 +12,13 @@ use conclave_store::{
     keys::{self, Tag, UserChild},
     proto::StoredRow,
     records::{
-        ClusterRecord, PoolRecord, UserImportJobRecord, UserImportsRecord,
+        ClusterRecord, PoolRecord, PoolResealRecord, UserImportJobRecord, UserImportsRecord,
         user_import_job_record::State as JobState,
     },
 };
 use prost::Message;
+
+use crate::pool_keys;
 
 /// What stays good of what was issued before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -100,6 +102,15 @@ impl Restore {
             }
             // imports are stopped
             DIRECTORY_SCOPE if key.starts_with(&keys::active_imports()) => Ok(Fate::Goes),
+            // the groups were cut before the directory: it may be further than they are
+            DIRECTORY_SCOPE if key == keys::pool_reseal() => {
+                let row = stored(value)?;
+                let reseal = PoolResealRecord::decode(row.value.clone()).map_err(|_| Damaged)?;
+                Ok(match pool_keys::begun_anew(reseal, self.now_ms) {
+                    Some(reseal) => Fate::Becomes(with_value(row, reseal.encode_to_vec())),
+                    None => Fate::Stays,
+                })
+            }
             DIRECTORY_SCOPE => Ok(Fate::Stays),
             // deleted while the groups were being cut, or made then: the directory was cut last, and says
             pool if !self.pools.contains(pool) => Ok(Fate::Goes),
@@ -223,6 +234,34 @@ mod tests {
         }
         let active = keys::active_import("000000000000", "us-east-1");
         assert_eq!(fate(Keep::Tokens, DIRECTORY_SCOPE, &active), Fate::Goes);
+    }
+
+    #[test]
+    fn an_exchange_of_pools_keys_begins_anew() {
+        let fate = |reseal: &PoolResealRecord| {
+            let key = keys::row(DIRECTORY_SCOPE, &keys::pool_reseal());
+            restore(Keep::Tokens).fate(&key, &row(reseal.encode_to_vec())).expect("decodes")
+        };
+        let under_way = PoolResealRecord {
+            started_ms: 1_000,
+            only_pool: POOL.to_owned(),
+            pass: 3,
+            pool_id: POOL.to_owned(),
+            after: vec![1, 2, 3].into(),
+            keys_version: 7,
+            finished_ms: 500,
+            ..Default::default()
+        };
+        let Fate::Becomes(becomes) = fate(&under_way) else { panic!("it stays") };
+        let value = StoredRow::decode(&becomes[..]).expect("decodes").value;
+        let asked = PoolResealRecord {
+            asked_ms: 5_000,
+            asked_pool: POOL.to_owned(),
+            finished_ms: 500,
+            ..Default::default()
+        };
+        assert!(PoolResealRecord::decode(value).expect("decodes") == asked);
+        assert_eq!(fate(&asked), Fate::Stays);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::{
     world::World,
 };
 
-const PRIVATE_KEY: &str = "private_key";
+pub(crate) const PRIVATE_KEY: &str = "private_key";
 
 /// A pool's key pair.
 pub struct SamlKey {

@@ -10,7 +10,9 @@ mod key_rows;
 mod pages;
 mod pool_moves;
 
-pub use key_rows::{key_order, key_order_pool, key_orders, key_rotation, key_set, key_worker};
+pub use key_rows::{
+    key_order, key_order_pool, key_orders, key_rotation, key_set, key_worker, pool_reseal,
+};
 pub use pages::{
     AssetRow, ClientPage, all_terms, asset_piece, asset_upload, asset_uploads, assets, branding,
     branding_hop, client_page, client_page_count, client_pages, terms,
@@ -226,6 +228,8 @@ pub enum Tag {
     KeyOrder = 0x66,
     /// The rotation of the cluster's key: `KeyRotationRecord`.
     KeyRotation = 0x67,
+    /// The exchange of pools' keys: `PoolResealRecord`.
+    PoolReseal = 0x62,
     /// Users by their passkeys, by the hash of the credential's id: the sub.
     Passkey = 0x56,
     /// Backups by id, in [`crate::NODES_SCOPE`]: `BackupRecord`, with an expiry.

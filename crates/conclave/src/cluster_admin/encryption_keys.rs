@@ -1,4 +1,4 @@
-//! `conclave keys status`, `rotate-kek` and `rotate-cluster-key`.
+//! `conclave keys status`, `rotate-kek`, `rotate-cluster-key` and `reseal`.
 
 use std::time::Duration;
 
@@ -31,6 +31,15 @@ pub struct Wait {
     pub timeout: u64,
 }
 
+#[derive(Debug, Args)]
+pub struct Reseal {
+    /// One pool; all of them by default.
+    #[arg(long, value_name = "POOL")]
+    pub pool: Option<String>,
+    #[command(flatten)]
+    pub wait: Wait,
+}
+
 pub async fn status(view: &View) -> Result<()> {
     let mut client = Client::new(&view.connection)?;
     show(view, &ask(&mut client).await?)
@@ -51,6 +60,29 @@ pub async fn rotate_cluster_key(wait: &Wait) -> Result<()> {
     client.call(async |mut client: Asked| client.rotate_cluster_key(request).await).await?;
     let done = |now: &GetKeyStatusResponse| !now.rotation_asked && now.rotation.is_none();
     until(&mut client, wait, &done, "The rotation goes on.").await
+}
+
+pub async fn reseal(reseal: &Reseal) -> Result<()> {
+    let mut client = Client::new(&reseal.wait.view.connection)?;
+    let request = proto::ResealPoolsRequest { pool_id: reseal.pool.clone().unwrap_or_default() };
+    client.call(async |mut client: Asked| client.reseal_pools(request.clone()).await).await?;
+    let done = |now: &GetKeyStatusResponse| {
+        !now.reseal_asked && now.reseal.as_ref().is_none_or(waits_for_what_expires)
+    };
+    until(&mut client, &reseal.wait, &done, "It goes on.").await?;
+    if reseal.wait.no_wait {
+        return Ok(());
+    }
+    let now = ask(&mut client).await?;
+    if now.reseal.is_none() && (now.last_resealed_kept > 0 || now.last_resealed_damaged > 0) {
+        return Err(Failure::failed("not every pool has another key.").into());
+    }
+    Ok(())
+}
+
+/// Whether nothing is left to do but to wait until codes and files have expired: days, perhaps.
+fn waits_for_what_expires(reseal: &proto::PoolReseal) -> bool {
+    reseal.pass == 3 && reseal.waits && reseal.failed == 0 && reseal.waiting > 0
 }
 
 async fn ask(client: &mut Client) -> Result<GetKeyStatusResponse> {
@@ -109,12 +141,33 @@ fn as_json(status: &GetKeyStatusResponse) -> Value {
             "failed": rotation.failed,
         })
     });
+    let reseal = status.reseal.as_ref().map(|reseal| {
+        json!({
+            "started_ms": reseal.started_ms,
+            "pool_id": (!reseal.pool_id.is_empty()).then_some(&reseal.pool_id),
+            "pass": reseal.pass,
+            "waits": reseal.waits,
+            "pools": reseal.pools,
+            "waiting": reseal.waiting,
+            "failed": reseal.failed,
+            "kept": reseal.kept,
+            "damaged": reseal.damaged,
+            "looked_at": reseal.looked_at,
+            "resealed": reseal.resealed,
+        })
+    });
     json!({
         "keys": status.keys.iter().map(key).collect::<Vec<_>>(),
         "now_ms": status.now_ms,
         "rotation_asked": status.rotation_asked,
         "rewrap_asked": status.rewrap_asked,
         "rotation": rotation,
+        "reseal_asked": status.reseal_asked,
+        "reseal": reseal,
+        "last_resealed_ms": (status.last_resealed_ms > 0).then_some(status.last_resealed_ms),
+        "last_resealed_pool": (!status.last_resealed_pool.is_empty()).then_some(&status.last_resealed_pool),
+        "last_resealed_kept": status.last_resealed_kept,
+        "last_resealed_damaged": status.last_resealed_damaged,
         "last_finished_ms": (status.last_finished_ms > 0).then_some(status.last_finished_ms),
     })
 }
@@ -158,6 +211,61 @@ fn as_table(status: &GetKeyStatusResponse) -> String {
     } else if status.last_finished_ms > 0 {
         let since = age(status.now_ms - status.last_finished_ms);
         text += &format!("\n\nThe last rotation was completed {since} ago.");
+    }
+    text + &pools_as_text(status)
+}
+
+fn pools_as_text(status: &GetKeyStatusResponse) -> String {
+    if status.reseal_asked {
+        return "\n\nPools are to be sealed again, which no gateway has begun yet.".to_owned();
+    }
+    let Some(reseal) = &status.reseal else {
+        if status.last_resealed_ms == 0 {
+            return String::new();
+        }
+        let since = age(status.now_ms - status.last_resealed_ms);
+        let what = match status.last_resealed_pool.as_str() {
+            "" => "Pools were",
+            pool_id => &format!("{pool_id} was"),
+        };
+        let mut text = format!("\n\n{what} sealed again last {since} ago");
+        text += &exceptions(status.last_resealed_kept, status.last_resealed_damaged);
+        return text + ".";
+    };
+    let what = match reseal.pool_id.as_str() {
+        "" => "Pools are".to_owned(),
+        pool_id => format!("{pool_id} is"),
+    };
+    let waits = if reseal.waits { " is over, what was sealed before is waited for" } else { "" };
+    let mut text = format!(
+        "\n\n{what} being sealed again: pass {} of 3{waits}; {} pools done in it, {} rows looked at, {} sealed again",
+        reseal.pass, reseal.pools, reseal.looked_at, reseal.resealed
+    );
+    if reseal.waiting > 0 {
+        text += &format!(
+            ", {} pools keep an older key until codes and files have expired",
+            reseal.waiting
+        );
+    }
+    if reseal.failed > 0 {
+        text += &format!(", {} pools failed and are tried again", reseal.failed);
+    }
+    text += &exceptions(reseal.kept, reseal.damaged);
+    text + "."
+}
+
+/// Pools that are left as they are.
+fn exceptions(kept: u64, damaged: u64) -> String {
+    let mut text = String::new();
+    if kept > 0 {
+        text += &format!(
+            ", {kept} pools keep their key, because they are frozen or have come meanwhile"
+        );
+    }
+    if damaged > 0 {
+        text += &format!(
+            ", {damaged} pools keep their older keys, because something in them does not open: see the logs"
+        );
     }
     text
 }

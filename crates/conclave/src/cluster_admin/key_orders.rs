@@ -4,6 +4,7 @@ use conclave_crypto::entropy::SystemEntropy;
 use conclave_identity::{
     cluster_key,
     config::TokenUse,
+    pool_keys,
     signing_keys::{
         order::{self, OrderError},
         set::{Refused, USES},
@@ -22,9 +23,9 @@ fn status(error: OrderError) -> Status {
         OrderError::NoSuchPool(_) | OrderError::Refused(Refused::NoSuchKey(_)) => {
             Status::not_found(error.to_string())
         }
-        OrderError::Refused(Refused::Changed(_)) | OrderError::UnderWay => {
-            Status::failed_precondition(error.to_string())
-        }
+        OrderError::Refused(Refused::Changed(_))
+        | OrderError::UnderWay
+        | OrderError::ResealUnderWay => Status::failed_precondition(error.to_string()),
         OrderError::Contended => Status::aborted(error.to_string()),
         OrderError::Damaged(_) | OrderError::Store(StoreError::Invalid { .. }) => {
             Status::internal(error.to_string())
@@ -100,6 +101,20 @@ pub async fn revoke(
 pub async fn status_of_keys(store: &dyn Store) -> Result<proto::GetKeyStatusResponse, Status> {
     let now = cluster_key::order::status(store).await.map_err(status)?;
     let rotation = &now.rotation;
+    let pools = pool_keys::order::status(store).await.map_err(status)?;
+    let reseal = (pools.started_ms > 0).then(|| proto::PoolReseal {
+        started_ms: pools.started_ms,
+        pool_id: pools.only_pool.clone(),
+        pass: pools.pass,
+        waits: pools.is_over,
+        pools: pools.pools,
+        waiting: pools.waiting,
+        failed: pools.failed,
+        kept: pools.kept,
+        damaged: pools.damaged,
+        looked_at: pools.looked_at,
+        resealed: pools.resealed,
+    });
     let under_way = (rotation.target != 0).then_some(proto::ClusterKeyRotation {
         version: rotation.target,
         started_ms: rotation.started_ms,
@@ -123,6 +138,12 @@ pub async fn status_of_keys(store: &dyn Store) -> Result<proto::GetKeyStatusResp
         rotation: under_way,
         last_finished_ms: rotation.finished_ms,
         last_version: rotation.last_target,
+        reseal_asked: pools.started_ms == 0 && pools.asked_ms > 0,
+        reseal,
+        last_resealed_ms: pools.finished_ms,
+        last_resealed_kept: if pools.started_ms == 0 { pools.kept } else { 0 },
+        last_resealed_damaged: if pools.started_ms == 0 { pools.damaged } else { 0 },
+        last_resealed_pool: pools.finished_pool,
     })
 }
 
@@ -132,4 +153,9 @@ pub async fn rewrap(store: &dyn Store) -> Result<(), Status> {
 
 pub async fn rotate_cluster_key(store: &dyn Store) -> Result<(), Status> {
     cluster_key::order::rotate(store, &SystemEntropy).await.map_err(status)
+}
+
+pub async fn reseal_pools(store: &dyn Store, pool_id: &str) -> Result<(), Status> {
+    let pool_id = Some(pool_id).filter(|pool_id| !pool_id.is_empty());
+    pool_keys::order::reseal(store, &SystemEntropy, pool_id).await.map_err(status)
 }

@@ -11,7 +11,7 @@ use super::{
     args::{Connection, View},
     client::Client,
     commands::Asked,
-    encryption_keys::{self, Wait},
+    encryption_keys::{self, Reseal, Wait},
     json::document,
     proto::{self, ListSigningKeysResponse, SigningKey, SigningKeyState},
     table::table,
@@ -46,6 +46,10 @@ pub enum KeysCommand {
     /// Has the cluster's key rotated: everything is sealed again in the background, and older versions are deleted.
     #[command(after_help = failure::CODES)]
     RotateClusterKey(Wait),
+    /// Has the keys of pools exchanged: what they have sealed is sealed again in the background, and older versions are deleted
+    /// when nothing needs them any more.
+    #[command(after_help = failure::CODES)]
+    Reseal(Reseal),
 }
 
 /// Something of a pool to look at.
@@ -121,6 +125,7 @@ pub async fn run(command: KeysCommand) -> Result<()> {
         KeysCommand::Status(view) => encryption_keys::status(&view).await,
         KeysCommand::RotateKek(wait) => encryption_keys::rotate_kek(&wait).await,
         KeysCommand::RotateClusterKey(wait) => encryption_keys::rotate_cluster_key(&wait).await,
+        KeysCommand::Reseal(reseal) => encryption_keys::reseal(&reseal).await,
     }
 }
 

@@ -341,6 +341,18 @@ impl admin_server::Admin for AdminService {
         Ok(Response::new(proto::RotateClusterKeyResponse {}))
     }
 
+    async fn reseal_pools(
+        &self,
+        request: Request<proto::ResealPoolsRequest>,
+    ) -> Result<Response<proto::ResealPoolsResponse>, Status> {
+        let (serving, who) = (self.serving()?, who(&request)?);
+        let pool_id = &request.get_ref().pool_id;
+        let outcome = key_orders::reseal_pools(&*serving.store, pool_id).await;
+        let meant = if pool_id.is_empty() { serving.cluster_id.as_ref() } else { pool_id.as_str() };
+        record(&who, "reseal_pools", meant, outcome)?;
+        Ok(Response::new(proto::ResealPoolsResponse {}))
+    }
+
     async fn watch_progress(
         &self,
         request: Request<proto::WatchProgressRequest>,

@@ -43,6 +43,14 @@ pub struct Kek {
     /// read the directory, and two minutes in which what it has under way may still be committed. Not less.
     #[serde(default = "default_settle_seconds")]
     pub settle_seconds: u32,
+    /// Seconds for which an older version of a pool's key is kept when another one seals: for as long as what clients hold
+    /// of it is good. Challenge sessions are for 15 minutes at most.
+    #[serde(default = "default_keep_seconds")]
+    pub keep_seconds: u32,
+    /// Lets `settle_seconds` and `keep_seconds` be shorter than what is safe: a commit or a session that comes later than they
+    /// allow needs a key that is deleted by then, and what it has written never opens again.
+    #[serde(default)]
+    pub for_tests: bool,
 }
 
 /// A key of Vault's transit engine.
@@ -66,12 +74,21 @@ pub struct VaultKek {
     pub ca: Option<PathBuf>,
 }
 
+/// For so long a commit may come late: see `conclave_identity::pool_moves::freeze`.
+const SETTLE_SECONDS_MIN: u32 = 125;
+/// For so long clients may hold a challenge's session.
+const KEEP_SECONDS_MIN: u32 = 900;
+
 fn default_check_seconds() -> u32 {
     60
 }
 
 fn default_settle_seconds() -> u32 {
     180
+}
+
+fn default_keep_seconds() -> u32 {
+    900
 }
 
 fn default_mount() -> String {
@@ -89,6 +106,8 @@ impl Kek {
             previous_files: Vec::new(),
             check_seconds: default_check_seconds(),
             settle_seconds: default_settle_seconds(),
+            keep_seconds: default_keep_seconds(),
+            for_tests: false,
         }
     }
 
@@ -108,9 +127,17 @@ impl Kek {
             (1..=3_600).contains(&self.check_seconds),
             "check_seconds is not between 1 and 3600"
         );
+        let (settle_min, keep_min) = match self.for_tests {
+            true => (1, 1),
+            false => (SETTLE_SECONDS_MIN, KEEP_SECONDS_MIN),
+        };
         ensure!(
-            (1..=3_600).contains(&self.settle_seconds),
-            "settle_seconds is not between 1 and 3600"
+            (settle_min..=3_600).contains(&self.settle_seconds),
+            "settle_seconds is not between {settle_min} and 3600"
+        );
+        ensure!(
+            (keep_min..=86_400).contains(&self.keep_seconds),
+            "keep_seconds is not between {keep_min} and 86400"
         );
         if let Some(vault) = &self.vault {
             ensure!(
@@ -124,7 +151,11 @@ impl Kek {
     /// How long things take.
     pub fn timing(&self) -> KekTiming {
         let seconds = |seconds: u32| Duration::from_secs(seconds.into());
-        KekTiming { check: seconds(self.check_seconds), settle: seconds(self.settle_seconds) }
+        KekTiming {
+            check: seconds(self.check_seconds),
+            settle: seconds(self.settle_seconds),
+            keep: seconds(self.keep_seconds),
+        }
     }
 
     /// The provider. A key that cannot be read is told here.

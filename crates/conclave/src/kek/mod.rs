@@ -29,11 +29,17 @@ pub struct KekTiming {
     pub check: Duration,
     /// How long all gateways take to learn of another version of the cluster's key, with what they have under way.
     pub settle: Duration,
+    /// For how long older versions of a pool's key are kept for what clients hold.
+    pub keep: Duration,
 }
 
 impl Default for KekTiming {
     fn default() -> Self {
-        Self { check: Duration::from_secs(60), settle: Duration::from_secs(180) }
+        Self {
+            check: Duration::from_secs(60),
+            settle: Duration::from_secs(180),
+            keep: Duration::from_secs(900),
+        }
     }
 }
 

@@ -67,7 +67,7 @@ pub async fn answer(
     };
     let user = &found.user.record;
     // the password that opened this session must still be the user's, and still be temporary
-    let version = found.credentials.as_ref().map_or(0, |stored| stored.version);
+    let version = found.credentials.as_ref().map_or(0, credentials::version);
     if version != session.credentials_version || user.status != status::FORCE_CHANGE_PASSWORD {
         return Err(challenge_session::invalid().into());
     }

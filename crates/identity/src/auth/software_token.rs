@@ -14,8 +14,8 @@ use crate::{
     tx::{Stored, Tx},
 };
 
-const SEED: &str = "seed";
-const PENDING_SEED: &str = "pending_seed";
+pub(crate) const SEED: &str = "seed";
+pub(crate) const PENDING_SEED: &str = "pending_seed";
 
 /// How many steps of 30 seconds a phone's clock may be off, to either side (RFC 6238, section 6).
 const WINDOW: u64 = 1;

@@ -80,7 +80,7 @@ pub async fn challenge(
                     (fake.salt(&user.username).to_vec(), verifier)
                 }
             };
-            let version = stored.map_or(0, |stored| stored.version);
+            let version = stored.map_or(0, credentials::version);
             (user.sub.clone(), user.username.clone(), salt, verifier, version)
         }
     };
@@ -174,7 +174,7 @@ pub async fn verify(
     attempts::check_lock(tx, &counter)?;
 
     let verifier = match found.as_ref().and_then(|found| found.credentials.as_ref()) {
-        Some(stored) if stored.version == session.credentials_version => {
+        Some(stored) if credentials::version(stored) == session.credentials_version => {
             let sub = found.as_ref().map_or("", FoundUser::sub);
             credentials::open_srp(&config, sub, &stored.record)?.map(|srp| srp.verifier)
         }

@@ -17,7 +17,7 @@ use crate::{
     config::ClientConfig,
     threat_protection::enforcement,
     tx::{Failure, Reply, Tx},
-    users::{attributes, lookup::FoundUser, status},
+    users::{attributes, credentials, lookup::FoundUser, status},
 };
 
 /// See the module.
@@ -206,7 +206,7 @@ pub async fn after_password(
                     "Temporary password has expired and must be reset by an administrator.",
                 )));
             }
-            let version = credentials.map_or(0, |stored| stored.version);
+            let version = credentials.map_or(0, credentials::version);
             Ok(new_password_required(tx, client, user, version, sign_in)?)
         }
         AfterPassword::SecondFactor => {

@@ -96,6 +96,9 @@ pub fn is_remembered(status: Option<&str>) -> Result<bool, ApiError> {
     }
 }
 
+/// The sealed field of a device's record.
+pub(crate) const VERIFIER: &str = "verifier";
+
 /// Salt and verifier of a device, as it has made them.
 pub struct DeviceSecret {
     /// As given.
@@ -142,5 +145,5 @@ pub fn open_secret(
 }
 
 fn place<'a>(config: &'a PoolConfig, row: &'a [u8]) -> Place<'a> {
-    Place { scope: config.id(), key: row, field: "verifier" }
+    Place { scope: config.id(), key: row, field: VERIFIER }
 }

@@ -124,7 +124,7 @@ fn record(
     pkcs8: &SecretBytes,
 ) -> Result<SigningKeyRecord, ApiError> {
     let row = keys::signing_key(key.kid());
-    let place = Place { scope: config.id(), key: &row, field: "private_key" };
+    let place = Place { scope: config.id(), key: &row, field: super::PRIVATE_KEY };
     let sealed = sealed::seal(tx.world(), &config.keyring, place, pkcs8.expose())?;
     Ok(SigningKeyRecord {
         r#use: token_use.as_str().to_owned(),

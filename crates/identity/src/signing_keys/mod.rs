@@ -20,6 +20,9 @@ pub mod worker;
 
 use std::time::Duration;
 
+/// The sealed field of a key's record.
+pub(crate) const PRIVATE_KEY: &str = "private_key";
+
 /// How long things take in the life of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {

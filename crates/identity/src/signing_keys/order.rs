@@ -33,6 +33,9 @@ pub enum OrderError {
         "the cluster's key is being rotated already: `conclave keys status` shows how far it is"
     )]
     UnderWay,
+    /// It is being done already.
+    #[error("pools are being sealed again already: `conclave keys status` shows how far it is")]
+    ResealUnderWay,
     /// Others change the keys all the time.
     #[error("the keys keep changing: try again")]
     Contended,

@@ -14,8 +14,9 @@ use conclave_store::{
 use crate::{
     config::PoolConfig,
     errors,
+    pool_keys::boxes::Resealing,
     sealed::{self, Place},
-    tx::Tx,
+    tx::{Stored, Tx},
 };
 
 const PASSWORD_HASH: &str = "password_hash";
@@ -51,6 +52,7 @@ pub async fn set_password(
         srp_user_id: user.username.clone(),
         set_ms: tx.now_ms(),
         temporary_until_ms,
+        content_version: 0,
     };
     tx.rely_on_root(keys::user(&user.sub));
     tx.put(key, &record);
@@ -76,6 +78,29 @@ pub fn set_imported_hash(tx: &mut Tx<'_>, user: &UserRecord, hash: &str) -> Resu
     };
     tx.rely_on_root(keys::user(&user.sub));
     tx.put(key, &record);
+    Ok(())
+}
+
+/// Tells one password of a user from the next. It stays when the same password is sealed again.
+pub fn version(stored: &Stored<CredentialsRecord>) -> u64 {
+    match stored.record.content_version {
+        0 => stored.version,
+        version => version,
+    }
+}
+
+/// Seals a user's credentials again, under the present version of the pool's key.
+///
+/// # Errors
+/// InternalErrorException when they do not open.
+pub(crate) fn reseal(
+    resealing: &mut Resealing<'_>,
+    stored: &mut Stored<CredentialsRecord>,
+) -> Result<(), ApiError> {
+    resealing.field(PASSWORD_HASH, &mut stored.record.sealed_password_hash)?;
+    resealing.field(SRP_VERIFIER, &mut stored.record.sealed_srp_verifier)?;
+    // sign-ins that have begun go on
+    stored.record.content_version = version(stored);
     Ok(())
 }
 

@@ -21,7 +21,7 @@ use crate::{
     tx::Tx,
 };
 
-const PASSWORD_HASH: &str = "password_hash";
+pub(crate) const PASSWORD_HASH: &str = "password_hash";
 
 /// For a lookup of users: the history comes along.
 pub const WITH: With<'static> = With::Child(UserChild::PasswordHistory, &[]);

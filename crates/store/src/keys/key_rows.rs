@@ -17,6 +17,11 @@ pub fn key_rotation() -> Vec<u8> {
     vec![Tag::KeyRotation as u8]
 }
 
+/// `PoolResealRecord` of the cluster.
+pub fn pool_reseal() -> Vec<u8> {
+    vec![Tag::PoolReseal as u8]
+}
+
 /// `KeyOrderRecord` of a pool.
 pub fn key_order(pool_id: &str) -> Vec<u8> {
     tagged(Tag::KeyOrder, &[pool_id.as_bytes()])
@@ -42,6 +47,7 @@ mod tests {
         assert_eq!(key_set(), [0x64]);
         assert_eq!(key_worker(), [0x65]);
         assert_eq!(key_rotation(), [0x67]);
+        assert_eq!(pool_reseal(), [0x62]);
         assert_eq!(key_order("p"), [0x66, b'p']);
         assert_eq!(key_order_pool(&key_order("pool")), Some("pool"));
     }

@@ -22,6 +22,7 @@ mod passkeys;
 mod password;
 mod races;
 mod refresh;
+mod reseal;
 mod restored;
 mod revocation;
 mod rotation;

@@ -22,6 +22,21 @@ async fn a_remembered_device_proves_itself_and_is_no_new_one() {
 }
 
 #[tokio::test]
+async fn a_device_proves_itself_after_the_pool_s_key_was_exchanged() {
+    let pool = tracking(false).await;
+    pool.user("ada", &[]).await;
+    let (device, _) = pool.device("ada").await;
+    pool.order_reseal().await;
+    for _ in 0..2 {
+        pool.reseal_on().await;
+        pool.clock.advance(super::super::reseal::LATER);
+    }
+    pool.reseal_on().await;
+    assert_eq!(pool.versions().await, [2]);
+    assert!(pool.on_device("ada", &device).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_device_proves_itself_after_srp_too() {
     let pool = tracking(false).await;
     pool.user("ada", &[]).await;
