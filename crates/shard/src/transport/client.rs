@@ -486,11 +486,14 @@ impl RaftNetworkV2<Types> for Network {
         let given_up = SetOnDrop::default();
         let stop = Arc::clone(&given_up.0);
         let reader = spawn_blocking(move || {
-            snapshot.snapshot.check(&stop).inspect_err(|error| {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    // others have what it should be, and one of them is to lead
+            snapshot.snapshot.check(&stop).inspect_err(|error| match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // others have what it should be, and one of them is to lead
+                io::ErrorKind::InvalidData => {
                     fatal.report(format!("group {group}: the state is damaged: {error}"));
                 }
+                // the transfer is made again, and with it the check
+                _ => tracing::warn!(group, %error, "a snapshot cannot be checked"),
             })?;
             send_files(snapshot.snapshot, begin, &chunks)
         });

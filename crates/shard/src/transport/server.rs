@@ -1,6 +1,6 @@
 //! The answering side: checks who speaks, and hands the message to the group's openraft.
 
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, io, sync::Arc};
 
 use futures::{StreamExt, stream};
 use openraft::{
@@ -199,6 +199,15 @@ fn invalid(error: impl Display) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
+/// Why a snapshot was not received: only what has arrived damaged is the sender's concern.
+fn not_received(error: io::Error) -> Status {
+    match error.kind() {
+        io::ErrorKind::InvalidData => invalid(error),
+        io::ErrorKind::StorageFull => disk_is_full(),
+        _ => stopped(error),
+    }
+}
+
 fn stopped(error: impl Display) -> Status {
     Status::unavailable(error.to_string())
 }
@@ -378,7 +387,7 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
             }
         }
         drop(parts);
-        let received = writer.await.map_err(stopped)?.map_err(invalid)?;
+        let received = writer.await.map_err(stopped)?.map_err(not_received)?;
         let snapshot = Snapshot { meta: received.meta().clone(), snapshot: received };
         let response = replica.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(self.answer(proto::SnapshotReply { vote: Some((&response.vote).into()) }))
