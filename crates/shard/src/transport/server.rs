@@ -72,6 +72,12 @@ pub(crate) trait GroupDirectory: Send + Sync + 'static {
     /// The highest feature level that this node knows.
     fn feature_level(&self) -> u32;
 
+    /// See [`Announced::check`].
+    ///
+    /// [`Announced::check`]: crate::feature_level::Announced::check
+    fn check_level(&self, peer: u64, said: Option<u32>, group: u32, has: u32)
+    -> Result<(), String>;
+
     /// A peer has said where its clock is.
     fn heard_clock(&self, peer: u64, clock_ms: i64);
 }
@@ -114,9 +120,16 @@ impl<G: GroupDirectory> RaftService<G> {
         header: Option<proto::Header>,
     ) -> Result<ReplicaHandles, Status> {
         let header = self.check(peer, header)?;
-        self.groups
+        let replica = self
+            .groups
             .replica(header.group)
-            .ok_or_else(|| Status::unavailable(format!("group {} is not running", header.group)))
+            .ok_or_else(|| Status::unavailable(format!("group {} is not running", header.group)))?;
+        // who knows less than the group has is heard neither as a leader nor as a candidate
+        let (said, has) = (Some(header.feature_level), replica.state.level());
+        self.groups
+            .check_level(header.source, said, header.group, has)
+            .map_err(Status::failed_precondition)?;
+        Ok(replica)
     }
 
     /// Checks every field of a header but the group.
