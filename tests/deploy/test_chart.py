@@ -119,7 +119,7 @@ def test_only_pods_that_serve_the_api_see_the_key_encryption_key_and_the_secrets
             seen = files(container(workload), spec(workload)["volumes"], pod)
             secrets = {name for kind, name, _ in seen.values() if kind == "Secret"}
             assert ("conclave-kek" in secrets) == ("kek" in config) == serves
-            assert secrets & {"conclave-email", "conclave-sms"} == set() or serves
+            assert secrets & {"conclave-email", "conclave-sms", "conclave-triggers"} == set() or serves
             assert "public_url" in config or not serves
             roles = {"StatefulSet": ["shard"], "Deployment": ["gateway"]}[workload["kind"]]
             assert config.get("roles", roles) == roles
@@ -372,6 +372,53 @@ def test_settings_of_messages_limits_and_snapshots_reach_who_needs_them():
         assert node["memory"] == {"cache_mebibytes": 256}
         assert node["snapshots"] == {"entries": 200_000, "mebibytes": 512, "keep_entries": 20_000, "keep_seconds": 120}
         assert not {"email", "sms", "limits", "signing_keys", "kek", "public_tls"} & set(node)
+
+
+def test_where_functions_are_reaches_who_calls_them():
+    manifests = render(FULL)
+    (gateway,) = configs(manifests, gateways(manifests)).values()
+    directory, account = "/etc/conclave/triggers", "eu-central-1:111122223333"
+    aws = {
+        "region": "eu-central-1", "access_key_id": "AKIAIOSFODNN7EXAMPLE", "secret_access_key_file": f"{directory}/aws",
+    }  # fmt: skip
+    hooks = {"pre-sign-up": "https://hooks.example.com/pre-sign-up?a=b&c=d", "claims": "http://localhost:8000/claims"}
+    assert gateway["triggers"] == {
+        "timeout_seconds": 4, "tries": 2, "concurrency": 64, "allow_networks": ["10.0.0.0/8", "fd00::/8"],
+        "allow_plain_http": True, "ca": f"{directory}/ca.pem",
+        "lambda": {**aws, "endpoint": "https://lambda.eu-central-1.amazonaws.com",
+                   "functions": [f"arn:aws:lambda:{account}:function:cognito-*"]},
+        "kms": {**aws, "endpoint": "https://kms.eu-central-1.amazonaws.com", "keys": [f"arn:aws:kms:{account}:key/*"]},
+        "webhooks": [
+            {"arn": f"arn:aws:lambda:{account}:function:{name}", "url": url, "secret_file": f"{directory}/hook"}
+            for name, url in hooks.items()
+        ],
+        "keys": [{"arn": f"arn:aws:kms:{account}:key/codes", "key_file": f"{directory}/codes"}],
+    }  # fmt: skip
+    seen = files(container(gateways(manifests)), spec(gateways(manifests))["volumes"], "any")
+    for key in ("aws", "hook", "codes", "ca.pem"):
+        assert seen[f"{directory}/{key}"] == ("Secret", "conclave-triggers", key)
+    for config in configs(manifests, nodes(manifests)).values():
+        assert "triggers" not in config
+    # where no function is anywhere, there is nothing to say
+    (gateway,) = configs(render(GROWN), gateways(render(GROWN))).values()
+    assert "triggers" not in gateway
+
+
+def test_what_the_program_can_be_told_of_functions_the_chart_can_say():
+    """A new setting of the program is a new value of the chart. Secrets come in files."""
+    source = (ROOT / "crates" / "conclave" / "src" / "triggers.rs").read_text()
+
+    def settings(struct):
+        body = re.search(rf"^pub struct {struct} \{{\n(.*?)^\}}", source, re.MULTILINE | re.DOTALL)[1]
+        return {name for name in re.findall(r"^    pub (\w+):", body, re.MULTILINE) if not name.endswith("_env")}
+
+    manifests = render(FULL)
+    (gateway,) = configs(manifests, gateways(manifests)).values()
+    said = gateway["triggers"]
+    tables = {"Triggers": said, "Lambda": said["lambda"], "Webhook": said["webhooks"][0], "Kms": said["kms"],
+              "Key": said["keys"][0]}  # fmt: skip
+    for struct, table in tables.items():
+        assert set(table) == settings(struct), struct
 
 
 def test_the_key_encryption_key_is_a_directory_with_versions_or_vault_s():

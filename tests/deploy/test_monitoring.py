@@ -16,6 +16,9 @@ QUIET = {
     "Refused and failed requests by exception",
     "Members of requests that are not known",
     "Share of attempts that are refused",
+    # where pools name functions
+    "Calls of functions by result",
+    "95th percentile by source",
 }
 
 needs_binary = pytest.mark.skipif(BINARY is None, reason="needs CONCLAVE_BIN")
@@ -31,7 +34,8 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def load(cluster):
-    """Clients have signed up and in, one of them with a wrong password, and one has asked for what is not known."""
+    """Clients have signed up and in, one of them with a wrong password, and one has asked for what is not known. A pool
+    has named a function that is nowhere."""
     pool = ClusterPool(cluster)
     with Load(pool, threads=2) as load:
         until(lambda: load.acks_since(load.started) > 20, 30, "clients are served")
@@ -50,6 +54,12 @@ def load(cluster):
         json={"AccessToken": "none", "NotInThisVersion": True},
         timeout=10,
     )
+    client = cluster.client(1)
+    function = {"PreSignUp": "arn:aws:lambda:us-east-1:000000000000:function:nowhere"}
+    pool_id = client.create_user_pool(PoolName="functions", LambdaConfig=function)["UserPool"]["Id"]
+    app = client.create_user_pool_client(UserPoolId=pool_id, ClientName="app")["UserPoolClient"]
+    with pytest.raises(Exception, match="UnexpectedLambdaException"):
+        client.sign_up(ClientId=app["ClientId"], Username="ada", Password="Correct-Horse-1!")
     return load
 
 

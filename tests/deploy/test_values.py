@@ -7,6 +7,8 @@ import yaml
 from chart import CHART, Refused, changed, example, render
 
 DEFAULT = example("default")
+LAMBDA = {"endpoint": "https://l", "region": "r", "accessKeyId": "A", "existingSecretKey": "b"}
+WEBHOOK = {"arn": "arn:aws:lambda:x", "url": "https://h", "existingSecretKey": "a"}
 GATEWAY_API = {"enabled": True, "parentRefs": [{"name": "public"}]}
 
 REFUSED = {
@@ -60,6 +62,22 @@ REFUSED = {
     ),
     "a key of Vault without a name": ({"kek__vault": {"address": "https://v"}}, "kek.vault.key is needed"),
     "a key that is sent in the clear": ({"kek__vault": {"address": "http://v", "key": "k"}}, "address"),
+    "functions without a secret": (
+        {"triggers": {"webhooks": [WEBHOOK]}},
+        "triggers.existingSecret is needed",
+    ),
+    "a function of nobody": (
+        {"triggers": {"existingSecret": "a", "lambda": LAMBDA}},
+        "triggers.lambda.functions is needed",
+    ),
+    "a webhook without a secret": (
+        {"triggers": {"existingSecret": "a", "webhooks": [{"arn": "arn:aws:lambda:x", "url": "https://h"}]}},
+        "existingSecretKey",
+    ),
+    "a call that takes more than a minute": (
+        {"triggers": {"existingSecret": "a", "timeoutSeconds": 21, "webhooks": [WEBHOOK]}},
+        "more than a minute",
+    ),
     "a lease that is none": ({"signingKeys": {"leaseSeconds": 0}}, "leaseSeconds"),
     "an ingress without a host": ({"ingress": {"enabled": True}}, "ingress.hostname is needed"),
     "a route without a gateway": ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs is needed"),

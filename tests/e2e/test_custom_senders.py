@@ -1,6 +1,7 @@
 """CustomEmailSender and CustomSMSSender: functions that send the messages, and decrypt the codes with the AWS Encryption SDK."""
 
 import base64
+import concurrent.futures
 import pathlib
 import re
 import subprocess
@@ -17,7 +18,7 @@ from harness.cognito import PASSWORD, Pool, attributes, boto_client, inbox, refu
 from harness.functions import Raw, Thrown
 from harness.kms import Kms
 from harness.second_factors import FLOWS, SMS, phone_number, prefer, set_mfa
-from harness.server import Server, free_ports
+from harness.server import Server, free_ports, until
 
 DOCUMENT = pathlib.Path(__file__).resolve().parents[2] / "docs" / "custom-senders.md"
 LOCAL_KEY = "arn:aws:kms:us-east-1:000000000000:key/in-a-file"
@@ -285,6 +286,40 @@ def test_where_users_are_hidden_a_failing_sender_tells_nobody_apart(server, cogn
         free.set()
 
 
+def test_a_burst_of_messages_waits_for_its_function_and_none_is_lost(server, cognito, functions, kms, key):
+    free = threading.Event()
+    arn = functions.add(lambda event: free.wait(30))
+    pool = Pool(server, cognito, AutoVerifiedAttributes=["email"], LambdaConfig=config(key, email=arn))
+    app = pool.app_client(PreventUserExistenceErrors="ENABLED")
+    names = [pool.user(email=address(), email_verified="true") for _ in range(16)]
+
+    def forget(name):
+        return cognito.forgot_password(ClientId=app.id, Username=name)["CodeDeliveryDetails"]["DeliveryMedium"]
+
+    def calls():
+        ours = [headers for path, headers, _ in functions.requests if arn.rpartition(":")[2] in path]
+        return {headers["Conclave-Invocation-Id"] for headers in ours}
+
+    try:
+        # 32 calls of a function are under way at most; each user is sent 5 codes in an hour
+        with concurrent.futures.ThreadPoolExecutor(32) as clients:
+            assert set(clients.map(forget, names * 5)) == {"EMAIL"}
+        until(lambda: len(calls()) >= 32, 10, "its share of the calls is under way")
+    finally:
+        free.set()
+    until(lambda: len(calls()) == 80, 60, "every message reaches the function")
+    until(lambda: counted(server, "trigger_calls_total", "ok") >= 80, 10, "they are counted")
+    assert counted(server, "trigger_calls_total", "overloaded") == 0
+    assert arn not in server.metrics()
+
+
+def counted(server, name, result):
+    """Messages that a ForgotPassword has sent by a sender, by what became of them."""
+    labels = re.escape(f'{{source="CustomEmailSender_ForgotPassword",result="{result}"}}')
+    found = re.search(rf"^conclave_{name}{labels} (\d+)$", server.metrics(), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
 # ---- serve: what the operator has let be used -----------------------------------------------
 
 
@@ -354,3 +389,52 @@ def test_the_example_of_the_document_works(tmp_path, start_server):
         hook.wait()
     with refused("UnexpectedLambdaException"):
         app.sign_up(unique("user"), email=email)
+
+
+def test_a_risky_sign_in_is_told_to_the_sender(server, cognito, functions, key):
+    """It has no code, and what the message would say stands among the attributes."""
+    sender, words = functions.add(), functions.add()
+    lambda_config = {**config(key, email=sender), "CustomMessage": words}
+    pool = Pool(server, cognito, UserPoolTier="PLUS", UserPoolAddOns={"AdvancedSecurityMode": "ENFORCED"},
+                LambdaConfig=lambda_config)  # fmt: skip
+    app = pool.app_client(secret=True, ExplicitAuthFlows=FLOWS, EnablePropagateAdditionalUserContextData=True)
+    action = {"LowAction": {"EventAction": "BLOCK", "Notify": True}}
+    source = {"SourceArn": "arn:aws:ses:us-east-1:111122223333:identity/example.com"}
+    cognito.set_risk_configuration(
+        UserPoolId=pool.id, AccountTakeoverRiskConfiguration={"Actions": action, "NotifyConfiguration": source}
+    )
+    email = address()
+    name = pool.user(email=email, email_verified="true")
+
+    def sign_in(ip):
+        parameters = app.parameters(name, PASSWORD=PASSWORD)
+        app.cognito.initiate_auth(
+            ClientId=app.id,
+            AuthFlow="USER_PASSWORD_AUTH",
+            AuthParameters=parameters,
+            UserContextData={"IpAddress": ip},
+        )
+
+    sign_in("192.0.2.1")
+    with refused("NotAuthorizedException", "Unable to login because of security reasons."):
+        sign_in("198.51.100.1")
+    until(lambda: functions.events[sender], 20, "the function is called")
+    [event] = functions.events[sender]
+    assert event["triggerSource"] == "CustomEmailSender_AccountTakeOverNotification"
+    assert (event["userName"], event["callerContext"]["clientId"]) == (name, app.id)
+    request = event["request"]
+    assert (request["type"], request["code"]) == ("customEmailSenderRequestV1", None)
+    told = request["userAttributes"]
+    assert (told["email"], told["USER_NAME"], told["IP_ADDRESS"]) == (email, name, "198.51.100.1")
+    assert told["ACCOUNT_TAKE_OVER_ACTION"] == "BLOCK"
+    assert told["FEEDBACK_TOKEN"] in told["ONE_CLICK_LINK_VALID"]
+    assert "LOGIN_TIME" in told and "ONE_CLICK_LINK_INVALID" in told and "CITY" not in told
+    cognito.update_auth_event_feedback(
+        UserPoolId=pool.id,
+        Username=name,
+        EventId=told["EVENT_ID"],
+        FeedbackToken=told["FEEDBACK_TOKEN"],
+        FeedbackValue="Valid",
+    )
+    sign_in("198.51.100.1")
+    assert inbox(server, email) == [] and functions.events[words] == []

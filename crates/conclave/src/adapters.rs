@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use conclave_api::{ApiError, Operation, types};
 use conclave_crypto::token::Jwks;
 use conclave_gateway::{
+    auth_event_feedback::{Feedback, Given},
     confirm_user::{Asked, Confirmations},
     logo::{Logo, Logos, LogosUnavailable},
     management::Readiness,
@@ -13,7 +14,9 @@ use conclave_gateway::{
     policy::Policy,
     principal::{Principal, Principals, PrincipalsUnavailable},
 };
-use conclave_identity::{directory, issuer, ui_customization, users, world::World};
+use conclave_identity::{
+    directory, issuer, threat_protection, ui_customization, users, world::World,
+};
 use tokio::sync::watch;
 
 /// Principals as the directory knows them.
@@ -94,6 +97,33 @@ impl Confirmations for LinkedSignUps {
         let confirming = async move { users::confirm_sign_up_by_link(&world, request).await };
         let confirmed = tokio::spawn(confirming).await;
         confirmed.unwrap_or_else(|_| Err(ApiError::internal("Internal error")))
+    }
+}
+
+/// What users say of sign-ins by a link.
+pub struct LinkedFeedback(pub Arc<World>);
+
+#[async_trait]
+impl Feedback for LinkedFeedback {
+    async fn give(&self, given: Given) -> Result<(), ApiError> {
+        let request = types::UpdateAuthEventFeedbackRequest {
+            user_pool_id: given.user_pool_id,
+            username: given.user_name,
+            event_id: given.event_id,
+            feedback_token: given.feedback_token,
+            feedback_value: given.feedback_value,
+        };
+        // the limits of single members, which the API's front checks for operations
+        if let Some(operation) = Operation::by_name("UpdateAuthEventFeedback") {
+            operation.check(&request)?;
+        }
+        let world = Arc::clone(&self.0);
+        // in a task of its own, so that it goes on when the browser goes away
+        let giving = async move {
+            threat_protection::update_auth_event_feedback_by_link(&world, request).await
+        };
+        let given = tokio::spawn(giving).await;
+        given.unwrap_or_else(|_| Err(ApiError::internal("Internal error"))).map(|_| ())
     }
 }
 

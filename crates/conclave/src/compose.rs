@@ -11,7 +11,7 @@ use conclave_crypto::{
 };
 use conclave_gateway::{
     audit::AuditLog,
-    confirm_user,
+    auth_event_feedback, confirm_user,
     dispatch::{Checks, Dispatcher},
     fronts::{Api, RequestLimits},
     gateway::Gateway,
@@ -37,7 +37,7 @@ use conclave_outbound::{Channel, DataKeys, Messenger, Triggers, inbox::DevInbox,
 use conclave_store::Store;
 
 use crate::{
-    adapters::{DirectoryPrincipals, LinkedSignUps, PoolIssuers, PoolLogos},
+    adapters::{DirectoryPrincipals, LinkedFeedback, LinkedSignUps, PoolIssuers, PoolLogos},
     audit::AuditFile,
     clock::SystemClock,
     config::Limits,
@@ -169,6 +169,7 @@ pub fn gateway(
     };
     let mut pages: Router = oidc::router(Arc::new(PoolIssuers(Arc::clone(world))), JWKS_MAX_AGE);
     pages = pages.merge(confirm_user::router(Arc::new(LinkedSignUps(Arc::clone(world)))));
+    pages = pages.merge(auth_event_feedback::router(Arc::new(LinkedFeedback(Arc::clone(world)))));
     pages = pages.merge(user_import::router(Arc::new(Links(Arc::clone(world)))));
     pages = pages.merge(logo::router(Arc::new(PoolLogos(Arc::clone(world)))));
     if let Some(inbox) = inbox {

@@ -138,16 +138,15 @@ pub async fn run(args: DevArgs) -> Result<()> {
         ready: vec![Arc::new(GroupsReady(host.clone()))],
         host: Some(host),
     };
-    process
-        .run(parts, async |world| {
-            ensure_principal(&world).await?;
-            let report = match &seed {
-                Some(seed) => Some(seed::apply(&world, seed).await?),
-                None => None,
-            };
-            Ok(welcome(&endpoint, management, authority.as_deref(), report.as_ref()))
-        })
-        .await
+    Box::pin(process.run(parts, async |world| {
+        ensure_principal(&world).await?;
+        let report = match &seed {
+            Some(seed) => Some(seed::apply(&world, seed).await?),
+            None => None,
+        };
+        Ok(welcome(&endpoint, management, authority.as_deref(), report.as_ref()))
+    }))
+    .await
 }
 
 fn mail_lane(url: &str, from: &str) -> Result<Lanes> {

@@ -35,6 +35,7 @@ mod reconcile;
 mod seed;
 mod serve;
 mod telemetry;
+mod trigger_metrics;
 mod triggers;
 mod user_imports;
 

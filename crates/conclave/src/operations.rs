@@ -94,6 +94,7 @@ pub fn register(mut dispatcher: Dispatcher, world: &Arc<World>, metrics: &Metric
         SetRiskConfiguration => risk_configuration::set_risk_configuration,
         AdminListUserAuthEvents => threat_protection::admin_list_user_auth_events,
         AdminUpdateAuthEventFeedback => threat_protection::admin_update_auth_event_feedback,
+        UpdateAuthEventFeedback => threat_protection::update_auth_event_feedback,
         GetLogDeliveryConfiguration => log_delivery::get_log_delivery_configuration,
         SetLogDeliveryConfiguration => log_delivery::set_log_delivery_configuration,
         SignUp => users::sign_up,

@@ -17,7 +17,7 @@ use crate::{
     compose::{self, Parts},
     delivery_metrics, key_work, metrics,
     node::{self, Signals, Stop},
-    output, reconcile, user_imports,
+    output, reconcile, trigger_metrics, user_imports,
 };
 
 /// Between two attempts to reach the cluster at the start.
@@ -66,7 +66,7 @@ struct Running {
 impl Process {
     /// Serves until it is told to stop. `prepare` runs when the directory is open and before the public
     /// port is served; what it answers is printed when everything is ready.
-    pub async fn run<F>(self, parts: Parts, prepare: impl FnOnce(Arc<World>) -> F) -> Result<()>
+    pub async fn run<F>(self, mut parts: Parts, prepare: impl FnOnce(Arc<World>) -> F) -> Result<()>
     where
         F: Future<Output = Result<String>>,
     {
@@ -75,6 +75,7 @@ impl Process {
         let (host, certificate) = (self.host.clone(), self.certificates.public.clone());
         let (mut running, public) = self.start()?;
         delivery_metrics::register(&running.metrics, parts.deliveries.clone());
+        parts.triggers = trigger_metrics::metered(&running.metrics, parts.triggers);
         let opened = tokio::select! {
             opened = open_directory(host.as_deref(), ready_within, &parts, prepare) => Some(opened?),
             stop = running.signals.wait(&mut running.fatal) => {

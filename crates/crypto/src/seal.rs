@@ -62,6 +62,8 @@ pub enum Purpose {
     OauthState,
     /// Cookies of the managed login, and its form tokens.
     Cookie,
+    /// `FeedbackToken`, in messages about risky sign-ins.
+    FeedbackToken,
     /// HMAC of confirmation codes.
     CodeHmac,
     /// Keys of the attempt records of unknown users.
@@ -75,12 +77,13 @@ pub enum Purpose {
 }
 
 impl Purpose {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::Record,
         Self::Session,
         Self::PageToken,
         Self::OauthState,
         Self::Cookie,
+        Self::FeedbackToken,
         Self::CodeHmac,
         Self::Attempts,
         Self::FakeUser,
@@ -95,6 +98,7 @@ impl Purpose {
             Self::PageToken => "page token",
             Self::OauthState => "oauth state",
             Self::Cookie => "cookie",
+            Self::FeedbackToken => "feedback token",
             Self::CodeHmac => "code hmac",
             Self::Attempts => "attempts",
             Self::FakeUser => "fake user",
@@ -106,7 +110,11 @@ impl Purpose {
     /// Whether values of long-gone key versions still open.
     const fn opens_under_any_version(self) -> bool {
         match self {
-            Self::Session | Self::PageToken | Self::OauthState | Self::Cookie => false,
+            Self::Session
+            | Self::PageToken
+            | Self::OauthState
+            | Self::Cookie
+            | Self::FeedbackToken => false,
             Self::Record
             | Self::CodeHmac
             | Self::Attempts

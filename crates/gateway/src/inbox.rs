@@ -128,6 +128,7 @@ mod tests {
                 subject: None,
                 body: body.into(),
                 is_html: false,
+                plain: None,
                 code: Some("123456".into()),
                 sender: Default::default(),
             };

@@ -9,6 +9,7 @@
 //! the API's table, and the binary registers its handler with [`dispatch::Dispatcher::on`].
 
 pub mod audit;
+pub mod auth_event_feedback;
 pub mod confirm_user;
 pub mod dispatch;
 pub mod fronts;

@@ -26,7 +26,7 @@ use crate::{
     errors,
     memo::Memo,
     threat_protection::enforcement::Enforcement,
-    triggers::Circumstances,
+    triggers::{self, Circumstances},
     world::World,
 };
 use std::sync::Arc;
@@ -221,6 +221,7 @@ pub struct Page {
 pub struct Tx<'w> {
     world: &'w World,
     memo: &'w Memo,
+    until: Instant,
     scope: &'w str,
     circumstances: Circumstances<'w>,
     config: Option<Arc<PoolConfig>>,
@@ -236,6 +237,7 @@ pub struct Tx<'w> {
     relies_on_epoch: bool,
     relies_on_unloaded: bool,
     messages: Vec<Outgoing>,
+    notices: Vec<Outgoing>,
     effects: Vec<Effect>,
     delivery_refusal: fn(&SendError) -> ApiError,
     enforcement: Enforcement,
@@ -247,13 +249,14 @@ pub type Effect = Box<dyn FnOnce() + Send + Sync>;
 impl<'w> Tx<'w> {
     fn new(
         world: &'w World,
-        memo: &'w Memo,
+        (memo, until): (&'w Memo, Instant),
         scope: &'w str,
         circumstances: Circumstances<'w>,
     ) -> Self {
         Self {
             world,
             memo,
+            until,
             scope,
             circumstances,
             config: None,
@@ -269,6 +272,7 @@ impl<'w> Tx<'w> {
             relies_on_epoch: false,
             relies_on_unloaded: false,
             messages: Vec::new(),
+            notices: Vec::new(),
             effects: Vec::new(),
             delivery_refusal: errors::code_delivery,
             enforcement: Enforcement::default(),
@@ -411,6 +415,11 @@ impl<'w> Tx<'w> {
     /// The time of this decision: milliseconds since 1970, on the group's clock.
     pub fn now_ms(&self) -> i64 {
         self.now_ms
+    }
+
+    /// When the time for the functions of this request is over.
+    pub fn until(&self) -> Instant {
+        self.until
     }
 
     /// When this process has asked for what was loaded last: the pool's configuration was the present one then, or later.
@@ -646,9 +655,21 @@ pub async fn transact<T: Transaction>(
     world: &World,
     transaction: &T,
 ) -> Result<T::Output, ApiError> {
+    transact_until(world, transaction, triggers::until()).await
+}
+
+/// [`transact`], as one of several of a request, the functions of which have time until `until`.
+///
+/// # Errors
+/// As [`transact`].
+pub async fn transact_until<T: Transaction>(
+    world: &World,
+    transaction: &T,
+    until: Instant,
+) -> Result<T::Output, ApiError> {
     let span = tracing::info_span!("transact", tries = Empty, outcome = Empty);
     let mut tries = 0;
-    let result = run(world, transaction, &mut tries).instrument(span.clone()).await;
+    let result = run(world, transaction, &mut tries, until).instrument(span.clone()).await;
     // signed: an exporter makes text of unsigned numbers
     span.record("tries", i64::from(tries));
     span.record("outcome", result.as_ref().map_or_else(|error| error.code.as_str(), |_| "OK"));
@@ -660,11 +681,13 @@ async fn run<T: Transaction>(
     world: &World,
     transaction: &T,
     tries: &mut u32,
+    until: Instant,
 ) -> Result<T::Output, ApiError> {
     let memo = Memo::default();
     while *tries < TRIES_MAX {
         *tries += 1;
-        let mut tx = Tx::new(world, &memo, transaction.scope(), transaction.circumstances());
+        let (scope, circumstances) = (transaction.scope(), transaction.circumstances());
+        let mut tx = Tx::new(world, (&memo, until), scope, circumstances);
         let decision = transaction.decide(&mut tx).await;
         let answer = match decision {
             Ok(reply) => Ok(reply),
@@ -698,9 +721,12 @@ async fn run<T: Transaction>(
         for effect in std::mem::take(&mut tx.effects) {
             effect();
         }
+        for notice in std::mem::take(&mut tx.notices) {
+            notice.go_unheard(world, until).await;
+        }
         let reply = answer?;
         for message in std::mem::take(&mut tx.messages) {
-            message.go(world).await.map_err(|undone| match undone {
+            message.go(world, until).await.map_err(|undone| match undone {
                 Undone::Message(error) => (tx.delivery_refusal)(&error),
                 Undone::Trigger(error) => error,
             })?;

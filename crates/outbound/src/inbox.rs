@@ -127,6 +127,7 @@ mod tests {
             subject: Some("Your verification code".into()),
             body: format!("Your confirmation code is {code}"),
             is_html: false,
+            plain: None,
             code: Some(code.to_string()),
             sender: Default::default(),
         }

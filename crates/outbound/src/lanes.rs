@@ -253,6 +253,7 @@ mod tests {
             subject: None,
             body: "text".to_owned(),
             is_html: false,
+            plain: None,
             code: None,
             sender: Default::default(),
         }

@@ -19,4 +19,7 @@ pub mod triggers;
 
 pub use clock::Clock;
 pub use message::{Channel, Message, Messenger, SendError, Sender, is_of_domains};
-pub use triggers::{DataKey, DataKeyError, DataKeys, Invocation, InvokeError, Triggers, Wait};
+pub use triggers::{
+    DataKey, DataKeyError, DataKeys, Invocation, InvokeError, KeyRequest, Place, Time, Triggers,
+    Wait,
+};

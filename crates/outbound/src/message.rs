@@ -35,6 +35,8 @@ pub struct Message {
     pub body: String,
     /// The text is HTML, and what was filled in is escaped.
     pub is_html: bool,
+    /// The same as plain text, for who reads no HTML; only beside HTML.
+    pub plain: Option<String>,
     /// The code or temporary password by itself, so that tools need not search for it in the text.
     pub code: Option<String>,
     /// Whom an e-mail is from, where that is not whom the operator has configured.
@@ -124,6 +126,7 @@ mod tests {
             subject: Some("your code 123456".into()),
             body: "the code is 123456".into(),
             is_html: false,
+            plain: None,
             code: Some("123456".into()),
             sender: Sender::default(),
         };

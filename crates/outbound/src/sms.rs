@@ -252,6 +252,7 @@ mod tests {
             subject: None,
             body: "Your code is 123456".to_owned(),
             is_html: false,
+            plain: None,
             code: None,
             sender: Default::default(),
         }

@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use lettre::{
     AsyncSmtpTransport, AsyncTransport, Tokio1Executor,
-    message::{Mailbox, header::ContentType},
+    message::{Mailbox, MultiPart, header::ContentType},
     transport::smtp::{
         PoolConfig,
         authentication::Credentials,
@@ -201,9 +201,16 @@ impl Smtp {
         if let Some(reply_to) = self.reply_to(message)? {
             builder = builder.reply_to(reply_to);
         }
-        let content =
-            if message.is_html { ContentType::TEXT_HTML } else { ContentType::TEXT_PLAIN };
-        builder.header(content).body(message.body.clone()).map_err(|_| refused("the message"))
+        let written = match &message.plain {
+            Some(plain) => builder
+                .multipart(MultiPart::alternative_plain_html(plain.clone(), message.body.clone())),
+            None => {
+                let content =
+                    if message.is_html { ContentType::TEXT_HTML } else { ContentType::TEXT_PLAIN };
+                builder.header(content).body(message.body.clone())
+            }
+        };
+        written.map_err(|_| refused("the message"))
     }
 }
 
@@ -269,6 +276,7 @@ mod tests {
             subject: Some("Your code\r\nBcc: eve@example.com".to_owned()),
             body: "The code is 123456".to_owned(),
             is_html: false,
+            plain: None,
             code: None,
             sender: Default::default(),
         }
@@ -304,6 +312,22 @@ mod tests {
         assert!(!text.lines().any(|line| line.starts_with("Bcc")), "{text}");
         assert!(text.contains("Reply-To: help@example.com"));
         assert!(text.contains("Content-Type: text/plain; charset=utf-8"));
+    }
+
+    #[tokio::test]
+    async fn html_goes_with_the_same_as_plain_text() {
+        let message = Message {
+            body: "<p>Hello</p>".to_owned(),
+            is_html: true,
+            plain: Some("Hello".to_owned()),
+            ..message()
+        };
+        let text = smtp().email(&message).expect("is written").formatted();
+        let text = String::from_utf8(text).expect("is a text");
+        assert!(text.contains("Content-Type: multipart/alternative"), "{text}");
+        let (plain, html) = (text.find("text/plain"), text.find("text/html"));
+        // RFC 2046, section 5.1.4: what is preferred comes last
+        assert!(plain.is_some() && plain < html, "{text}");
     }
 
     #[tokio::test]

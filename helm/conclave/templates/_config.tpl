@@ -119,6 +119,10 @@ timeout_seconds = {{ int .timeoutSeconds }}
 connections = {{ int .connections }}
 {{- end }}
 {{- end }}
+{{- with include "conclave.config.triggers" . }}
+
+{{ . }}
+{{- end }}
 {{- with include "conclave.config.numbers" (list "limits" .Values.limits) }}
 
 {{ . }}
@@ -127,6 +131,66 @@ connections = {{ int .connections }}
 
 {{ . }}
 {{- end }}
+{{- end -}}
+
+{{/* Where pools' functions are, if anywhere. */}}
+{{- define "conclave.config.triggers" -}}
+{{- if include "conclave.triggers" . -}}
+{{- $directory := "/etc/conclave/triggers" -}}
+{{- with .Values.triggers -}}
+[triggers]
+timeout_seconds = {{ int .timeoutSeconds }}
+tries = {{ int .tries }}
+concurrency = {{ int .concurrency }}
+{{- with .allowNetworks }}
+allow_networks = {{ toJson . }}
+{{- end }}
+{{- if .allowPlainHttp }}
+allow_plain_http = true
+{{- end }}
+{{- with .existingSecretCaKey }}
+ca = "{{ $directory }}/{{ . }}"
+{{- end }}
+{{- range $name, $of := dict "lambda" .lambda "kms" .kms }}
+{{- with $of }}
+
+[triggers.{{ $name }}]
+endpoint = {{ .endpoint | toRawJson }}
+region = {{ .region | toJson }}
+access_key_id = {{ .accessKeyId | toJson }}
+secret_access_key_file = "{{ $directory }}/{{ .existingSecretKey }}"
+{{- with .functions }}
+functions = {{ toRawJson . }}
+{{- end }}
+{{- with .keys }}
+keys = {{ toRawJson . }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range .webhooks }}
+
+[[triggers.webhooks]]
+arn = {{ .arn | toRawJson }}
+url = {{ .url | toRawJson }}
+secret_file = "{{ $directory }}/{{ .existingSecretKey }}"
+{{- end }}
+{{- range .keys }}
+
+[[triggers.keys]]
+arn = {{ .arn | toRawJson }}
+key_file = "{{ $directory }}/{{ .existingSecretKey }}"
+{{- end }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
+{{/* Not empty where functions or their keys are anywhere. */}}
+{{- define "conclave.triggers" -}}
+{{- with .Values.triggers -}}
+{{- if or .lambda .webhooks .kms .keys -}}
+true
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* What all nodes have alike. The pods are restarted when it changes, and not when nodes are added. */}}

@@ -294,6 +294,26 @@ the secret changes, a file stays what it was until the pod is started again.
   mountPath: /etc/conclave/sms
   readOnly: true
 {{- end }}
+{{- if include "conclave.triggers" . }}
+- name: triggers
+  mountPath: /etc/conclave/triggers
+  readOnly: true
+{{- end }}
+{{- end -}}
+
+{{/* The keys of the secret that functions need, each once. */}}
+{{- define "conclave.pod.triggerItems" -}}
+{{- $keys := list -}}
+{{- with .Values.triggers -}}
+{{- range concat (list .lambda .kms) .webhooks .keys -}}
+{{- $keys = append $keys (.existingSecretKey | default "") -}}
+{{- end -}}
+{{- $keys = append $keys .existingSecretCaKey -}}
+{{- end -}}
+{{- range $keys | compact | uniq }}
+- key: {{ . }}
+  path: {{ . }}
+{{- end }}
 {{- end -}}
 
 {{- define "conclave.pod.emailItems" -}}
@@ -351,5 +371,13 @@ the secret changes, a file stays what it was until the pod is started again.
       - key: {{ .existingSecretTokenKey }}
         path: token
 {{- end }}
+{{- end }}
+{{- if include "conclave.triggers" . }}
+- name: triggers
+  secret:
+    secretName: {{ .Values.triggers.existingSecret }}
+    defaultMode: 0440
+    items:
+      {{- include "conclave.pod.triggerItems" . | trim | nindent 6 }}
 {{- end }}
 {{- end -}}

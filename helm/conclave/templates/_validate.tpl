@@ -8,6 +8,7 @@
 {{- with $values.kek.vault }}{{- $_ := required "kek.vault.address is needed" .address -}}{{- $_ := required "kek.vault.key is needed" .key -}}{{ end -}}
 {{- include "conclave.validate.tls" . -}}
 {{- include "conclave.validate.messages" . -}}
+{{- include "conclave.validate.triggers" . -}}
 {{- include "conclave.validate.backup" . -}}
 {{- include "conclave.validate.restore" . -}}
 {{- include "conclave.validate.routes" . -}}
@@ -86,6 +87,24 @@
 {{- else if eq .gateway "sns" -}}
 {{- $_ := required "sms.account is needed for sns: the id of an access key" .account -}}
 {{- $_ := required "sms.region is needed for sns" .region -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "conclave.validate.triggers" -}}
+{{- if include "conclave.triggers" . -}}
+{{- with .Values.triggers -}}
+{{- $_ := required "triggers.existingSecret is needed: the secret with what signs calls" .existingSecret -}}
+{{- if gt (mul .timeoutSeconds .tries) 60 -}}
+{{- fail "triggers.timeoutSeconds times triggers.tries is more than a minute" -}}
+{{- end -}}
+{{- range $name, $of := dict "lambda" .lambda "kms" .kms -}}
+{{- if $of -}}
+{{- range $needed := list "endpoint" "region" "accessKeyId" "existingSecretKey" (ternary "functions" "keys" (eq $name "lambda")) -}}
+{{- $_ := required (printf "triggers.%s.%s is needed" $name $needed) (index $of $needed) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}

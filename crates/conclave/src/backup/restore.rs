@@ -104,8 +104,8 @@ fn nothing_to_restore(config: &ServeConfig) -> Result<Option<String>> {
         return Ok(Some("This node joins others, which give it its data.".to_owned()));
     }
     let data_dir = config.data_dir.as_ref().context("data_dir is missing")?;
-    let holds_data = holds_data(data_dir)
-        .with_context(|| format!("cannot look into {}", data_dir.display()))?;
+    let holds_data =
+        holds_data(data_dir).with_context(|| format!("cannot look into {}", data_dir.display()))?;
     Ok(holds_data.then(|| format!("{} holds data already.", data_dir.display())))
 }
 

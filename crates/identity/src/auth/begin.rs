@@ -27,8 +27,8 @@ use crate::{
         enforcement,
         record::{self, SignInStep},
     },
-    triggers::{Circumstances, Trigger, authentication, user_migration::Wanted},
-    tx::{Decision, Failure, Query, Transaction, Tx, transact},
+    triggers::{self, Circumstances, Trigger, authentication, user_migration::Wanted},
+    tx::{Decision, Failure, Query, Transaction, Tx, transact_until},
     users::{
         lookup,
         migrate::{self, Migrate},
@@ -66,7 +66,8 @@ pub struct Begin<'a> {
 /// # Errors
 /// As the API declares them.
 pub async fn begin(world: &World, mut begin: Begin<'_>) -> Result<Answer, ApiError> {
-    let answer = transact(world, &begin).await?;
+    let until = triggers::until();
+    let answer = transact_until(world, &begin, until).await?;
     if !answer.is_migration {
         return Ok(answer);
     }
@@ -79,9 +80,9 @@ pub async fn begin(world: &World, mut begin: Begin<'_>) -> Result<Answer, ApiErr
         wanted: Wanted::SignIn(&password, begin.client_metadata),
         circumstances: Circumstances::default(),
     };
-    Box::pin(transact(world, &migrate)).await?;
+    Box::pin(transact_until(world, &migrate, until)).await?;
     begin.is_migration_over = true;
-    transact(world, &begin).await
+    transact_until(world, &begin, until).await
 }
 
 #[async_trait]

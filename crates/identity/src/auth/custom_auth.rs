@@ -16,7 +16,7 @@ use super::{
     attempts::{self, Counter},
     challenge_session::{self, SignIn},
     device_auth,
-    machine::{self, AfterPassword},
+    machine::{self, AfterPassword, Second},
     second_factor, srp,
     step::{self, Step, required},
     unknown,
@@ -166,7 +166,11 @@ async fn go_on(
     decided: Next,
 ) -> Result<Step, Failure> {
     match (decided, somebody.user) {
-        (Next::Tokens, Some(user)) => finish(tx, client, user, sign_in).await,
+        (Next::Tokens, Some(user)) => {
+            let is_passed =
+                |result: &ChallengeResult| result.is_passed && result.challenge == CUSTOM_CHALLENGE;
+            finish(tx, client, user, (sign_in, results.iter().any(is_passed))).await
+        }
         // whatever a function thinks, nobody is nobody
         (Next::Fail, _) | (Next::Tokens, None) => {
             Err(Failure::RefusedAfterCommit(errors::incorrect_username_or_password()))
@@ -189,7 +193,7 @@ async fn finish(
     tx: &mut Tx<'_>,
     client: &ClientConfig,
     user: &UserRecord,
-    sign_in: SignIn<'_>,
+    (sign_in, has_passed): (SignIn<'_>, bool),
 ) -> Result<Step, Failure> {
     let refused = Failure::RefusedAfterCommit;
     challenge_session::rely_on_user(tx, &user.sub);
@@ -203,8 +207,19 @@ async fn finish(
     }
     if sign_in.credentials_set_ms == 0 {
         attempts::succeeded(tx, attempts::of_user(&user.sub));
+    } else if has_passed && !is_open(&second_factor::of(tx, user)?) {
+        attempts::succeeded(tx, attempts::of_codes(&user.sub));
     }
     Box::pin(second_factor::next(tx, client, user, SignIn { results: &[], ..sign_in })).await
+}
+
+/// Whether a second factor is still to be proved, the wrong codes of which count with the wrong answers: it forgets them, and
+/// nothing before it, or whoever knows the answers could guess codes for ever.
+fn is_open(second: &Second) -> bool {
+    match second {
+        Second::One(_) | Second::Select(_) | Second::Unusable => true,
+        Second::Nothing | Second::Setup(_) => false,
+    }
 }
 
 async fn challenge(
@@ -313,7 +328,7 @@ pub async fn respond(
 }
 
 /// Where wrong answers count: with wrong codes where a password has been shown before, which a right password
-/// does not forget, and else with wrong passwords.
+/// does not forget, but a right answer does at the end; and else with wrong passwords.
 fn counter(session: &ChallengeSession) -> Counter {
     if session.credentials_set_ms == 0 {
         attempts::of_user(&session.sub)

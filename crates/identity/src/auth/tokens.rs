@@ -100,6 +100,8 @@ pub struct UnsignedTokens {
 struct Functions {
     after: Option<Event>,
     generation: Option<Generation>,
+    /// When the time for them is over.
+    until: Instant,
 }
 
 /// The device that a sign-in comes from.
@@ -188,7 +190,7 @@ pub async fn begin_session_on(
     let occasion = tx.circumstances().occasion;
     let generation = token_generation::of(tx, client, user, &groups, occasion, tokens.scope())?;
     if after.is_some() || generation.is_some() {
-        tokens.functions = Some(Box::new(Functions { after, generation }));
+        tokens.functions = Some(Box::new(Functions { after, generation, until: tx.until() }));
     }
     Ok(tokens)
 }
@@ -304,10 +306,10 @@ impl UnsignedTokens {
     async fn customized(mut self, world: &World) -> Result<Self, ApiError> {
         let Some(functions) = self.functions.take() else { return Ok(self) };
         if let Some(event) = &functions.after {
-            triggers::call(world, event).await?;
+            triggers::call(world, event, functions.until).await?;
         }
         if let Some(generation) = &functions.generation {
-            let answer = triggers::call(world, &generation.event).await?;
+            let answer = triggers::call(world, &generation.event, functions.until).await?;
             self.customize(generation, &answer)?;
         }
         Ok(self)

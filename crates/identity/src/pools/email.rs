@@ -24,7 +24,7 @@ pub(crate) fn identity(source_arn: &str) -> Option<&str> {
 ///
 /// # Errors
 /// InvalidParameterException.
-pub(super) fn check(
+pub(crate) fn check(
     given: Option<&EmailConfigurationType>,
     settings: &Settings,
 ) -> Result<(), ApiError> {

@@ -3,7 +3,7 @@
 //!
 //! It is kept and described, and acts only while the pool's AdvancedSecurityMode is AUDIT or ENFORCED, as in Cognito: without it, also
 //! the service lets a configuration be set and does nothing with it. With AUDIT the exceptions by address make a risk, and no action is
-//! taken; with ENFORCED everything but the notifications acts ([`threat_protection`](crate::threat_protection)).
+//! taken; with ENFORCED all of it acts ([`threat_protection`](crate::threat_protection)).
 
 mod describe_risk_configuration;
 mod set_risk_configuration;

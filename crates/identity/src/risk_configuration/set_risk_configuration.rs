@@ -22,7 +22,8 @@ use crate::{
 /// ResourceNotFoundException when the caller has no such pool, or the pool no such client; what [`settings::record`] refuses. Of the
 /// exceptions of the model, UserPoolAddOnNotEnabledException does not occur: the service takes a configuration for a pool without
 /// add-ons, as Terraform's tests against it show. CodeDeliveryFailureException and InvalidEmailRoleAccessPolicyException are about
-/// SES, which nothing is sent by; OperationNotEnabledException about replicas in other regions.
+/// SES, which nothing is sent by: a sender that may not send is InvalidParameterException, as for the pool's other messages.
+/// OperationNotEnabledException is about replicas in other regions.
 pub async fn set_risk_configuration(
     world: &World,
     call: &Call,
@@ -55,7 +56,7 @@ impl Transaction for Set<'_> {
         if client_id.is_some() && tx.client().is_none() {
             return Err(clients::client_not_found().into());
         }
-        let record = settings::record(self.input, tx.now_ms())?;
+        let record = settings::record(self.input, &tx.world().settings, tx.now_ms())?;
         let row = keys::risk_configuration(client_id.unwrap_or_default());
         match &record {
             Some(record) => tx.put(row, record),

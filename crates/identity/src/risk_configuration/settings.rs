@@ -14,7 +14,7 @@ use conclave_store::{
 };
 use prost::Message;
 
-use crate::errors;
+use crate::{errors, pools::email, world::Settings};
 
 /// What a filter that is left out means: API reference, `CompromisedCredentialsRiskConfigurationType`. The service describes it so;
 /// Terraform's resource counts on it.
@@ -24,9 +24,10 @@ const EVERY_EVENT: [&str; 3] = ["SIGN_IN", "PASSWORD_CHANGE", "SIGN_UP"];
 ///
 /// # Errors
 /// InvalidParameterException for an address range that is not in CIDR notation, for a notification without the configuration that
-/// it is sent by, and for more text than a record holds.
+/// it is sent by, for a sender that may not send, and for more text than a record holds.
 pub(super) fn record(
     request: &types::SetRiskConfigurationRequest,
+    settings: &Settings,
     now_ms: i64,
 ) -> Result<Option<RiskConfigurationRecord>, ApiError> {
     let record = RiskConfigurationRecord {
@@ -37,7 +38,7 @@ pub(super) fn record(
         account_takeover: request
             .account_takeover_risk_configuration
             .as_ref()
-            .map(account_takeover)
+            .map(|given| account_takeover(given, settings))
             .transpose()?,
         exceptions: request.risk_exception_configuration.as_ref().map(exceptions).transpose()?,
         modified_ms: now_ms,
@@ -67,6 +68,7 @@ fn compromised_credentials(
 
 fn account_takeover(
     given: &types::AccountTakeoverRiskConfigurationType,
+    settings: &Settings,
 ) -> Result<AccountTakeoverRisk, ApiError> {
     let actions = given.actions.clone().unwrap_or_default();
     let action = |action: Option<types::AccountTakeoverActionType>| {
@@ -79,7 +81,11 @@ fn account_takeover(
         low: action(actions.low_action),
         medium: action(actions.medium_action),
         high: action(actions.high_action),
-        notification: given.notify_configuration.as_ref().map(notification),
+        notification: given
+            .notify_configuration
+            .as_ref()
+            .map(|given| notification(given, settings))
+            .transpose()?,
     };
     let notifies = [&risk.low, &risk.medium, &risk.high]
         .into_iter()
@@ -92,22 +98,36 @@ fn account_takeover(
     Ok(risk)
 }
 
-fn notification(given: &types::NotifyConfigurationType) -> RiskNotification {
-    let email = |email: &Option<types::NotifyEmailType>| {
+/// Who sends is checked as for the pool's other messages; but for an ARN of a domain without `From`, for which the pool's sender
+/// stands.
+fn notification(
+    given: &types::NotifyConfigurationType,
+    settings: &Settings,
+) -> Result<RiskNotification, ApiError> {
+    let named = given.source_arn.as_deref().and_then(email::identity);
+    let sends = given.from.is_some() || named.is_none_or(|identity| identity.contains('@'));
+    let of_pool = types::EmailConfigurationType {
+        source_arn: given.source_arn.clone().filter(|_| sends),
+        from: given.from.clone(),
+        reply_to_email_address: given.reply_to.clone(),
+        ..Default::default()
+    };
+    email::check(Some(&of_pool), settings)?;
+    let template = |email: &Option<types::NotifyEmailType>| {
         email.clone().map(|email| RiskEmail {
             subject: email.subject.unwrap_or_default(),
             html_body: email.html_body,
             text_body: email.text_body,
         })
     };
-    RiskNotification {
+    Ok(RiskNotification {
         from: given.from.clone(),
         reply_to: given.reply_to.clone(),
         source_arn: given.source_arn.clone().unwrap_or_default(),
-        block: email(&given.block_email),
-        no_action: email(&given.no_action_email),
-        mfa: email(&given.mfa_email),
-    }
+        block: template(&given.block_email),
+        no_action: template(&given.no_action_email),
+        mfa: template(&given.mfa_email),
+    })
 }
 
 fn exceptions(given: &types::RiskExceptionConfigurationType) -> Result<RiskExceptions, ApiError> {

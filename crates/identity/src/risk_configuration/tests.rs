@@ -180,6 +180,27 @@ async fn what_does_not_fit_together_is_refused() {
     assert_eq!(refused(request).await, errors::invalid_parameter(text));
 }
 
+fn notify(request: &mut types::SetRiskConfigurationRequest) -> &mut types::NotifyConfigurationType {
+    let takeover = request.account_takeover_risk_configuration.as_mut().unwrap();
+    takeover.notify_configuration.as_mut().unwrap()
+}
+
+#[tokio::test]
+async fn who_sends_is_of_the_identity() {
+    let world = test_world().await;
+    let pool_id = new_pool(&world).await;
+    let mut request = whole(&pool_id, None);
+    notify(&mut request).from = text("a@example.net");
+    let refused = set(&world, &signed_call(), request.clone()).await.unwrap_err();
+    assert!(refused.message.ends_with("failed the check: a@example.net"), "{refused:?}");
+    // then the messages are from whom the pool's others are from
+    notify(&mut request).from = None;
+    set(&world, &signed_call(), request.clone()).await.unwrap();
+    notify(&mut request).reply_to = text("nobody");
+    let refused = set(&world, &signed_call(), request).await.unwrap_err();
+    assert_eq!(refused, errors::invalid_parameter("Invalid email address format."));
+}
+
 #[tokio::test]
 async fn a_client_takes_its_configuration_with_it() {
     let world = test_world().await;

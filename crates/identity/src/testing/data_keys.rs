@@ -9,7 +9,7 @@ use conclave_crypto::{
     entropy::{self, Entropy},
     secret::Key256,
 };
-use conclave_outbound::{DataKey, DataKeyError, DataKeys};
+use conclave_outbound::{DataKey, DataKeyError, DataKeys, KeyRequest};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -46,7 +46,8 @@ impl TestKeys {
 
 #[async_trait]
 impl DataKeys for TestKeys {
-    async fn generate(&self, key: &str, context: &Context) -> Result<DataKey, DataKeyError> {
+    async fn generate(&self, request: KeyRequest<'_>) -> Result<DataKey, DataKeyError> {
+        let KeyRequest { key, context, .. } = request;
         if let Some(error) = self.failure.lock().clone() {
             return Err(error);
         }

@@ -1,16 +1,19 @@
 //! Functions of pools, in the test itself.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use conclave_outbound::{Invocation, InvokeError, Triggers};
+use conclave_outbound::{Invocation, InvokeError, Place, Triggers};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{sync::Semaphore, time::Instant};
 
 type Function = dyn Fn(&Value) -> Result<Value, InvokeError> + Send + Sync;
 
@@ -19,6 +22,7 @@ type Function = dyn Fn(&Value) -> Result<Value, InvokeError> + Send + Sync;
 pub(crate) struct Functions {
     events: Mutex<Vec<Value>>,
     function: Mutex<Arc<Function>>,
+    takes: Mutex<Duration>,
     places: Arc<Semaphore>,
     is_full: AtomicBool,
 }
@@ -28,6 +32,7 @@ impl Default for Functions {
         Self {
             events: Mutex::default(),
             function: Mutex::new(Arc::new(|event| Ok(event["response"].clone()))),
+            takes: Mutex::default(),
             places: Arc::new(Semaphore::new(8)),
             is_full: AtomicBool::new(false),
         }
@@ -43,7 +48,12 @@ impl Functions {
         *self.function.lock() = Arc::new(function);
     }
 
-    /// From now on nothing is called that nobody waits for.
+    /// From now on each call takes so long.
+    pub fn take_time(&self, takes: Duration) {
+        *self.takes.lock() = takes;
+    }
+
+    /// From now on the queue of every function is full.
     pub fn fill(&self) {
         self.is_full.store(true, Ordering::SeqCst);
     }
@@ -66,14 +76,23 @@ impl Triggers for Functions {
         let mut event: Value = serde_json::from_slice(&invocation.event).expect("is JSON");
         self.events.lock().push(event.clone());
         let function = Arc::clone(&*self.function.lock());
+        // as long as it takes, or as there is time for it
+        let takes = *self.takes.lock();
+        if !takes.is_zero() {
+            let over = Instant::now() + takes;
+            tokio::time::sleep_until(over.min(invocation.time.until)).await;
+            if over > invocation.time.until {
+                return Err(InvokeError::TimedOut);
+            }
+        }
         event["response"] = function(&event)?;
         Ok(json!(event).to_string().into())
     }
 
-    fn reserve(&self) -> Option<OwnedSemaphorePermit> {
+    fn reserve(&self, _: &str) -> Option<Place> {
         if self.is_full.load(Ordering::SeqCst) {
             return None;
         }
-        Arc::clone(&self.places).try_acquire_owned().ok()
+        Arc::clone(&self.places).try_acquire_owned().ok().map(Place::holding)
     }
 }

@@ -1,16 +1,10 @@
 //! AdminUpdateAuthEventFeedback: an administrator says whether an event was the user.
 //! <https://docs.aws.amazon.com/cognito-user-identity-pools/latest/APIReference/API_AdminUpdateAuthEventFeedback.html>
 
-use std::net::IpAddr;
-
 use async_trait::async_trait;
 use conclave_api::{ApiError, types};
-use conclave_store::{
-    keys,
-    records::{AuthEventFeedback, RiskProfileRecord},
-};
 
-use super::{check_is_on, history, record, risk};
+use super::{check_is_on, feedback, history, record};
 use crate::{
     call::Call,
     tx::{Decision, Query, Transaction, Tx, transact},
@@ -49,28 +43,10 @@ impl Transaction for AdminUpdateAuthEventFeedback<'_> {
         check_is_on(&tx.pool()?.record)?;
         let event_id = self.input.event_id.as_deref().unwrap_or_default();
         let row = history::key(&user.sub, event_id);
-        let profile_row = record::profile_key(&user.sub);
-        tx.load(Query::new().get(row.clone()).get(profile_row.clone())).await?;
-        let Some(mut event) = history::get(tx, &user.sub, event_id) else {
-            // the text is ours
-            return Err(ApiError::resource_not_found("The auth event does not exist.").into());
-        };
-        let now_ms = tx.now_ms();
+        tx.load(Query::new().get(row).get(record::profile_key(&user.sub))).await?;
+        let event = history::get(tx, &user.sub, event_id).ok_or_else(feedback::event_not_found)?;
         let value = self.input.feedback_value.clone().unwrap_or_default();
-        let stored = tx.get::<RiskProfileRecord>(&profile_row)?;
-        let mut profile = stored.map(|stored| stored.record).unwrap_or_default();
-        let address = event.ip_address.as_deref().and_then(|text| text.parse::<IpAddr>().ok());
-        // what an administrator says of an event counts for the next one
-        if value == "Valid" {
-            risk::learn(&mut profile, address, &event.device_hash, now_ms);
-        } else {
-            risk::forget(&mut profile, address, &event.device_hash);
-        }
-        let provider = "Admin".to_owned();
-        event.feedback = Some(AuthEventFeedback { value, provider, given_ms: now_ms });
-        tx.rely_on_root(keys::user(&user.sub));
-        tx.put(profile_row, &profile);
-        tx.put_expiring(row, &event, event.created_ms + history::KEPT_MS);
+        feedback::give(tx, &user.sub, event, value, "Admin")?;
         Ok(types::AdminUpdateAuthEventFeedbackResponse::default().into())
     }
 }

@@ -20,7 +20,7 @@
 use std::net::IpAddr;
 
 use conclave_api::{ApiError, ExceptionName};
-use conclave_store::records::{RiskConfigurationRecord, UserRecord};
+use conclave_store::records::{RiskAction, RiskConfigurationRecord, UserRecord};
 
 use super::{
     Mode,
@@ -62,13 +62,21 @@ impl Action {
 
     /// What is configured for a level. Without a configuration there is nothing to do.
     pub fn of(configuration: &RiskConfigurationRecord, level: Option<Level>) -> Self {
-        let takeover = configuration.account_takeover.as_ref();
-        let action = takeover.zip(level).and_then(|(takeover, level)| match level {
-            Level::Low => takeover.low.as_ref(),
-            Level::Medium => takeover.medium.as_ref(),
-            Level::High => takeover.high.as_ref(),
-        });
+        let action = level.and_then(|level| configured(configuration, level));
         action.map_or(Self::Nothing, |action| Self::named(&action.event_action))
+    }
+}
+
+/// What is configured for a level, with whether the user is told.
+pub(super) fn configured(
+    configuration: &RiskConfigurationRecord,
+    level: Level,
+) -> Option<&RiskAction> {
+    let takeover = configuration.account_takeover.as_ref()?;
+    match level {
+        Level::Low => takeover.low.as_ref(),
+        Level::Medium => takeover.medium.as_ref(),
+        Level::High => takeover.high.as_ref(),
     }
 }
 
@@ -214,7 +222,7 @@ pub fn higher(before: &str, now: &Risk) -> Option<Level> {
 
 #[cfg(test)]
 mod tests {
-    use conclave_store::records::{AccountTakeoverRisk, RiskAction};
+    use conclave_store::records::AccountTakeoverRisk;
 
     use super::*;
 

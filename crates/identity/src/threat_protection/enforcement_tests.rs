@@ -20,15 +20,16 @@ use crate::{
     },
 };
 
-const ADA: [(&str, &str); 1] = [("email", "ada@example.com")];
-const BLOCKED: &str = "NotAuthorizedException: Unable to login because of security reasons.";
+pub(super) const ADA: [(&str, &str); 1] = [("email", "ada@example.com")];
+pub(super) const BLOCKED: &str =
+    "NotAuthorizedException: Unable to login because of security reasons.";
 const NOT_ALLOWED: &str = "NotAuthorizedException: Request not allowed due to security reasons.";
 const INCORRECT: &str = "NotAuthorizedException: Incorrect username or password.";
 const RESET: &str = "PasswordResetRequiredException: Password reset required for the user";
 const KNOWN: &str =
     "InvalidPasswordException: Provided password cannot be used for security reasons.";
 
-fn enforced() -> types::CreateUserPoolRequest {
+pub(super) fn enforced() -> types::CreateUserPoolRequest {
     types::CreateUserPoolRequest {
         user_pool_add_ons: Some(types::UserPoolAddOnsType {
             advanced_security_mode: Some("ENFORCED".to_owned()),
@@ -38,18 +39,18 @@ fn enforced() -> types::CreateUserPoolRequest {
     }
 }
 
-fn second(pool: &TestPool) {
+pub(super) fn second(pool: &TestPool) {
     pool.clock.advance(Duration::from_secs(1));
 }
 
-async fn configure(pool: &TestPool, request: types::SetRiskConfigurationRequest) {
+pub(super) async fn configure(pool: &TestPool, request: types::SetRiskConfigurationRequest) {
     let request =
         types::SetRiskConfigurationRequest { user_pool_id: Some(pool.id.clone()), ..request };
     set_risk_configuration(pool, &signed_call(), request).await.unwrap();
 }
 
 /// Codes by e-mail are the second factor of whoever has an address.
-async fn email_codes(pool: &TestPool) {
+pub(super) async fn email_codes(pool: &TestPool) {
     let request = types::SetUserPoolMfaConfigRequest {
         user_pool_id: Some(pool.id.clone()),
         mfa_configuration: Some("OPTIONAL".to_owned()),
@@ -108,7 +109,7 @@ fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 }
 
 /// Shows a password, and answers the challenge after it.
-async fn begin(
+pub(super) async fn begin(
     pool: &TestPool,
     call: &Call,
     password: &str,
@@ -122,7 +123,7 @@ async fn begin(
     initiate_auth(pool, call, request).await
 }
 
-async fn answer(
+pub(super) async fn answer(
     pool: &TestPool,
     call: &Call,
     begun: &types::InitiateAuthResponse,

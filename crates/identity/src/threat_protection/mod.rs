@@ -14,6 +14,8 @@
 //! | [`history`] | the rows of events |
 //! | [`compromised`] | passwords that are known to others |
 //! | [`enforcement`] | what is done about a risk |
+//! | [`notification`] | what users are told of it |
+//! | [`feedback`] | what they, and administrators, say of it |
 //! | [`record`] | what operations call |
 //!
 //! Sources: developer guide, "Advanced security with threat protection"; API reference. What makes a risk is not documented by the
@@ -24,18 +26,26 @@ mod admin_update_auth_event_feedback;
 pub mod compromised;
 pub mod context;
 pub mod enforcement;
+mod feedback;
 pub mod history;
+mod notification;
 pub mod ranges;
 pub mod record;
 pub mod risk;
+mod update_auth_event_feedback;
 
 #[cfg(test)]
 mod enforcement_tests;
+#[cfg(test)]
+mod notification_tests;
 #[cfg(test)]
 mod tests;
 
 pub use admin_list_user_auth_events::admin_list_user_auth_events;
 pub use admin_update_auth_event_feedback::admin_update_auth_event_feedback;
+pub use update_auth_event_feedback::{
+    update_auth_event_feedback, update_auth_event_feedback_by_link,
+};
 
 use conclave_api::{ApiError, ExceptionName};
 use conclave_store::records::PoolRecord;

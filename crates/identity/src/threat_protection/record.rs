@@ -11,7 +11,7 @@ use super::{
     Mode,
     compromised::{self, GivenPassword},
     context::Context,
-    enforcement, history, mode,
+    enforcement, history, mode, notification,
     risk::{self, Level, Risk},
     standard_mode,
 };
@@ -134,6 +134,13 @@ pub async fn sign_in(
         "Pass" => risk::passed(&mut changed, address, &step.context.device_hash, now_ms),
         "Fail" if !is_blocked => risk::failed(&mut changed, now_ms),
         _ => {}
+    }
+    if is_enforced {
+        let told = notification::of_step(&step, &result, tx.enforcement());
+        if let Some(told) = told {
+            let about = (&known.configuration, &mut event, &mut changed);
+            notification::send(tx, sub, told, about)?;
+        }
     }
     tx.put(profile_key(sub), &changed);
     keep(tx, sub, event);

@@ -3,7 +3,7 @@
 
 use conclave_api::ApiError;
 use conclave_crypto::secret::SecretString;
-use conclave_outbound::{Channel, Message, Triggers};
+use conclave_outbound::{Channel, Message, Time, Triggers};
 use conclave_store::records::UserRecord;
 use serde_json::{Map, Value, json};
 
@@ -131,6 +131,22 @@ pub fn draft(
     Ok(Draft { message, by })
 }
 
+/// A message that a sign-in was risky. It has no code, so no function is asked for other words; one that sends all e-mail sends this,
+/// and is told `facts`.
+///
+/// # Errors
+/// InternalErrorException when the pool is not loaded.
+pub fn notice(
+    tx: &Tx<'_>,
+    user: &UserRecord,
+    message: Message,
+    facts: Map<String, Value>,
+) -> Result<Draft, ApiError> {
+    let parcel = custom_sender::notice(tx, user, facts)?;
+    let by = parcel.map_or(By::Us, |parcel| By::Sender(Box::new(parcel)));
+    Ok(Draft { message, by })
+}
+
 impl Draft {
     /// By what it reaches the user.
     pub fn channel(&self) -> Channel {
@@ -155,6 +171,11 @@ pub(crate) struct Later {
 }
 
 impl Later {
+    /// The function.
+    pub fn function(&self) -> &str {
+        &self.custom.event.function
+    }
+
     /// Asks it.
     ///
     /// # Errors
@@ -163,8 +184,9 @@ impl Later {
         self,
         functions: &dyn Triggers,
         id: String,
+        time: Time,
     ) -> Result<Message, ApiError> {
-        let answer = call_as(functions, &self.custom.event, id).await?;
+        let answer = call_as(functions, &self.custom.event, id, time).await?;
         in_words(self.message, &self.custom, &answer)
     }
 }

@@ -2,8 +2,8 @@
 //! get no words, but the code, encrypted under the pool's key as a message of the AWS Encryption SDK.
 //!
 //! Such a function is not waited for: AWS Lambda takes the call over, and tries by itself until the function has
-//! worked. So what it throws is told to nobody, as in Cognito. A webhook has nobody who would try again: what goes
-//! wrong there is a message that could not be delivered.
+//! worked. So what it throws is told to nobody, as in Cognito. A webhook has nobody who would try again: where its status
+//! says that it has not taken the message over, that is one that could not be delivered.
 //!
 //! Sources: developer guide, "Custom sender Lambda triggers", and "Customizing user pool workflows with Lambda
 //! triggers" for the call; a real event, in a published sample of AWS, for the pair `userpool-id`, for
@@ -20,7 +20,8 @@ use conclave_crypto::{
     secret::SecretString,
 };
 use conclave_outbound::{
-    Channel, DataKeyError, DataKeys, Invocation, InvokeError, Message, SendError, Triggers, Wait,
+    Channel, DataKeyError, DataKeys, Invocation, InvokeError, KeyRequest, Message, SendError, Time,
+    Triggers, Wait,
 };
 use conclave_store::records::{PoolRecord, UserRecord};
 use serde_json::{Map, Value, json};
@@ -69,14 +70,15 @@ pub(crate) struct Parcel {
     client_id: Option<String>,
     user_attributes: Value,
     client_metadata: Option<BTreeMap<String, String>>,
-    code: SecretString,
+    /// Messages that only tell something have none.
+    code: Option<SecretString>,
 }
 
 /// Why a message has not been handed over.
 pub(crate) enum NotHandedOver {
     /// It could not be encrypted, or the function has failed.
     Message(SendError),
-    /// The function could not be called.
+    /// The function, or what makes keys for it, could not be called.
     Function(ApiError),
 }
 
@@ -129,15 +131,56 @@ pub(super) fn parcel(
         client_id: client.map(|client| client.record.client_id.clone()),
         user_attributes,
         client_metadata: metadata.cloned(),
-        code: SecretString::new(code),
+        code: Some(SecretString::new(code)),
+    }))
+}
+
+/// The parcel in the place of a message that says that a sign-in was risky; `None` where the pool has no function for e-mail.
+/// `facts` stand among the user's attributes.
+///
+/// Source: the definitions of the event's type in DefinitelyTyped (`CustomEmailSender_AccountTakeOverNotification_UserAttributes`); AWS
+/// says no more than that there is the source. That the user's own attributes come with them is ours: the function needs an address.
+///
+/// # Errors
+/// InternalErrorException when the pool is not loaded.
+pub(super) fn notice(
+    tx: &Tx<'_>,
+    user: &UserRecord,
+    facts: Map<String, Value>,
+) -> Result<Option<Parcel>, ApiError> {
+    let pool = tx.pool()?;
+    let Some(trigger) = of(&pool.record, Channel::Email) else { return Ok(None) };
+    let mut user_attributes = attributes(user);
+    if let Value::Object(shown) = &mut user_attributes {
+        shown.extend(facts);
+    }
+    Ok(Some(Parcel {
+        pool,
+        trigger,
+        source: "CustomEmailSender_AccountTakeOverNotification",
+        username: user.username.clone(),
+        client_id: tx.client().map(|client| client.record.client_id.clone()),
+        user_attributes,
+        client_metadata: None,
+        code: None,
     }))
 }
 
 impl Parcel {
+    /// The function; empty where there is none.
+    pub fn function(&self) -> &str {
+        self.trigger.function(&self.pool.record).unwrap_or_default()
+    }
+
     /// Encrypts the code, and calls the function.
-    pub async fn hand_over(&self, means: &Means, id: String) -> Result<(), NotHandedOver> {
-        let code = self.encrypted(means).await.map_err(NotHandedOver::Message)?;
-        let event = self.event(&code).ok_or_else(|| {
+    pub async fn hand_over(
+        &self,
+        means: &Means,
+        id: String,
+        time: Time,
+    ) -> Result<(), NotHandedOver> {
+        let code = self.encrypted(means, time).await?;
+        let event = self.event(code.as_deref()).ok_or_else(|| {
             NotHandedOver::Function(errors::internal("a message has no function to send it"))
         })?;
         let span = tracing::info_span!("trigger", trigger = self.trigger.as_str());
@@ -146,12 +189,14 @@ impl Parcel {
             function: function.clone(),
             event: event.payload,
             id,
+            source: event.source,
             wait: Wait::TakenOver,
+            time,
         };
         match means.functions.invoke(invocation).instrument(span).await {
             Ok(_) => Ok(()),
             // what it says is for whoever runs it, and not for the user
-            Err(InvokeError::Failed(_) | InvokeError::TooLong) => {
+            Err(InvokeError::Failed(_)) => {
                 let trigger = self.trigger.as_str();
                 tracing::warn!(trigger, function, "custom sender failed");
                 Err(NotHandedOver::Message(SendError::Refused("the function failed".to_owned())))
@@ -160,33 +205,38 @@ impl Parcel {
         }
     }
 
-    async fn encrypted(&self, means: &Means) -> Result<String, SendError> {
+    async fn encrypted(&self, means: &Means, time: Time) -> Result<Option<String>, NotHandedOver> {
+        let Some(code) = &self.code else { return Ok(None) };
+        let refused = |text: String| NotHandedOver::Message(SendError::Refused(text));
         let triggers = self.pool.record.triggers.as_ref();
         let key = triggers.and_then(|triggers| triggers.kms_key_id.as_deref());
-        let key = key.ok_or_else(|| SendError::Refused("the pool has no key".to_owned()))?;
+        let key = key.ok_or_else(|| refused("the pool has no key".to_owned()))?;
         let context: Context = [(POOL_PAIR.to_owned(), self.pool.id().to_owned())].into();
         let span = tracing::info_span!("data_key");
-        let made = means.data_keys.generate(key, &context).instrument(span).await;
+        let request = KeyRequest { key, context: &context, pool: self.pool.id(), time };
+        let made = means.data_keys.generate(request).instrument(span).await;
         let made = made.map_err(|error| {
             tracing::warn!(%error, key, "no data key for a custom sender");
             match error {
-                DataKeyError::TimedOut
-                | DataKeyError::Unreachable(_)
-                | DataKeyError::Overloaded => SendError::Unavailable(error.to_string()),
+                // as for a function of which too many calls are under way
+                DataKeyError::Overloaded => NotHandedOver::Function(errors::too_many_requests()),
+                DataKeyError::TimedOut | DataKeyError::Unreachable(_) => {
+                    NotHandedOver::Message(SendError::Unavailable(error.to_string()))
+                }
                 DataKeyError::NotConfigured
                 | DataKeyError::NotAllowed
                 | DataKeyError::Refused(_)
-                | DataKeyError::NoKey => SendError::Refused(error.to_string()),
+                | DataKeyError::NoKey => refused(error.to_string()),
             }
         })?;
-        let text = self.code.expose().as_bytes();
+        let text = code.expose().as_bytes();
         let (plain, wrapped) = (&made.plaintext, &made.encrypted);
         let message = encryption_sdk::encrypt(text, &context, plain, wrapped, &*means.entropy);
-        let message = message.map_err(|error| SendError::Refused(error.to_string()))?;
-        Ok(encoding::base64(message))
+        let message = message.map_err(|error| refused(error.to_string()))?;
+        Ok(Some(encoding::base64(message)))
     }
 
-    fn event(&self, code: &str) -> Option<Event> {
+    fn event(&self, code: Option<&str>) -> Option<Event> {
         let kind = match self.trigger {
             Trigger::CustomSmsSender => "customSMSSenderRequestV1",
             _ => "customEmailSenderRequestV1",

@@ -221,6 +221,19 @@ async fn a_message_that_was_not_handed_over_is_an_error_and_can_be_asked_for_aga
     }
 }
 
+/// Whoever waits for a message learns that it has not left, and why: they may come again.
+#[tokio::test]
+async fn too_many_messages_at_once_are_refused_as_such() {
+    let overloaded = "TooManyRequestsException: Too many requests";
+    let pool = with(email_sender(), &["email"]).await;
+    pool.data_keys.fail(DataKeyError::Overloaded);
+    assert_eq!(refusal(pool.sign_up("ada", &EMAIL).await), overloaded);
+    let pool = with(email_sender(), &["email"]).await;
+    pool.functions.fill();
+    assert_eq!(refusal(pool.sign_up("ada", &EMAIL).await), overloaded);
+    assert!(pool.functions.take().is_empty());
+}
+
 async fn resend(pool: &TestPool, client_id: &str) -> Result<(), ApiError> {
     let request = types::ResendConfirmationCodeRequest {
         client_id: Some(client_id.to_owned()),

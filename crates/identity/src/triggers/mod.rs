@@ -20,13 +20,14 @@ pub mod settings;
 pub mod token_generation;
 pub mod user_migration;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use conclave_api::{ApiError, ExceptionName};
 use conclave_crypto::ids;
-use conclave_outbound::{Invocation, InvokeError, Triggers, Wait};
+use conclave_outbound::{Invocation, InvokeError, Time, Triggers, Wait};
 use conclave_store::records::PoolRecord;
 use serde_json::{Map, Value};
+use tokio::time::Instant;
 use tracing::Instrument as _;
 
 pub use event::{Event, Who, attributes, metadata};
@@ -102,6 +103,34 @@ impl Trigger {
     }
 }
 
+/// What all functions of one request may take together, and the keys of senders: a client is answered within 30 seconds, and
+/// a function that was called later would be called for nobody.
+const REQUEST: Duration = Duration::from_secs(25);
+/// How long a message waits for others of its function while whoever asked for it waits too.
+const SEND_PATIENCE: Duration = Duration::from_secs(5);
+/// What a message may take for which nobody waits.
+const POST: Duration = Duration::from_secs(60);
+
+/// When the time for the functions of a request that begins now is over.
+pub fn until() -> Instant {
+    Instant::now() + REQUEST
+}
+
+/// The time for something that is decided by its answer, or told: it does not wait for others.
+pub(crate) fn at_once(until: Instant) -> Time {
+    Time { patience: Duration::ZERO, until }
+}
+
+/// The time for a message that somebody waits for, and that has a place in the queue.
+pub(crate) fn in_turn(until: Instant) -> Time {
+    Time { patience: SEND_PATIENCE, until }
+}
+
+/// The time for a message that nobody waits for, and that has a place in the queue.
+pub(crate) fn in_background() -> Time {
+    Time { patience: POST, until: Instant::now() + POST }
+}
+
 /// What a request brings along for the triggers of its pool.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Circumstances<'a> {
@@ -136,18 +165,22 @@ pub async fn ask(tx: &Tx<'_>, event: &Event) -> Result<Map<String, Value>, ApiEr
     {
         return answer.clone();
     }
-    let answer = call(tx.world(), event).await;
+    let answer = call(tx.world(), event, tx.until()).await;
     known.insert(event.source, (event.payload.clone(), answer.clone()));
     answer
 }
 
-/// Calls a function, and answers its `response`.
+/// Calls a function, which has time until `until`, and answers its `response`.
 ///
 /// # Errors
 /// UserLambdaValidationException with what the function has thrown; InvalidLambdaResponseException for what is
 /// no event; UnexpectedLambdaException when there is no answer; TooManyRequestsException.
-pub async fn call(world: &World, event: &Event) -> Result<Map<String, Value>, ApiError> {
-    call_as(&*world.triggers, event, ids::uuid(&*world.entropy)).await
+pub async fn call(
+    world: &World,
+    event: &Event,
+    until: Instant,
+) -> Result<Map<String, Value>, ApiError> {
+    call_as(&*world.triggers, event, ids::uuid(&*world.entropy), at_once(until)).await
 }
 
 /// [`call`] by an id that has been drawn.
@@ -155,10 +188,12 @@ pub(crate) async fn call_as(
     functions: &dyn Triggers,
     event: &Event,
     id: String,
+    time: Time,
 ) -> Result<Map<String, Value>, ApiError> {
     let span = tracing::info_span!("trigger", trigger = event.trigger.as_str());
     let (function, event_json) = (event.function.clone(), event.payload.clone());
-    let invocation = Invocation { function, event: event_json, id, wait: Wait::Answer };
+    let (source, wait) = (event.source, Wait::Answer);
+    let invocation = Invocation { function, event: event_json, id, source, wait, time };
     match functions.invoke(invocation).instrument(span).await {
         Ok(body) => answer::response(&body),
         Err(error) => Err(refusal(event.trigger, &event.function, &error)),

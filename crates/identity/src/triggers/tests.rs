@@ -8,7 +8,7 @@ use super::*;
 use crate::{
     auth::initiate_auth,
     testing::{signed_call, unsigned_call},
-    tx::transact,
+    tx::{transact, transact_until},
     users::{
         self,
         fixtures::{PASSWORD, TestPool, attributes, pool, refusal, strings, verifying},
@@ -368,6 +368,50 @@ async fn a_question_is_asked_once_for_a_request() {
     pool.functions.answer(throws);
     transact(&pool, &Asks(&pool.id)).await.unwrap_err();
     assert_eq!(pool.functions.take().len(), 1);
+}
+
+/// A client is answered within 30 seconds, so what its functions may take is bounded together, and not one by one.
+#[tokio::test]
+async fn the_functions_of_a_request_have_one_time_together() {
+    struct Asks<'a>(&'a str);
+
+    #[async_trait::async_trait]
+    impl crate::tx::Transaction for Asks<'_> {
+        type Output = ();
+
+        fn scope(&self) -> &str {
+            self.0
+        }
+
+        async fn decide(&self, tx: &mut Tx<'_>) -> crate::tx::Decision<()> {
+            tx.load(crate::tx::Query::new()).await?;
+            for name in ["ada", "bob", "eve"] {
+                let who = Who { username: name, client_id: None };
+                let source = ("PreSignUp_SignUp", "1");
+                let event = Event::new(
+                    &*tx.pool()?,
+                    Trigger::PreSignUp,
+                    source,
+                    who,
+                    Map::new(),
+                    json!({}),
+                );
+                ask(tx, &event.unwrap()).await?;
+            }
+            Ok(().into())
+        }
+    }
+
+    let pool = with(everything()).await;
+    pool.functions.take_time(Duration::from_millis(400));
+    let until = Instant::now() + Duration::from_secs(1);
+    let error = transact_until(&pool, &Asks(&pool.id), until).await.unwrap_err();
+    assert_eq!(
+        refusal::<()>(Err(error)),
+        "UnexpectedLambdaException: PreSignUp invocation failed due to error Socket timeout while \
+         invoking Lambda function."
+    );
+    assert_eq!(pool.functions.take().len(), 3, "each of them alone would have had the time");
 }
 
 // ---- LambdaConfig ---------------------------------------------------------------------------

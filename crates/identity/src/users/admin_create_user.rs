@@ -14,6 +14,7 @@ use conclave_store::{keys, records::UserRecord};
 use super::{
     admin_user, aliases,
     attributes::{self, Values, Writer},
+    codes::{self, Limited},
     credentials, delivery, describe, index,
     lookup::{self, With},
     password_policy::{self, Wording},
@@ -33,7 +34,7 @@ use crate::{
 };
 
 /// Makes a user in FORCE_CHANGE_PASSWORD and sends the invitation; with MessageAction RESEND, renews the
-/// temporary password of such a user and sends the invitation again. One read and one commit.
+/// temporary password of such a user and sends the invitation again, twenty times in an hour. One read and one commit.
 ///
 /// # Errors
 /// Those of the API reference, and AliasExistsException for a verified address of another user.
@@ -215,6 +216,9 @@ impl AdminCreateUser<'_> {
         let password = self.temporary_password(tx, &pool)?;
         let mut renewed = user.clone();
         renewed.modified_ms = tx.now_ms();
+        if self.channels.iter().any(|channel| delivery::to(&renewed, *channel).is_some()) {
+            codes::count(tx, &user.sub, Limited::AdminCreateUser);
+        }
         self.set_password_and_invite(tx, &pool, &renewed, &password).await?;
         index::write_user(tx, Some(&user), &renewed)?;
         Ok(renewed)
@@ -551,6 +555,37 @@ mod tests {
             "UnsupportedUserStateException: Resend not possible. eve status is not \
              FORCE_CHANGE_PASSWORD"
         );
+    }
+
+    /// As codes that an administrator sends, or somebody could be flooded by way of an app's "invite again".
+    #[tokio::test]
+    async fn twenty_invitations_an_hour_are_sent_again() {
+        const LIMIT: &str =
+            "TooManyRequestsException: Attempt limit exceeded, please try after some time.";
+        let pool = plain_pool().await;
+        pool.send_create(by_email(&pool, "ada")).await.unwrap();
+        let resend = || types::AdminCreateUserRequest {
+            message_action: Some("RESEND".to_owned()),
+            ..by_email(&pool, "ada")
+        };
+        for _ in 0..20 {
+            pool.send_create(resend()).await.unwrap();
+        }
+        let last = pool.outbox.take();
+        assert_eq!(last.len(), 21);
+        assert_eq!(refusal(pool.send_create(resend()).await), LIMIT);
+        assert!(pool.outbox.take().is_empty());
+        // what was refused has not made the password another
+        let password = last.last().and_then(|message| message.code.clone()).unwrap();
+        assert!(pool.password_is("ada", &password).await.1);
+        // where there is nowhere to send it to, it is no message
+        let by_phone = || types::AdminCreateUserRequest {
+            desired_delivery_mediums: strings(&["SMS"]),
+            ..resend()
+        };
+        pool.send_create(by_phone()).await.unwrap();
+        pool.clock.advance(Duration::from_secs(60 * 60));
+        pool.send_create(resend()).await.unwrap();
     }
 
     #[tokio::test]

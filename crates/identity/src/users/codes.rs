@@ -83,6 +83,8 @@ pub enum Limited {
     AdminUpdateUserAttributes,
     /// AdminResetUserPassword.
     AdminResetUserPassword,
+    /// AdminCreateUser that sends an invitation again.
+    AdminCreateUser,
 }
 
 impl Limited {
@@ -100,10 +102,11 @@ impl Limited {
             Self::UpdateUserAttributes => 8,
             Self::AdminUpdateUserAttributes => 9,
             Self::AdminResetUserPassword => 10,
+            Self::AdminCreateUser => 11,
         }
     }
 
-    /// Times in an hour. For password resets the service says 5 to 20, by risk. For the last three it says
+    /// Times in an hour. For password resets the service says 5 to 20, by risk. For the last four it says
     /// nothing, and they are judgement: a user can have mail sent anywhere, as often as by asking for a code;
     /// an administrator is let do more.
     const fn max(self) -> i64 {
@@ -114,7 +117,9 @@ impl Limited {
             | Self::ChangePassword
             | Self::GetUserAttributeVerificationCode
             | Self::UpdateUserAttributes => 5,
-            Self::AdminUpdateUserAttributes | Self::AdminResetUserPassword => 20,
+            Self::AdminUpdateUserAttributes
+            | Self::AdminResetUserPassword
+            | Self::AdminCreateUser => 20,
             // ours: so many that nobody who signs in meets it, and few for who wants to flood a phone
             Self::SignInCode => 30,
         }
@@ -124,10 +129,10 @@ impl Limited {
     fn refusal(self) -> ApiError {
         match self {
             Self::SignInCode => errors::too_many_requests(),
-            Self::UpdateUserAttributes | Self::AdminUpdateUserAttributes => {
-                ExceptionName::TooManyRequestsException
-                    .because("Attempt limit exceeded, please try after some time.")
-            }
+            Self::UpdateUserAttributes
+            | Self::AdminUpdateUserAttributes
+            | Self::AdminCreateUser => ExceptionName::TooManyRequestsException
+                .because("Attempt limit exceeded, please try after some time."),
             _ => errors::attempt_limit_exceeded(),
         }
     }

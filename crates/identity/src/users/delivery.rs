@@ -242,6 +242,7 @@ pub fn confirmation(
         subject: Some(fill(subject, username, code.expose(), None)),
         body: fill(text, &escape(username), code.expose(), Some(&escape(link.expose()))),
         is_html: true,
+        plain: None,
         code: Some(code.expose().clone()),
         sender: sender(&config.record),
     }
@@ -378,6 +379,7 @@ fn message(
         subject: subject.map(|subject| fill(subject, username, code, None)),
         body,
         is_html,
+        plain: None,
         code: Some(code.clone()),
         sender: sender(record),
     }
@@ -385,14 +387,14 @@ fn message(
 
 /// Whom an e-mail of the pool is from, where it is not from the operator: `From`, or the address that
 /// `SourceArn` names.
-fn sender(record: &PoolRecord) -> Sender {
+pub(crate) fn sender(record: &PoolRecord) -> Sender {
     let named = record.email_source_arn.as_deref().and_then(email::identity);
     let address = named.filter(|identity| identity.contains('@')).map(str::to_owned);
     Sender { from: record.email_from.clone().or(address), reply_to: record.email_reply_to.clone() }
 }
 
 /// A text as HTML shows it.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for character in text.chars() {
         match character {

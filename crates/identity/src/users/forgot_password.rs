@@ -19,11 +19,11 @@ use crate::{
     errors,
     threat_protection::{context::Context, record},
     triggers::{
-        Circumstances,
+        self, Circumstances,
         custom_message::{self, Reason},
         user_migration::Wanted,
     },
-    tx::{Decision, Query, Transaction, Tx, transact},
+    tx::{Decision, Query, Transaction, Tx, transact_until},
     world::World,
 };
 
@@ -43,7 +43,8 @@ pub async fn forgot_password(
     let request = request.with_metadata(input.client_metadata);
     let mut forgot =
         ForgotPassword { request, is_migration_over: false, event_id: &call.request_id, context };
-    if let Some(response) = transact(world, &forgot).await? {
+    let until = triggers::until();
+    if let Some(response) = transact_until(world, &forgot, until).await? {
         return Ok(response);
     }
     let migrate = Migrate {
@@ -53,9 +54,9 @@ pub async fn forgot_password(
         wanted: Wanted::Reset,
         circumstances: forgot.request.circumstances(),
     };
-    Box::pin(transact(world, &migrate)).await?;
+    Box::pin(transact_until(world, &migrate, until)).await?;
     forgot.is_migration_over = true;
-    let response = transact(world, &forgot).await?;
+    let response = transact_until(world, &forgot, until).await?;
     response.ok_or_else(|| errors::internal("a user is to be migrated twice"))
 }
 

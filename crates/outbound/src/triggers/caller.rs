@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use conclave_crypto::encoding;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 
 use super::{
-    Invocation, InvokeError, Triggers, Wait,
+    Invocation, InvokeError, Place, Triggers, Wait,
     egress::Egress,
-    http::{Answer, Client, Target},
+    http::{Answer, Begun, Client, Target},
     settings::{SettingsError, TriggerSettings, matches},
     shares::Shares,
     webhook,
@@ -26,11 +26,11 @@ const INVOCATION_ID: &str = "conclave-invocation-id";
 const PAUSE: Duration = Duration::from_millis(100);
 /// What a function says of its failure is passed on up to so many characters.
 const MESSAGE_CHARS_MAX: usize = 1_024;
-/// Calls that nobody waits for, for each one that may be under way.
-const BACKGROUND: usize = 4;
+/// Places in the queue, for each call that may be under way.
+const QUEUE: usize = 4;
 
-/// One function has this part of all places.
-const SHARE: usize = 4;
+/// One function has this part of all places, and of the queue.
+pub(super) const SHARE: usize = 4;
 
 /// See the module. Connects when the first call comes.
 pub struct Caller {
@@ -40,7 +40,8 @@ pub struct Caller {
     tries: u32,
     places: Semaphore,
     shares: Shares,
-    background: Arc<Semaphore>,
+    queue: Arc<Semaphore>,
+    queue_shares: Shares,
     lambda: Option<Lambda>,
     webhooks: HashMap<String, Hook>,
 }
@@ -94,7 +95,8 @@ impl Caller {
             tries: settings.tries,
             places: Semaphore::new(concurrency),
             shares: Shares::new(concurrency.div_ceil(SHARE)),
-            background: Arc::new(Semaphore::new(concurrency * BACKGROUND)),
+            queue: Arc::new(Semaphore::new(concurrency * QUEUE)),
+            queue_shares: Shares::new((concurrency * QUEUE).div_ceil(SHARE)),
             lambda,
             webhooks,
         })
@@ -145,6 +147,7 @@ impl Caller {
             (INVOCATION_ID, invocation.id.clone()),
         ];
         let answer = self.client.post(target, &path, &headers, invocation.event.clone()).await?;
+        let answer = waited(answer, invocation.wait).await?;
         if answer.status.is_success() {
             return returned(answer);
         }
@@ -164,6 +167,7 @@ impl Caller {
         ];
         let (target, event) = (&hook.target, invocation.event.clone());
         let answer = self.client.post(target, &target.path, &headers, event).await?;
+        let answer = waited(answer, invocation.wait).await?;
         if answer.status.is_success() {
             return returned(answer);
         }
@@ -177,6 +181,20 @@ impl Caller {
             return Err(InvokeError::Failed(format!("HTTP {}", answer.status.as_u16())));
         }
         Err(refused(answer.status, None))
+    }
+}
+
+/// What is waited for. A call that is taken over is so by its status: what comes with that does not matter, and whoever
+/// waited for it could call twice.
+async fn waited(answer: Begun, wait: Wait) -> Result<Answer, InvokeError> {
+    let status = answer.status();
+    match wait {
+        Wait::Answer => answer.whole().await,
+        Wait::TakenOver if status.is_success() => Ok(Answer::without_body(status)),
+        Wait::TakenOver => match answer.whole().await {
+            Err(InvokeError::TooLong) => Ok(Answer::without_body(status)),
+            answer => answer,
+        },
     }
 }
 
@@ -205,17 +223,16 @@ fn message(body: &[u8]) -> Option<String> {
     Some(message.chars().take(MESSAGE_CHARS_MAX).collect())
 }
 
-#[async_trait]
-impl Triggers for Caller {
-    async fn invoke(&self, invocation: Invocation) -> Result<Bytes, InvokeError> {
-        let _share = self.shares.take(&invocation.function).ok_or(InvokeError::Overloaded)?;
+impl Caller {
+    async fn tried(&self, invocation: &Invocation) -> Result<Bytes, InvokeError> {
         let mut pause = PAUSE;
         let mut left = self.tries;
         loop {
             left -= 1;
-            let place = tokio::time::timeout(self.timeout, self.places.acquire()).await;
+            let patience = self.timeout.max(invocation.time.patience());
+            let place = tokio::time::timeout(patience, self.places.acquire()).await;
             let Ok(Ok(place)) = place else { return Err(InvokeError::Overloaded) };
-            let answer = tokio::time::timeout(self.timeout, self.once(&invocation)).await;
+            let answer = tokio::time::timeout(self.timeout, self.once(invocation)).await;
             drop(place);
             let error = match answer {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -230,8 +247,21 @@ impl Triggers for Caller {
             pause *= 2;
         }
     }
+}
 
-    fn reserve(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.background).try_acquire_owned().ok()
+#[async_trait]
+impl Triggers for Caller {
+    async fn invoke(&self, invocation: Invocation) -> Result<Bytes, InvokeError> {
+        let time = invocation.time;
+        let share = self.shares.take(&invocation.function, time.patience()).await;
+        let _share = share.ok_or(InvokeError::Overloaded)?;
+        let tried = tokio::time::timeout_at(time.until, self.tried(&invocation)).await;
+        tried.unwrap_or(Err(InvokeError::TimedOut))
+    }
+
+    fn reserve(&self, function: &str) -> Option<Place> {
+        let share = self.queue_shares.try_take(function)?;
+        let place = Arc::clone(&self.queue).try_acquire_owned().ok()?;
+        Some(Place::holding((place, share)))
     }
 }

@@ -12,7 +12,7 @@ use conclave_crypto::{
 use super::{
     data_keys::*,
     settings::{KmsEndpoint, SettingsError, TriggerSettings},
-    tests::{Does, Server, answer, local},
+    tests::{Does, Server, answer, local, time},
 };
 use crate::clock::ManualClock;
 
@@ -43,9 +43,35 @@ fn at(server: &Server) -> KmsEndpoint {
     }
 }
 
+async fn made(keyring: &Keyring, key: &str) -> Result<DataKey, DataKeyError> {
+    made_for(keyring, key, "us-east-1_abc").await
+}
+
+async fn made_for(keyring: &Keyring, key: &str, pool: &str) -> Result<DataKey, DataKeyError> {
+    let context = context();
+    keyring.generate(KeyRequest { key, context: &context, pool, time: time() }).await
+}
+
+/// A pool whose keys are slow must not keep those of others waiting.
+#[tokio::test]
+async fn a_pool_has_its_share_of_the_calls() {
+    let server = Server::start(&[Does::Waits]).await;
+    let settings = TriggerSettings { kms: Some(at(&server)), concurrency: 8, ..local() };
+    let keyring = keyring(settings).expect("can be used");
+    let (a, b, c, d) = tokio::join!(
+        made_for(&keyring, ARN, "us-east-1_abc"),
+        made_for(&keyring, ARN, "us-east-1_abc"),
+        made_for(&keyring, ARN, "us-east-1_abc"),
+        made_for(&keyring, ARN, "us-east-1_def"),
+    );
+    let errors = [a, b, c, d].map(|made| made.map(|_| ()).expect_err("there is no key"));
+    let late = DataKeyError::TimedOut;
+    assert_eq!(errors, [late.clone(), late.clone(), DataKeyError::Overloaded, late]);
+}
+
 async fn generate(server: &Server, key: &str) -> Result<DataKey, DataKeyError> {
     let settings = TriggerSettings { kms: Some(at(server)), ..local() };
-    keyring(settings).expect("can be used").generate(key, &context()).await
+    made(&keyring(settings).expect("can be used"), key).await
 }
 
 fn key_answer(plaintext: &[u8]) -> Does {
@@ -59,14 +85,14 @@ fn key_answer(plaintext: &[u8]) -> Does {
 async fn a_key_in_a_file_needs_no_kms() {
     let settings = TriggerSettings { keys: vec![in_file(ARN, 9)], ..local() };
     let keyring = keyring(settings).expect("can be used");
-    let made = keyring.generate(ARN, &context()).await.expect("is made");
-    assert_eq!(made.encrypted.provider_id, "conclave");
-    assert!(made.encrypted.provider_info.starts_with(ARN.as_bytes()));
-    let unwrapped = reader::unwrap(&made.encrypted, &context(), &Key256::new([9; 32]));
-    assert_eq!(unwrapped, Some(made.plaintext.clone()));
-    let next = keyring.generate(ARN, &context()).await.expect("is made");
-    assert_ne!(next.plaintext, made.plaintext);
-    let refused = keyring.generate(ALIAS, &context()).await;
+    let key = made(&keyring, ARN).await.expect("is made");
+    assert_eq!(key.encrypted.provider_id, "conclave");
+    assert!(key.encrypted.provider_info.starts_with(ARN.as_bytes()));
+    let unwrapped = reader::unwrap(&key.encrypted, &context(), &Key256::new([9; 32]));
+    assert_eq!(unwrapped, Some(key.plaintext.clone()));
+    let next = made(&keyring, ARN).await.expect("is made");
+    assert_ne!(next.plaintext, key.plaintext);
+    let refused = made(&keyring, ALIAS).await;
     assert_eq!(refused.map(|_| ()), Err(DataKeyError::NotConfigured));
 }
 
@@ -164,7 +190,7 @@ async fn s55_a_kms_is_called_only_where_the_operator_says_so() {
     assert_eq!(refused, Err(DataKeyError::NotConfigured));
     let settings = TriggerSettings { kms: Some(at(&server)), networks: Vec::new(), ..local() };
     let keyring_of = keyring(settings).expect("can be used");
-    let refused = keyring_of.generate(ARN, &context()).await.map(|_| ());
+    let refused = made(&keyring_of, ARN).await.map(|_| ());
     assert_eq!(refused, Err(DataKeyError::NotAllowed));
     assert!(server.requests().is_empty());
     let plain = TriggerSettings { kms: Some(at(&server)), ..TriggerSettings::new() };

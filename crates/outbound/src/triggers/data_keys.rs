@@ -1,10 +1,7 @@
 //! Keys by which functions get what only they may read: the codes that custom senders send. A pool names a key
 //! by its ARN; the operator says where it is: at a KMS, or in a file.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use conclave_crypto::{
@@ -14,7 +11,7 @@ use conclave_crypto::{
 };
 
 use super::{
-    InvokeError,
+    InvokeError, Time,
     kms::Kms,
     settings::{SettingsError, TriggerSettings},
 };
@@ -53,7 +50,7 @@ pub enum DataKeyError {
     /// Its answer holds no key.
     #[error("the KMS answered with something that is no key")]
     NoKey,
-    /// Too many calls are under way.
+    /// Too many calls are under way, of this pool or of all.
     #[error("too many calls of the KMS are under way")]
     Overloaded,
 }
@@ -72,14 +69,27 @@ impl From<InvokeError> for DataKeyError {
     }
 }
 
+/// What a data key is for.
+#[derive(Clone, Copy, Debug)]
+pub struct KeyRequest<'a> {
+    /// The ARN of the key that encrypts it.
+    pub key: &'a str,
+    /// What belongs to it.
+    pub context: &'a Context,
+    /// The pool, which has a part of the calls that may be under way.
+    pub pool: &'a str,
+    /// How long it may take.
+    pub time: Time,
+}
+
 /// Something that makes data keys.
 #[async_trait]
 pub trait DataKeys: Send + Sync {
-    /// A new data key, encrypted by the key with this ARN.
+    /// A new data key.
     ///
     /// # Errors
     /// See [`DataKeyError`].
-    async fn generate(&self, key: &str, context: &Context) -> Result<DataKey, DataKeyError>;
+    async fn generate(&self, request: KeyRequest<'_>) -> Result<DataKey, DataKeyError>;
 }
 
 /// A key in a file.
@@ -121,11 +131,8 @@ impl Keyring {
 
 #[async_trait]
 impl DataKeys for Keyring {
-    async fn generate(
-        &self,
-        key: &str,
-        context: &BTreeMap<String, String>,
-    ) -> Result<DataKey, DataKeyError> {
+    async fn generate(&self, request: KeyRequest<'_>) -> Result<DataKey, DataKeyError> {
+        let KeyRequest { key, context, .. } = request;
         if let Some(wrapping) = self.local.get(key) {
             let plaintext = Key256::new(entropy::bytes(&*self.entropy));
             let name = (NAME_SPACE, key);
@@ -134,6 +141,6 @@ impl DataKeys for Keyring {
             return Ok(DataKey { plaintext, encrypted });
         }
         let kms = self.kms.as_ref().ok_or(DataKeyError::NotConfigured)?;
-        kms.generate(key, context).await
+        kms.generate(request).await
     }
 }

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderMap, Method, Request, StatusCode, Uri, header};
+use ::http::{HeaderMap, Method, Request, StatusCode, Uri, header, response::Parts};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::client::conn::http1;
+use hyper::{body::Incoming, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use rustls::{
     ClientConfig, RootCertStore,
@@ -76,6 +76,44 @@ pub(super) struct Answer {
     pub body: Bytes,
 }
 
+impl Answer {
+    /// A status of which nothing else matters.
+    pub fn without_body(status: StatusCode) -> Self {
+        Self { status, headers: HeaderMap::new(), body: Bytes::new() }
+    }
+}
+
+/// An answer of which the body has not been read, and the connection on which it comes.
+pub(super) struct Begun {
+    parts: Parts,
+    body: Incoming,
+    bytes_max: usize,
+    _connection: AbortOnDrop,
+}
+
+impl Begun {
+    /// The status, which comes before the rest.
+    pub fn status(&self) -> StatusCode {
+        self.parts.status
+    }
+
+    /// Waits for the rest.
+    ///
+    /// # Errors
+    /// When it does not come, or is too long.
+    pub async fn whole(self) -> Result<Answer, InvokeError> {
+        let body = Limited::new(self.body, self.bytes_max).collect().await.map_err(|error| {
+            if error.downcast_ref::<LengthLimitError>().is_some() {
+                InvokeError::TooLong
+            } else {
+                InvokeError::Unreachable("the connection broke")
+            }
+        })?;
+        let Parts { status, headers, .. } = self.parts;
+        Ok(Answer { status, headers, body: body.to_bytes() })
+    }
+}
+
 impl Client {
     /// # Errors
     /// When the authorities cannot be used.
@@ -111,14 +149,14 @@ impl Client {
     /// Posts a body to `path` of `target`.
     ///
     /// # Errors
-    /// When there is no whole answer.
+    /// When no answer begins.
     pub async fn post(
         &self,
         target: &Target,
         path: &str,
         headers: &[(&'static str, String)],
         body: Bytes,
-    ) -> Result<Answer, InvokeError> {
+    ) -> Result<Begun, InvokeError> {
         let mut request = Request::builder()
             .method(Method::POST)
             .uri(path)
@@ -145,7 +183,7 @@ impl Client {
         &self,
         stream: S,
         request: Request<Full<Bytes>>,
-    ) -> Result<Answer, InvokeError>
+    ) -> Result<Begun, InvokeError>
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
@@ -157,15 +195,7 @@ impl Client {
         }));
         let answer = sender.send_request(request).await.map_err(unreachable)?;
         let (parts, body) = answer.into_parts();
-        let body = Limited::new(body, self.answer_bytes_max).collect().await.map_err(|error| {
-            if error.downcast_ref::<LengthLimitError>().is_some() {
-                InvokeError::TooLong
-            } else {
-                InvokeError::Unreachable("the connection broke")
-            }
-        })?;
-        drop(connection);
-        Ok(Answer { status: parts.status, headers: parts.headers, body: body.to_bytes() })
+        Ok(Begun { parts, body, bytes_max: self.answer_bytes_max, _connection: connection })
     }
 }
 

@@ -8,17 +8,20 @@ use ::http::StatusCode;
 use bytes::Bytes;
 use conclave_crypto::{
     encoding,
-    encryption_sdk::{Context, EncryptedDataKey},
+    encryption_sdk::EncryptedDataKey,
     secret::{Key256, SecretBytes},
 };
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
 use super::{
-    data_keys::{DataKey, DataKeyError},
+    Time,
+    caller::SHARE,
+    data_keys::{DataKey, DataKeyError, KeyRequest},
     egress::Egress,
     http::{Answer, Client, Target},
     settings::{KmsEndpoint, SettingsError, TriggerSettings, matches},
+    shares::Shares,
 };
 use crate::{Clock, aws::Signer};
 
@@ -41,6 +44,8 @@ pub(super) struct Kms {
     signer: Signer,
     keys: Vec<String>,
     places: Semaphore,
+    /// By pool: one whose keys are slow leaves places to all others.
+    shares: Shares,
     timeout: Duration,
     tries: u32,
 }
@@ -57,6 +62,7 @@ impl Kms {
     ) -> Result<Self, SettingsError> {
         settings.check()?;
         let egress = Egress::new(settings.networks.clone());
+        let concurrency = settings.concurrency as usize;
         Ok(Self {
             client: Client::new(egress, settings.ca.as_deref(), ANSWER_BYTES_MAX)?,
             clock,
@@ -68,28 +74,38 @@ impl Kms {
                 service: "kms",
             },
             keys: endpoint.keys,
-            places: Semaphore::new(settings.concurrency as usize),
+            places: Semaphore::new(concurrency),
+            shares: Shares::new(concurrency.div_ceil(SHARE)),
             timeout: settings.timeout,
             tries: settings.tries,
         })
     }
 
-    /// A data key of the key with this ARN.
+    /// A data key.
     ///
     /// # Errors
     /// See [`DataKeyError`].
-    pub async fn generate(&self, key: &str, context: &Context) -> Result<DataKey, DataKeyError> {
+    pub async fn generate(&self, request: KeyRequest<'_>) -> Result<DataKey, DataKeyError> {
+        let KeyRequest { key, context, pool, time } = request;
         if !self.keys.iter().any(|pattern| matches(pattern, key)) {
             return Err(DataKeyError::NotConfigured);
         }
         let request = json!({ "KeyId": key, "KeySpec": "AES_256", "EncryptionContext": context });
+        let share = self.shares.take(pool, time.patience()).await;
+        let _share = share.ok_or(DataKeyError::Overloaded)?;
         let request = request.to_string();
+        let tried = tokio::time::timeout_at(time.until, self.tried(&request, time)).await;
+        tried.unwrap_or(Err(DataKeyError::TimedOut))
+    }
+
+    async fn tried(&self, request: &str, time: Time) -> Result<DataKey, DataKeyError> {
         let (mut pause, mut left) = (PAUSE, self.tries);
         loop {
             left -= 1;
-            let place = tokio::time::timeout(self.timeout, self.places.acquire()).await;
+            let patience = self.timeout.max(time.patience());
+            let place = tokio::time::timeout(patience, self.places.acquire()).await;
             let Ok(Ok(place)) = place else { return Err(DataKeyError::Overloaded) };
-            let answer = tokio::time::timeout(self.timeout, self.once(&request)).await;
+            let answer = tokio::time::timeout(self.timeout, self.once(request)).await;
             drop(place);
             let error = match answer {
                 Ok(Ok(answer)) => return data_key(&answer.body),
@@ -123,7 +139,7 @@ impl Kms {
             ("authorization", signed.authorization),
         ];
         let body = Bytes::copy_from_slice(request.as_bytes());
-        let answer = self.client.post(target, &target.path, &headers, body).await?;
+        let answer = self.client.post(target, &target.path, &headers, body).await?.whole().await?;
         if answer.status.is_success() {
             return Ok(answer);
         }

@@ -17,11 +17,13 @@ mod data_key_tests;
 #[cfg(test)]
 mod tests;
 
+use std::{any::Any, time::Duration};
+
 use bytes::Bytes;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::Instant;
 
 pub use caller::Caller;
-pub use data_keys::{DataKey, DataKeyError, DataKeys, Keyring, LocalKey};
+pub use data_keys::{DataKey, DataKeyError, DataKeys, KeyRequest, Keyring, LocalKey};
 pub use settings::{KmsEndpoint, LambdaEndpoint, TriggerSettings, Webhook};
 
 /// One call of a function.
@@ -33,8 +35,41 @@ pub struct Invocation {
     pub event: Bytes,
     /// The same for all tries of a call, so that a function can tell them from two calls.
     pub id: String,
+    /// `triggerSource` of the event.
+    pub source: &'static str,
     /// What is waited for.
     pub wait: Wait,
+    /// How long it may take.
+    pub time: Time,
+}
+
+/// How long a call may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Time {
+    /// How long it may wait for others of its function, or of its pool, to end: not at all where it is zero. Whoever has a
+    /// place in the queue ([`Triggers::reserve`]) may wait.
+    pub patience: Duration,
+    /// When it is over, with all tries.
+    pub until: Instant,
+}
+
+impl Time {
+    /// What of the patience is left before it is over.
+    fn patience(self) -> Duration {
+        self.patience.min(self.until.saturating_duration_since(Instant::now()))
+    }
+}
+
+/// A place in the queue, until it is dropped.
+pub struct Place {
+    _held: Box<dyn Any + Send + Sync>,
+}
+
+impl Place {
+    /// A place that is kept by what is held.
+    pub fn holding(held: impl Any + Send + Sync) -> Self {
+        Self { _held: Box::new(held) }
+    }
 }
 
 /// What is waited for, in a call.
@@ -92,6 +127,7 @@ pub trait Triggers: Send + Sync {
     /// See [`InvokeError`].
     async fn invoke(&self, invocation: Invocation) -> Result<Bytes, InvokeError>;
 
-    /// A place for a call that nobody waits for; `None` when there are too many.
-    fn reserve(&self) -> Option<OwnedSemaphorePermit>;
+    /// A place in the queue for a call of this function that may wait until others have ended; `None` when the queue, or the
+    /// part of it that one function has, is full.
+    fn reserve(&self, function: &str) -> Option<Place>;
 }

@@ -115,13 +115,24 @@ fn caller(settings: TriggerSettings) -> Result<Caller, SettingsError> {
     Caller::new(settings, Arc::new(ManualClock::at(1_440_938_160_000)))
 }
 
-async fn invoke(settings: TriggerSettings) -> Result<Bytes, InvokeError> {
-    let invocation = Invocation {
+/// A call that does not wait for others.
+pub(super) fn time() -> Time {
+    Time { patience: Duration::ZERO, until: Instant::now() + Duration::from_secs(25) }
+}
+
+fn invocation(wait: Wait, time: Time) -> Invocation {
+    Invocation {
         function: ARN.to_owned(),
         event: Bytes::from_static(b"{\"a\":1}"),
         id: "call-1".to_owned(),
-        wait: Wait::Answer,
-    };
+        source: "PreSignUp_SignUp",
+        wait,
+        time,
+    }
+}
+
+async fn invoke(settings: TriggerSettings) -> Result<Bytes, InvokeError> {
+    let invocation = invocation(Wait::Answer, time());
     caller(settings).expect("can be used").invoke(invocation).await
 }
 
@@ -155,16 +166,77 @@ async fn a_call_that_nobody_waits_for_is_taken_over() {
     let server = Server::start(&[answer("202 Accepted", "", "")]).await;
     let url = format!("http://{}", server.address);
     let settings = TriggerSettings { lambda: Some(endpoint(url, &["*"])), ..local() };
-    let invocation = Invocation {
-        function: ARN.to_owned(),
-        event: Bytes::from_static(b"{}"),
-        id: "call-1".to_owned(),
-        wait: Wait::TakenOver,
-    };
+    let invocation = invocation(Wait::TakenOver, time());
     let answer = caller(settings).expect("can be used").invoke(invocation).await;
     assert_eq!(answer, Ok(Bytes::new()));
     let request = server.requests().remove(0).to_lowercase();
     assert!(request.contains("\r\nx-amz-invocation-type: event\r\n"), "{request}");
+}
+
+/// By its status: a message that was taken over is neither an error nor sent again for what comes with it.
+#[tokio::test]
+async fn a_call_is_taken_over_whatever_comes_with_the_status() {
+    let long = "x".repeat(600_000);
+    let thrown = "x-amz-function-error: Unhandled\r\n";
+    let stalls = "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n".to_owned();
+    for (does, error) in [
+        (answer("200 OK", "", &long), None),
+        (answer("200 OK", thrown, "{\"errorMessage\":\"no\"}"), None),
+        (Does::Says(stalls), None),
+        (answer("404 Not Found", "", &long), Some(InvokeError::Refused("HTTP 404".to_owned()))),
+        (answer("400 Bad Request", "", &long), Some(InvokeError::Failed("HTTP 400".to_owned()))),
+    ] {
+        let server = Server::start(&[does]).await;
+        let url = format!("http://{}/", server.address);
+        let hook = Webhook { arn: ARN.to_owned(), url, secret: "secret".to_owned() };
+        let settings = TriggerSettings { webhooks: vec![hook], ..local() };
+        let caller = caller(settings).expect("can be used");
+        let answer = caller.invoke(invocation(Wait::TakenOver, time())).await;
+        assert_eq!(answer.err(), error);
+        assert_eq!(server.requests().len(), 1);
+    }
+}
+
+/// Each of the 40 calls takes one of 2 places for a moment, and none is lost.
+#[tokio::test]
+async fn a_burst_of_calls_that_may_wait_waits() {
+    let server = Server::start(&[answer("200 OK", "", "{}")]).await;
+    let url = format!("http://{}", server.address);
+    let settings = || TriggerSettings {
+        lambda: Some(endpoint(url.clone(), &["*"])),
+        concurrency: 8,
+        timeout: Duration::from_secs(5),
+        ..local()
+    };
+    let burst = async |patience: Duration| {
+        let caller = Arc::new(caller(settings()).expect("can be used"));
+        let time = Time { patience, ..time() };
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..40 {
+            let caller = Arc::clone(&caller);
+            calls.spawn(async move { caller.invoke(invocation(Wait::TakenOver, time)).await });
+        }
+        calls.join_all().await.into_iter().filter(Result::is_ok).count()
+    };
+    assert!(burst(Duration::ZERO).await < 40);
+    assert_eq!(burst(Duration::from_secs(20)).await, 40);
+}
+
+#[tokio::test]
+async fn all_tries_of_a_call_end_when_its_time_is_over() {
+    let server = Server::start(&[Does::Waits]).await;
+    let url = format!("http://{}", server.address);
+    let settings = TriggerSettings { lambda: Some(endpoint(url, &["*"])), ..local() };
+    let caller = caller(settings).expect("can be used");
+    // in the middle of the second of three tries
+    let until = Instant::now() + Duration::from_millis(350);
+    let time = Time { patience: Duration::ZERO, until };
+    let answer = caller.invoke(invocation(Wait::Answer, time)).await;
+    assert_eq!(answer, Err(InvokeError::TimedOut));
+    assert_eq!(server.requests().len(), 2);
+    let over = Time { until: Instant::now(), ..time };
+    let answer = caller.invoke(invocation(Wait::Answer, over)).await;
+    assert_eq!(answer, Err(InvokeError::TimedOut));
 }
 
 /// The signature is that of botocore for the same request.
@@ -315,20 +387,18 @@ async fn calls_under_way_have_a_limit() {
         ..local()
     };
     let caller = Arc::new(caller(settings).expect("can be used"));
-    let call = |id: &str| {
-        let caller = Arc::clone(&caller);
-        let (function, id) = (ARN.to_owned(), id.to_owned());
-        async move {
-            caller
-                .invoke(Invocation { function, event: Bytes::new(), id, wait: Wait::Answer })
-                .await
-        }
-    };
-    let (first, second, third) = tokio::join!(call("1"), call("2"), call("3"));
+    let call = || caller.invoke(invocation(Wait::Answer, time()));
+    let (first, second, third) = tokio::join!(call(), call(), call());
     let errors = [first, second, third].map(|answer| answer.expect_err("has no answer"));
     assert!(errors.contains(&InvokeError::TimedOut) && errors.contains(&InvokeError::Overloaded));
-    let places: Vec<_> = std::iter::from_fn(|| caller.reserve()).take(100).collect();
-    assert_eq!(places.len(), 4);
+    let places = |function: &'static str| -> Vec<Place> {
+        std::iter::from_fn(|| caller.reserve(function)).take(100).collect()
+    };
+    // four places in the queue, and each function has a quarter of them
+    let kept: Vec<_> = ["a", "b", "c", "d", "e"].map(places).into_iter().flatten().collect();
+    assert_eq!(kept.len(), 4);
+    drop(kept);
+    assert_eq!(places("a").len(), 1);
 }
 
 #[test]

@@ -268,23 +268,92 @@ async fn a_name_that_no_user_has_is_asked_like_one_that_a_user_has() {
     assert_eq!(refusal(asked.begin("nobody").await), "UserNotFoundException: User does not exist.");
 }
 
-#[tokio::test]
-async fn a_custom_sign_in_begins_with_the_password_where_the_app_wants_it() {
-    let asked = asked(false).await;
-    let sub = asked.pool.user("ada", &[]).await;
-    let start = async || {
+impl Asked {
+    /// Begins with the password, for which the challenge is this.
+    async fn start(&self) -> Challenge {
         let session = client::Session::with_private(&[7; 32]).unwrap();
         let public = session.public_hex();
         let parameters =
             [("USERNAME", "ada"), ("CHALLENGE_NAME", "SRP_A"), ("SRP_A", public.as_str())];
-        let begun = asked.pool.initiate(&asked.client, "CUSTOM_AUTH", &parameters).await.unwrap();
+        let begun = self.pool.initiate(&self.client, "CUSTOM_AUTH", &parameters).await.unwrap();
         assert_eq!(begun.challenge_name.as_deref(), Some("PASSWORD_VERIFIER"));
         Challenge { session, parameters: begun.challenge_parameters }
+    }
+
+    /// The session of the question after the password.
+    async fn session_after_password(&self) -> String {
+        let right = self.pool.claim(&self.start().await, PASSWORD);
+        let told = self.pool.answer_srp(&self.client, right).await.unwrap();
+        assert_eq!(told.challenge_name.as_deref(), Some("CUSTOM_CHALLENGE"));
+        told.session.unwrap()
+    }
+
+    /// Two wrong answers of a sign-in, which may have that many.
+    async fn two_wrong_answers(&self) -> String {
+        let mut session = self.session_after_password().await;
+        for _ in 0..2 {
+            session = self.answer("ada", &session, "41").await.unwrap().session.unwrap();
+        }
+        session
+    }
+}
+
+/// Or whoever mistypes now and then is locked out in the end, by mistakes of a day.
+#[tokio::test]
+async fn a_right_answer_after_the_password_forgets_wrong_ones() {
+    let asked = asked(false).await;
+    asked.pool.user("ada", &[]).await;
+    for _ in 0..3 {
+        asked.two_wrong_answers().await;
+        let session = asked.two_wrong_answers().await;
+        let told = asked.answer("ada", &session, ANSWER).await.unwrap();
+        assert!(told.authentication_result.is_some());
+    }
+    // those of sign-ins that do not come to an end add up, and a right password forgets none
+    asked.two_wrong_answers().await;
+    asked.two_wrong_answers().await;
+    let session = asked.session_after_password().await;
+    assert_eq!(refusal(asked.answer("ada", &session, "41").await), INCORRECT);
+    let session = asked.session_after_password().await;
+    assert_eq!(refusal(asked.answer("ada", &session, ANSWER).await), LOCKED);
+}
+
+/// Whoever knows password and answer has not shown the second factor, and must not guess it for ever.
+#[tokio::test]
+async fn s12_a_right_answer_does_not_forget_guesses_at_the_second_factor() {
+    let asked = asked(false).await;
+    asked.pool.set_mfa("OPTIONAL", false, true, false).await;
+    let (_, app) = asked.pool.user_with_app("ada", &[]).await;
+    let challenged = async || {
+        let session = asked.session_after_password().await;
+        let told = asked.answer("ada", &session, ANSWER).await?;
+        assert_eq!(told.challenge_name.as_deref(), Some("SOFTWARE_TOKEN_MFA"));
+        Ok::<_, ApiError>(told.session.unwrap())
     };
-    let challenge = start().await;
+    let guess = async |session: &str, code: &str| {
+        let responses = map(&[("USERNAME", "ada"), ("SOFTWARE_TOKEN_MFA_CODE", code)]);
+        asked.pool.respond(&asked.client, "SOFTWARE_TOKEN_MFA", Some(session), responses).await
+    };
+    let mut session = challenged().await.unwrap();
+    for _ in 0..4 {
+        assert!(guess(&session, &app.wrong(&asked.pool)).await.is_err());
+        session = challenged().await.unwrap();
+    }
+    assert!(guess(&session, &app.wrong(&asked.pool)).await.is_err());
+    assert_eq!(refusal(challenged().await), LOCKED);
+    asked.pool.advance(1);
+    let session = challenged().await.unwrap();
+    assert!(guess(&session, &app.code(&asked.pool)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_custom_sign_in_begins_with_the_password_where_the_app_wants_it() {
+    let asked = asked(false).await;
+    let sub = asked.pool.user("ada", &[]).await;
+    let challenge = asked.start().await;
     let wrong = asked.pool.claim(&challenge, WRONG);
     assert_eq!(refusal(asked.pool.answer_srp(&asked.client, wrong).await), INCORRECT);
-    let challenge = start().await;
+    let challenge = asked.start().await;
     asked.pool.functions.take();
     let right = asked.pool.claim(&challenge, PASSWORD);
     let told = asked.pool.answer_srp(&asked.client, right).await.unwrap();

@@ -189,6 +189,26 @@ async fn an_identity_is_shown_as_cognito_shows_it_wherever_the_user_is() {
     assert!(pool.sign_in("ada", PASSWORD).await.is_ok());
 }
 
+/// Cognito takes such a name, and refuses the sign-in by the provider that would have it too ("User already exists with
+/// provider user id"): from reports of its answers, in no documentation. So a name makes nobody a user of a provider.
+#[tokio::test]
+async fn s28_a_local_user_named_like_one_of_a_provider_is_none() {
+    let pool = people().await;
+    pool.sign_up("Google_4711", &[]).await.unwrap();
+    pool.create("Google_4712", &[]).await.unwrap();
+    for (name, subject) in [("Google_4711", "4711"), ("Google_4712", "4712")] {
+        assert_eq!(identities(&pool, name).await, None);
+        // neither by what the provider calls somebody, nor as one whom the provider knows
+        let of_provider = ("Google", links::SUBJECT, subject);
+        assert_eq!(refusal(link(&pool, of_provider, GOOGLE).await), NOT_FOUND);
+        assert_eq!(refusal(disable(&pool, of_provider).await), NOT_FOUND);
+    }
+    // the identity is free, and becomes whose it is
+    link(&pool, ADA, ("Google", links::SUBJECT, "4711")).await.unwrap();
+    assert!(identities(&pool, "ada").await.is_some());
+    assert_eq!(identities(&pool, "Google_4711").await, None);
+}
+
 #[tokio::test]
 async fn an_identity_is_of_one_user() {
     let pool = people().await;
