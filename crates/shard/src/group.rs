@@ -149,6 +149,8 @@ pub(crate) struct Group {
     closed: watch::Sender<bool>,
     /// Held by the state machine that applies: never two, also while a replica is reopened.
     applier: Arc<Mutex<()>>,
+    /// Held while a leader changes the members or raises the level: it adds nobody who has not been asked.
+    pub members_or_level: Mutex<()>,
     commits: Semaphore,
     reads: Semaphore,
     last_stamp_ms: AtomicI64,
@@ -190,6 +192,7 @@ impl Group {
             recovered: watch::Sender::new(false),
             closed: watch::Sender::new(false),
             applier: Arc::default(),
+            members_or_level: Mutex::default(),
             commits: Semaphore::new(shared.limits.commits_in_flight_max),
             reads: Semaphore::new(shared.limits.reads_in_flight_max),
             last_stamp_ms: AtomicI64::new(0),
@@ -240,7 +243,7 @@ impl Group {
         let raft = Raft::new(
             self.shared.node_id,
             config,
-            self.shared.peers.of_group(self.id),
+            self.shared.peers.of_group(self.id, self.state.clone()),
             self.log.clone(),
             StateMachine::new(self.state.clone(), applier),
         )

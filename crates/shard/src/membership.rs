@@ -47,6 +47,9 @@ impl Group {
         change: MemberChange,
     ) -> Result<(), String> {
         let raft = self.raft().ok_or("the replica does not run")?;
+        let waited = timeout(CHANGE_TIMEOUT, self.members_or_level.lock()).await;
+        let _one = waited.map_err(|_| "the last change has not ended in time".to_owned())?;
+        let leader = self.leader_id().ok_or("this node does not lead the group")?;
         {
             let metrics = raft.metrics();
             let metrics = metrics.borrow_watched();
@@ -59,6 +62,7 @@ impl Group {
         }
         let (change, retain) = match change {
             MemberChange::AddLearner(id, address) => {
+                self.check_new_member(id, &address).await?;
                 // what it had acknowledged before it was a member is nobody's concern any more
                 self.shared.peers.forget_acknowledged(self.id, id);
                 (ChangeMembers::AddNodes([(id, BasicNode::new(address))].into()), true)
@@ -68,7 +72,10 @@ impl Group {
         };
         let on_top_of =
             Precondition::<Types>::LastMembershipLogId { last_membership_log_id: Some(membership) };
-        let request = ChangeMembershipRequest::new(change, retain).with_preconditions([on_top_of]);
+        // another leader may have raised the level since
+        let by = Precondition::<Types>::CommittedLeaderId { committed_leader_id: leader };
+        let request =
+            ChangeMembershipRequest::new(change, retain).with_preconditions([on_top_of, by]);
         match timeout(CHANGE_TIMEOUT, raft.change_membership_with_payload(request)).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(RaftError::APIError(ClientWriteError::ForwardToLeader(_)))) => {

@@ -376,6 +376,16 @@ impl GroupDirectory for HostInner {
         self.shared.peers.levels.own()
     }
 
+    fn check_level(
+        &self,
+        peer: u64,
+        said: Option<u32>,
+        group: u32,
+        has: u32,
+    ) -> Result<(), String> {
+        self.shared.peers.levels.check(peer, said, group, has, Instant::now())
+    }
+
     fn heard_clock(&self, peer: u64, clock_ms: i64) {
         self.shared.peers.clock_skew.heard(peer, clock_ms, self.now_ms(), Instant::now());
     }

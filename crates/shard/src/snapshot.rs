@@ -65,7 +65,7 @@ impl SnapshotDir {
     /// it was stopped, so that attempts which are given up often come to an end as well.
     ///
     /// # Errors
-    /// What is damaged, or from the disk; `Interrupted` when it was told to stop.
+    /// As [`check_files`]: only `InvalidData` is damage.
     pub(crate) fn check(&self, stop: &AtomicBool) -> io::Result<()> {
         while self.check.found_good.get().is_none() {
             if stop.load(Ordering::Acquire) {
@@ -552,8 +552,51 @@ mod tests {
         let mut bytes = fs::read(&table).expect("reads");
         bytes[10] ^= 1;
         fs::write(&table, bytes).expect("writes");
-        let error = built.check(&go_on).expect_err("is damaged").to_string();
-        assert!(error.contains("Corruption"), "{error}");
+        let error = built.check(&go_on).expect_err("is damaged");
+        assert_eq!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+        assert!(error.to_string().contains("Corruption"), "{error}");
+    }
+
+    /// Set in the process that [`a_check_that_cannot_open_files_finds_no_damage`] starts.
+    const FEW_FILES: &str = "CONCLAVE_TEST_FEW_FILES";
+
+    /// In a process of its own: others need their file descriptors.
+    #[test]
+    fn a_check_that_cannot_open_files_finds_no_damage() {
+        if std::env::var_os(FEW_FILES).is_some() {
+            return check_with_few_files();
+        }
+        let this = "snapshot::tests::a_check_that_cannot_open_files_finds_no_damage";
+        let script = "ulimit -n 256 && exec \"$0\" --exact \"$1\" --nocapture";
+        let binary = std::env::current_exe().expect("a path");
+        let mut process = std::process::Command::new("sh");
+        process.args(["-c", script]).arg(binary).arg(this).env(FEW_FILES, "1");
+        let done = process.output().expect("runs");
+        let told = String::from_utf8_lossy(&done.stdout);
+        let why = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success() && told.contains("1 passed"), "{told}{why}");
+    }
+
+    fn check_with_few_files() {
+        let fixture = fixture();
+        for index in 1..=500 {
+            write(&fixture.state, index);
+        }
+        let built = fixture.snapshots.build(&fixture.state).expect("builds");
+        let mut taken = Vec::new();
+        while let Ok(file) = fs::File::open("/dev/null") {
+            taken.push(file);
+        }
+        let go_on = AtomicBool::new(false);
+        let mut failures = 0;
+        // with one more each time, it fails at every file that it opens
+        while let Err(error) = built.check(&go_on) {
+            assert_ne!(error.kind(), io::ErrorKind::InvalidData, "{error}");
+            assert!(error.to_string().contains("Too many open files"), "{error}");
+            failures += 1;
+            drop(taken.pop().expect("a file to close"));
+        }
+        assert!(failures > 1, "{failures}");
     }
 
     #[test]

@@ -23,7 +23,8 @@ use parking_lot::Mutex;
 use prost::Message;
 use rocksdb::{
     BlockBasedIndexType, BlockBasedOptions, Cache, CompactOptions, DB, DBRecoveryMode, Direction,
-    FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager, WriteOptions,
+    ErrorKind, FlushOptions, IteratorMode, Options, ReadOptions, WriteBatch, WriteBufferManager,
+    WriteOptions,
 };
 
 use crate::{
@@ -313,6 +314,15 @@ impl StateDb {
     }
 }
 
+/// An error of RocksDB. Only where it has found damage it is `InvalidData`: that there is no room, no file descriptor or
+/// no memory says nothing of what is stored.
+pub(crate) fn failed(error: rocksdb::Error) -> io::Error {
+    match error.kind() {
+        ErrorKind::Corruption => io::Error::new(io::ErrorKind::InvalidData, error),
+        _ => io::Error::other(error),
+    }
+}
+
 /// The applied log id and membership that the files in `path` hold.
 ///
 /// # Errors
@@ -320,7 +330,7 @@ impl StateDb {
 pub(crate) fn applied_of_files(path: &Path) -> io::Result<(Option<LogId>, StoredMembers)> {
     let mut options = Options::default();
     options.set_max_open_files(64);
-    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
+    let db = DB::open_for_read_only(&options, path, true).map_err(failed)?;
     read_applied(&db)
 }
 
@@ -331,8 +341,8 @@ pub(crate) fn applied_of_files(path: &Path) -> io::Result<(Option<LogId>, Stored
 pub(crate) fn level_of_files(path: &Path) -> io::Result<u32> {
     let mut options = Options::default();
     options.set_max_open_files(64);
-    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
-    let state = db.get_pinned(keys::GROUP_STATE).map_err(io::Error::other)?;
+    let db = DB::open_for_read_only(&options, path, true).map_err(failed)?;
+    let state = db.get_pinned(keys::GROUP_STATE).map_err(failed)?;
     conclave_store::levels::of_state(state.as_deref())
 }
 
@@ -342,7 +352,8 @@ const CHECK_STOP_ROWS: u64 = 1_024;
 /// Reads every row that the files in `path` hold, past all caches, or those `from` a key. When it is stopped, `from` is where to go on.
 ///
 /// # Errors
-/// From the disk, or that a checksum is wrong; `Interrupted` when it was told to `stop`.
+/// `InvalidData` when something is damaged, and no other error says so; `Interrupted` when it was told to `stop`; what
+/// else RocksDB and the system say.
 pub(crate) fn check_files(
     path: &Path,
     stop: &AtomicBool,
@@ -350,7 +361,7 @@ pub(crate) fn check_files(
 ) -> io::Result<()> {
     let mut options = Options::default();
     options.set_max_open_files(64);
-    let db = DB::open_for_read_only(&options, path, true).map_err(io::Error::other)?;
+    let db = DB::open_for_read_only(&options, path, true).map_err(failed)?;
     let mut reading = ReadOptions::default();
     reading.fill_cache(false);
     reading.set_verify_checksums(true);
@@ -369,15 +380,15 @@ pub(crate) fn check_files(
         rows.next();
         read += 1;
     }
-    rows.status().map_err(io::Error::other)
+    rows.status().map_err(failed)
 }
 
 fn read_applied(db: &DB) -> io::Result<(Option<LogId>, StoredMembers)> {
-    let applied = match db.get_pinned(APPLIED).map_err(io::Error::other)? {
+    let applied = match db.get_pinned(APPLIED).map_err(failed)? {
         Some(bytes) => Some(proto::LogId::decode(&bytes[..]).map_err(corrupt)?.into()),
         None => None,
     };
-    let membership = match db.get_pinned(MEMBERSHIP).map_err(io::Error::other)? {
+    let membership = match db.get_pinned(MEMBERSHIP).map_err(failed)? {
         Some(bytes) => {
             stored_membership_in(proto::StoredMembership::decode(&bytes[..]).map_err(corrupt)?)?
         }

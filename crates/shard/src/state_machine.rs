@@ -3,7 +3,10 @@
 use std::{
     io,
     path::Path,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
 };
 
 use conclave_fault as fault;
@@ -22,6 +25,7 @@ use tokio::{
 use tracing::Span;
 
 use crate::{
+    feature_level::members_at,
     proposals::Proposals,
     snapshot::{SnapshotDir, SnapshotStore},
     state_db::{SharedMemory, StateBatch, StateDb, applied_of_files, level_of_files},
@@ -39,6 +43,8 @@ pub(crate) struct State {
     group: u32,
     /// The highest feature level that this node knows.
     known_level: u32,
+    /// See [`State::level`].
+    level: AtomicU32,
     /// Why it does not go on: it has been given what it does not know.
     refused: OnceLock<String>,
     /// What is proposed here and not applied yet.
@@ -74,7 +80,8 @@ impl State {
         known_level: u32,
     ) -> io::Result<Arc<Self>> {
         let db = StateDb::open(dir, &memory)?;
-        levels::check(levels::of_group(&*db)?, known_level)
+        let level = levels::of_group(&*db)?;
+        levels::check(level, known_level)
             .map_err(|unknown| io::Error::other(format!("group {group} {unknown}")))?;
         let snapshots = SnapshotStore::open(cluster_id, group, dir.join("snapshots"), db.in_use())?;
         let applied = watch::Sender::new(Applied::of(&db, db.applied()?.0.as_ref()));
@@ -84,6 +91,7 @@ impl State {
             memory,
             group,
             known_level,
+            level: AtomicU32::new(level),
             refused: OnceLock::new(),
             proposals: Proposals::default(),
             applied,
@@ -93,6 +101,11 @@ impl State {
     /// Why the process must end: an entry or a snapshot needs more than this version knows.
     pub(crate) fn refused(&self) -> Option<String> {
         self.refused.get().cloned()
+    }
+
+    /// The feature level of the group, as far as this replica has applied.
+    pub(crate) fn level(&self) -> u32 {
+        self.level.load(Ordering::Acquire)
     }
 
     /// Refuses what needs a level that this node does not know.
@@ -125,12 +138,14 @@ impl State {
         if applied != meta.last_log_id {
             return Err(corrupt("a snapshot does not hold what it says"));
         }
-        self.check_level(|| "a snapshot".to_owned(), level_of_files(received.path())?)?;
+        let level = level_of_files(received.path())?;
+        self.check_level(|| "a snapshot".to_owned(), level)?;
         fault::io("install.after_receive")?;
         let next = self.db().replace(received.path(), &self.memory)?;
         received.keep();
         let applied = Applied::of(&next, meta.last_log_id.as_ref());
         *self.db.write() = next;
+        self.level.store(level, Ordering::Release);
         self.applied.send_replace(applied);
         fault::io("install.after_active")?;
         self.build_snapshot()?;
@@ -160,15 +175,31 @@ fn span_of(state: &State, entry: &conclave_store::proto::Entry, index: u64) -> S
     tracing::info_span!(parent: &parent, "apply", group = i64::from(state.group), index, writes)
 }
 
+/// Raises nothing where the members are others than those that were asked: one of them may not know the level. The members
+/// are part of the state, and the same wherever this entry is applied.
+fn make_void(db: &StateDb, entry: &mut conclave_store::proto::Entry) -> io::Result<()> {
+    let Some(Command::Raise(raise)) = &mut entry.command else { return Ok(()) };
+    let Some(asked) = &raise.members else { return Ok(()) };
+    let (_, members) = db.applied()?;
+    if members.log_id().as_ref().map(members_at).as_ref() != Some(asked) {
+        raise.level = levels::FIRST;
+        entry.level = 0;
+    }
+    Ok(())
+}
+
 /// Applies one entry: everything that it changes is one batch.
 fn apply_entry(state: &State, db: &StateDb, entry: &LogEntry) -> io::Result<Reply> {
     let mut batch = StateBatch::default();
     let mut span = Span::none();
+    let mut raises = false;
     let reply = match &entry.payload {
         EntryPayload::Blank => None,
         EntryPayload::Normal(command) => {
-            let command = conclave_store::proto::Entry::decode(command.0.clone())
+            let mut command = conclave_store::proto::Entry::decode(command.0.clone())
                 .map_err(|error| corrupt(format!("log entry {}: {error}", entry.log_id)))?;
+            raises = matches!(command.command, Some(Command::Raise(_)));
+            make_void(db, &mut command)?;
             state.check_level(|| format!("log entry {}", entry.log_id), command.level)?;
             span = span_of(state, &command, entry.log_id.index);
             let outcome = span.in_scope(|| conclave_store::apply(db, &command, &mut batch))?;
@@ -183,6 +214,9 @@ fn apply_entry(state: &State, db: &StateDb, entry: &LogEntry) -> io::Result<Repl
     };
     fault::io("apply.before_batch")?;
     span.in_scope(|| db.apply(batch, &entry.log_id))?;
+    if raises {
+        state.level.store(levels::of_group(db)?, Ordering::Release);
+    }
     fault::point("apply.after_batch");
     Ok(reply)
 }
@@ -256,10 +290,58 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use conclave_store::proto::Raise;
+    use conclave_store::proto::{MembersAt, Raise};
 
     use super::*;
     use crate::types::{self, log_id};
+
+    fn raise_to(level: u32, members: Option<MembersAt>) -> Command {
+        Command::Raise(Raise { level, members })
+    }
+
+    #[test]
+    fn a_level_is_raised_for_the_members_that_were_asked_and_for_no_others() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let memory = SharedMemory::new(8 << 20, 4 << 20);
+        let open = |name: &str, known| {
+            State::open("c", 1, &dir.path().join(name), memory.clone(), known).expect("opens")
+        };
+        let members = |term, index, nodes: std::ops::RangeInclusive<u64>| {
+            let nodes: std::collections::BTreeMap<_, _> =
+                nodes.map(|id| (id, openraft::BasicNode::new("a:1"))).collect();
+            let members = openraft::Membership::new(vec![[1].into()], nodes).expect("is valid");
+            let payload = EntryPayload::Membership(members);
+            LogEntry { log_id: log_id(term, 1, index), payload }
+        };
+        let raise = |index, asked: LogId| {
+            let command = raise_to(2, Some(members_at(&asked)));
+            let command = types::Command::new(&levels::entry(1, command));
+            LogEntry { log_id: log_id(3, 1, index), payload: EntryPayload::Normal(command) }
+        };
+        let entries = [
+            members(1, 1, 1..=1),
+            // another leader has added node 2 since
+            members(2, 2, 1..=2),
+            raise(3, log_id(1, 1, 1)),
+            // a leader whose entry was overwritten has asked others
+            raise(4, log_id(1, 1, 2)),
+        ];
+        let (later, earlier) = (open("later", 2), open("earlier", 1));
+        for entry in &entries {
+            for state in [&later, &earlier] {
+                apply_entry(state, &state.db(), entry).expect("applies");
+                assert_eq!(state.level(), levels::FIRST, "{}", entry.log_id);
+            }
+        }
+        assert_eq!(earlier.refused(), None, "who knows less goes on");
+        assert_eq!(later.db().history(), earlier.db().history());
+        let valid = raise(5, log_id(2, 1, 2));
+        apply_entry(&later, &later.db(), &valid).expect("applies");
+        assert_eq!(later.level(), 2);
+        assert!(apply_entry(&earlier, &earlier.db(), &valid).is_err());
+        drop(later);
+        assert_eq!(open("later", 2).level(), 2, "as before it was closed");
+    }
 
     #[test]
     fn what_needs_a_level_that_is_not_known_is_neither_applied_nor_installed_nor_opened() {
@@ -267,7 +349,7 @@ mod tests {
         let memory = SharedMemory::new(8 << 20, 4 << 20);
         let open =
             |name: &str, known| State::open("c", 1, &dir.path().join(name), memory.clone(), known);
-        let command = types::Command::new(&levels::entry(1, Command::Raise(Raise { level: 2 })));
+        let command = types::Command::new(&levels::entry(1, raise_to(2, None)));
         let raise = LogEntry { log_id: log_id(1, 1, 1), payload: EntryPayload::Normal(command) };
         let later = open("later", 2).expect("opens");
         apply_entry(&later, &later.db(), &raise).expect("applies");

@@ -6,7 +6,8 @@
 //! entry that needs a level is proposed only in a group that has it. What a group has stays: a version that knows less
 //! does not serve the group any more.
 //!
-//! To bring a new kind of write: a line in [`LEVELS`], and its number in [`needed_by`], which does not compile without it.
+//! To bring a new kind of write, or a field that changes what one does: a line in [`LEVELS`], and its number in [`needed_by`],
+//! which does not compile without it.
 //! Gateways use it where all groups have the level.
 
 use std::io;
@@ -30,24 +31,46 @@ pub const LEVELS: &[&str] = &[
 /// The highest level that this version knows.
 pub const KNOWN: u32 = LEVELS.len() as u32;
 
-/// The level that an entry needs.
+/// The level that an entry needs. Every message that can be in one is taken apart whole, so that a new field is not forgotten
+/// here: a field that changes what an entry does needs a level, because versions without it would leave it out.
 pub fn needed_by(command: &Command) -> u32 {
-    let of_check = |check: &proto::Check| match check.expect {
-        Some(Expect::AtVersion(_) | Expect::Exists(_) | Expect::Absent(_)) | None => FIRST,
-    };
-    let of_write = |write: &proto::Write| match write.action {
-        Some(Action::Put(_) | Action::Delete(_) | Action::DeletePrefix(_) | Action::Add(_))
-        | None => FIRST,
-    };
     match command {
-        Command::Commit(commit) => {
-            let checks = commit.checks.iter().map(of_check);
-            checks.chain(commit.writes.iter().map(of_write)).max().unwrap_or(FIRST)
-        }
-        Command::Sweep(_) => FIRST,
+        Command::Commit(commit) => of_commit(commit),
+        Command::Sweep(proto::Sweep { rows }) => rows.iter().map(of_swept).max().unwrap_or(FIRST),
         // who does not know the level must not go on
-        Command::Raise(raise) => raise.level.max(FIRST),
+        Command::Raise(proto::Raise { level, members: _ }) => (*level).max(FIRST),
     }
+}
+
+fn of_commit(commit: &proto::Commit) -> u32 {
+    let proto::Commit { id: _, scope: _, decided_ms: _, epoch: _, checks, writes } = commit;
+    let checks = checks.iter().map(of_check);
+    checks.chain(writes.iter().map(of_write)).max().unwrap_or(FIRST)
+}
+
+fn of_check(check: &proto::Check) -> u32 {
+    let proto::Check { key: _, expect } = check;
+    match expect {
+        Some(Expect::AtVersion(_) | Expect::Exists(_) | Expect::Absent(_)) | None => FIRST,
+    }
+}
+
+fn of_write(write: &proto::Write) -> u32 {
+    let proto::Write { key: _, action } = write;
+    match action {
+        Some(
+            Action::Put(proto::Put { value: _, expires_at_ms: _ })
+            | Action::Delete(proto::Delete {})
+            | Action::DeletePrefix(proto::DeletePrefix {})
+            | Action::Add(proto::Add { delta: _, min: _, max: _, expires_at_ms: _ }),
+        )
+        | None => FIRST,
+    }
+}
+
+fn of_swept(row: &proto::SweptRow) -> u32 {
+    let proto::SweptRow { scope: _, key: _, expires_at_ms: _ } = row;
+    FIRST
 }
 
 /// An entry as it goes into the log: it says which level it needs, where that is not the first.

@@ -16,7 +16,7 @@ use crate::{
     membership::MemberChange,
     placement::{
         observe::{self, Observed},
-        plan::{GroupPlan, NodeView, Standing, Step, plan},
+        plan::{GroupPlan, NodeView, Standing, Step, held_back, plan},
     },
     proto::{self, change_members_request::Change},
     registry::{NodeState, Nodes, RegisteredNode, Registry, RegistryError},
@@ -126,6 +126,9 @@ impl Controller {
         if plans.is_empty() {
             note_stuck(&mut status, &node_views, &groups);
         }
+        let held_back = held_back(&node_views, &group_views, nodes.replication_factor);
+        status.settled &= held_back.is_empty();
+        status.waiting.extend(held_back);
         *self.host.placement.lock() = Some(status.clone());
         let steps = plans.iter().filter_map(|(number, plan)| {
             let (group, step) = (groups.get(number)?, plan.step.clone()?);

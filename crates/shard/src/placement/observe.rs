@@ -5,6 +5,8 @@ use std::{
     time::Duration,
 };
 
+use conclave_store::levels;
+
 use crate::{
     placement::plan::{GroupView, NodeView, Standing},
     proto,
@@ -65,11 +67,13 @@ pub(crate) fn nodes(
         let (id, answer) = (node.node_id, answers.get(&node.node_id));
         let standing = standing(Some(node.state), answer.is_some(), lost(id));
         let sheds_leaders = answer.is_none_or(|answer| answer.sheds_leaders);
-        (id, NodeView { standing, sheds_leaders, replaced_by: node.replaced_by })
+        // a version that says nothing knows the first one
+        let level = answer.map(|answer| answer.feature_level.max(levels::FIRST));
+        (id, NodeView { standing, sheds_leaders, replaced_by: node.replaced_by, level })
     };
     let unknown = |id: &u64| {
         let standing = standing(None, false, lost(*id));
-        (*id, NodeView { standing, sheds_leaders: true, replaced_by: None })
+        (*id, NodeView { standing, sheds_leaders: true, replaced_by: None, level: None })
     };
     let others = away.keys().filter(|id| registered.get(**id).is_none());
     registered.nodes.iter().map(view).chain(others.map(unknown)).collect()
@@ -126,6 +130,7 @@ pub(crate) fn groups(
         observed.membership = membership_of(source);
         observed.level = source.feature_level;
         let view = &mut observed.view;
+        view.level = source.feature_level;
         view.voters = members.voters;
         view.next = members.next;
         view.joint = members.joint;

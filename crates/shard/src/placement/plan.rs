@@ -14,7 +14,7 @@ use std::{
 
 use conclave_store::DIRECTORY_GROUP;
 
-use crate::replicas::voters_wanted;
+use crate::{feature_level::too_old, replicas::voters_wanted};
 
 /// Groups whose members change at the same time: the others keep their full speed.
 const MOVING_MAX: usize = 2;
@@ -41,6 +41,15 @@ pub(crate) struct NodeView {
     pub sheds_leaders: bool,
     /// Who is to take its groups.
     pub replaced_by: Option<u64>,
+    /// The highest feature level that it knows; `None` while it does not answer.
+    pub level: Option<u32>,
+}
+
+impl NodeView {
+    /// Whether it knows what the group has. Who does not answer may: it is not given anything anyway.
+    fn can_serve(&self, group: &GroupView) -> bool {
+        self.level.is_none_or(|level| level >= group.level)
+    }
 }
 
 /// A group, as its leader sees it.
@@ -61,6 +70,8 @@ pub(crate) struct GroupView {
     pub up_to_date: BTreeSet<u64>,
     /// Members that answer the leader, the leader among them.
     pub answering: BTreeSet<u64>,
+    /// The feature level of the group.
+    pub level: u32,
 }
 
 /// What is done to a group.
@@ -144,9 +155,37 @@ pub(crate) fn plan(
     plans
 }
 
+/// What is not done because nodes know too little, for people: groups that would be placed on them otherwise, and groups that have them
+/// as members. Such members get nothing any more until they run another version.
+pub(crate) fn held_back(
+    nodes: &BTreeMap<u64, NodeView>,
+    groups: &BTreeMap<u32, GroupView>,
+    replication_factor: u32,
+) -> Vec<String> {
+    let mut equal = nodes.clone();
+    equal.values_mut().for_each(|node| node.level = None);
+    let wanted = targets(&equal, groups, replication_factor);
+    let mut reasons = Vec::new();
+    for (id, node) in nodes {
+        let named = groups.iter().find(|(number, group)| {
+            let member = group.voters.contains(id) || group.learners.contains(id);
+            let wanted = wanted.get(*number).is_some_and(|target| target.contains(id));
+            (member || wanted) && !node.can_serve(group)
+        });
+        if let (Some((number, group)), Some(level)) = (named, node.level) {
+            reasons.push(too_old(*id, level, *number, group.level));
+        }
+    }
+    reasons
+}
+
 fn standing(nodes: &BTreeMap<u64, NodeView>, id: u64) -> Standing {
     // a member that nobody has registered yet has just come
     nodes.get(&id).map_or(Standing::Keeps, |node| node.standing)
+}
+
+fn can_serve(nodes: &BTreeMap<u64, NodeView>, id: u64, group: &GroupView) -> bool {
+    nodes.get(&id).is_none_or(|node| node.can_serve(group))
 }
 
 /// The voters that each group is to have.
@@ -182,7 +221,8 @@ pub(crate) fn targets(
             .filter_map(|id| nodes.get(id).filter(|n| n.standing == Standing::Dead)?.replaced_by)
             .collect();
         while target.len() < wanted {
-            let free = taking.iter().copied().filter(|id| !target.contains(id));
+            let free = taking.iter().copied();
+            let free = free.filter(|id| !target.contains(id) && can_serve(nodes, *id, group));
             let best = free.min_by_key(|id| {
                 let begun = group.learners.contains(id) || group.open.contains(id);
                 (!successors.contains(id), !begun, load.of_node(*id), *id)
@@ -211,7 +251,7 @@ pub(crate) fn targets(
             target.clone_from(&group.next);
         }
     }
-    balance(&taking, groups, &mut targets, &mut load);
+    balance(nodes, &taking, groups, &mut targets, &mut load);
     targets
 }
 
@@ -238,6 +278,7 @@ impl Load {
 
 /// Exchanges single members until no two nodes that take groups differ by more than one.
 fn balance(
+    nodes: &BTreeMap<u64, NodeView>,
     taking: &BTreeSet<u64>,
     groups: &BTreeMap<u32, GroupView>,
     targets: &mut BTreeMap<u32, BTreeSet<u64>>,
@@ -254,7 +295,10 @@ fn balance(
         let exchange = pairs.into_iter().find_map(|(from, to)| {
             let fits = targets
                 .iter()
-                .filter(|(_, target)| target.contains(&from) && !target.contains(&to));
+                .filter(|(_, target)| target.contains(&from) && !target.contains(&to))
+                .filter(|(number, _)| {
+                    groups.get(number).is_some_and(|group| can_serve(nodes, to, group))
+                });
             let number = fits.map(|(number, _)| *number).min_by_key(|number| {
                 let begun = groups
                     .get(number)

@@ -44,6 +44,7 @@ use crate::{
     identity::Incarnations,
     proto::{self, raft_transport_client::RaftTransportClient, snapshot_chunk::Part},
     snapshot::{Sender, SnapshotDir},
+    state_machine::State,
     types::{
         AppendRequest, LogId, Types, Vote, VoteRequest, VoteResponse, append_out, log_id_in,
         log_id_out, snapshot_meta_out, vote_in,
@@ -159,6 +160,7 @@ impl Peers {
             source_incarnation: self.incarnations.own().clone(),
             target_incarnation: self.incarnations.of(target),
             clock_ms: self.clock.now_ms(),
+            feature_level: self.levels.own(),
         }
     }
 
@@ -220,7 +222,8 @@ impl Peers {
         address: &str,
     ) -> Result<(), RpcError> {
         let (peers, address) = (self.clone(), address.to_owned());
-        let network = Network { group: 0, target, address, kind: Kind::Liveness, peers };
+        let kind = Kind::Liveness;
+        let network = Network { group: 0, state: None, target, address, kind, peers };
         let mut client = network.client(Kind::Liveness)?;
         let request = proto::HelloRequest { header: Some(network.header()) };
         network.answer(HELLO_TIMEOUT, client.hello(request)).await.map(drop)
@@ -238,20 +241,21 @@ fn status(status: Status) -> RpcError {
 /// Makes the [`Network`]s of one group.
 pub(crate) struct NetworkFactory {
     group: u32,
+    state: Arc<State>,
     peers: Arc<Peers>,
 }
 
 impl NetworkFactory {
     fn network(&self, target: u64, node: &BasicNode, kind: Kind) -> Network {
-        let (group, peers) = (self.group, self.peers.clone());
-        Network { group, target, address: node.addr.clone(), kind, peers }
+        let (group, state, peers) = (self.group, Some(self.state.clone()), self.peers.clone());
+        Network { group, state, target, address: node.addr.clone(), kind, peers }
     }
 }
 
 impl Peers {
     /// The networks of one group.
-    pub(crate) fn of_group(self: &Arc<Self>, group: u32) -> NetworkFactory {
-        NetworkFactory { group, peers: self.clone() }
+    pub(crate) fn of_group(self: &Arc<Self>, group: u32, state: Arc<State>) -> NetworkFactory {
+        NetworkFactory { group, state, peers: self.clone() }
     }
 }
 
@@ -274,6 +278,8 @@ impl RaftNetworkFactory<Types> for NetworkFactory {
 /// One group's way to one peer.
 pub(crate) struct Network {
     group: u32,
+    /// Of the group; `None` where no group is meant.
+    state: Option<Arc<State>>,
     target: u64,
     address: String,
     kind: Kind,
@@ -290,6 +296,20 @@ impl Network {
 
     fn header(&self) -> proto::Header {
         self.peers.header(self.group, self.target)
+    }
+
+    /// Whether the peer may be given entries and snapshots: a version that does not know what the group has would apply something else. It is
+    /// asked each time that a stream is opened, on the same connection: what it has said before may be of another process.
+    async fn check_level(&self, client: &mut RaftTransportClient<Channel>) -> Result<(), RpcError> {
+        let has = self.state.as_ref().map_or(levels::FIRST, |state| state.level());
+        if has <= levels::FIRST {
+            return Ok(());
+        }
+        let request = proto::HelloRequest { header: Some(self.header()) };
+        self.answer(HELLO_TIMEOUT, client.hello(request)).await?;
+        let (levels, said) = (&self.peers.levels, self.peers.levels.said(self.target));
+        let known = levels.check(self.target, said, self.group, has, Instant::now());
+        known.map_err(unreachable)
     }
 
     /// Waits for an answer, at most `limit`, and checks who has given it.
@@ -333,6 +353,7 @@ impl Network {
         let vote = first.vote;
         let input = stream::once(async { first }).chain(input);
         let mut client = self.client(Kind::Entries)?;
+        self.check_level(&mut client).await?;
         let sent = Arc::new(AtomicU64::new(0));
         let mut header = Some(self.header());
         let requests = input.map({
@@ -474,6 +495,7 @@ impl RaftNetworkV2<Types> for Network {
         option: RPCOption,
     ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
         let mut client = self.client(Kind::Snapshots)?;
+        self.check_level(&mut client).await?;
         let begin = proto::SnapshotBegin {
             header: Some(self.header()),
             vote: Some((&vote).into()),
@@ -486,11 +508,14 @@ impl RaftNetworkV2<Types> for Network {
         let given_up = SetOnDrop::default();
         let stop = Arc::clone(&given_up.0);
         let reader = spawn_blocking(move || {
-            snapshot.snapshot.check(&stop).inspect_err(|error| {
-                if error.kind() != io::ErrorKind::Interrupted {
-                    // others have what it should be, and one of them is to lead
+            snapshot.snapshot.check(&stop).inspect_err(|error| match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                // others have what it should be, and one of them is to lead
+                io::ErrorKind::InvalidData => {
                     fatal.report(format!("group {group}: the state is damaged: {error}"));
                 }
+                // the transfer is made again, and with it the check
+                _ => tracing::warn!(group, %error, "a snapshot cannot be checked"),
             })?;
             send_files(snapshot.snapshot, begin, &chunks)
         });

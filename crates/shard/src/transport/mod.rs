@@ -9,6 +9,8 @@ mod control;
 mod control_service;
 mod peer;
 mod server;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use client::Peers;
 pub(crate) use control::ControlClient;

@@ -1,6 +1,6 @@
 //! The answering side: checks who speaks, and hands the message to the group's openraft.
 
-use std::{fmt::Display, sync::Arc};
+use std::{fmt::Display, io, sync::Arc};
 
 use futures::{StreamExt, stream};
 use openraft::{
@@ -72,6 +72,12 @@ pub(crate) trait GroupDirectory: Send + Sync + 'static {
     /// The highest feature level that this node knows.
     fn feature_level(&self) -> u32;
 
+    /// See [`Announced::check`].
+    ///
+    /// [`Announced::check`]: crate::feature_level::Announced::check
+    fn check_level(&self, peer: u64, said: Option<u32>, group: u32, has: u32)
+    -> Result<(), String>;
+
     /// A peer has said where its clock is.
     fn heard_clock(&self, peer: u64, clock_ms: i64);
 }
@@ -114,9 +120,16 @@ impl<G: GroupDirectory> RaftService<G> {
         header: Option<proto::Header>,
     ) -> Result<ReplicaHandles, Status> {
         let header = self.check(peer, header)?;
-        self.groups
+        let replica = self
+            .groups
             .replica(header.group)
-            .ok_or_else(|| Status::unavailable(format!("group {} is not running", header.group)))
+            .ok_or_else(|| Status::unavailable(format!("group {} is not running", header.group)))?;
+        // who knows less than the group has is heard neither as a leader nor as a candidate
+        let (said, has) = (Some(header.feature_level), replica.state.level());
+        self.groups
+            .check_level(header.source, said, header.group, has)
+            .map_err(Status::failed_precondition)?;
+        Ok(replica)
     }
 
     /// Checks every field of a header but the group.
@@ -197,6 +210,15 @@ fn peer_of<T>(request: &Request<T>) -> Option<Peer> {
 
 fn invalid(error: impl Display) -> Status {
     Status::invalid_argument(error.to_string())
+}
+
+/// Why a snapshot was not received: only what has arrived damaged is the sender's concern.
+fn not_received(error: io::Error) -> Status {
+    match error.kind() {
+        io::ErrorKind::InvalidData => invalid(error),
+        io::ErrorKind::StorageFull => disk_is_full(),
+        _ => stopped(error),
+    }
 }
 
 fn stopped(error: impl Display) -> Status {
@@ -378,7 +400,7 @@ impl<G: GroupDirectory> RaftTransport for RaftService<G> {
             }
         }
         drop(parts);
-        let received = writer.await.map_err(stopped)?.map_err(invalid)?;
+        let received = writer.await.map_err(stopped)?.map_err(not_received)?;
         let snapshot = Snapshot { meta: received.meta().clone(), snapshot: received };
         let response = replica.raft.install_full_snapshot(vote, snapshot).await.map_err(stopped)?;
         Ok(self.answer(proto::SnapshotReply { vote: Some((&response.vote).into()) }))

@@ -152,7 +152,10 @@ async fn a_new_node_that_knows_less_is_given_no_group() {
         }
     };
     let why = timeout(READY, named).await.expect("is refused");
-    assert!(why.contains("needs feature level 2, and this version"), "{why}");
+    assert!(
+        why.contains("node 2 knows feature levels up to 1, and group 0 has 2: start a later"),
+        "{why}"
+    );
     assert!(cluster.host(1).status().groups.is_empty());
     let shown = async {
         loop {

@@ -10,7 +10,7 @@ use prost::Message;
 use crate::group::{Group, stale, txn};
 
 fn raise(level: u32) -> Command {
-    Command::Raise(proto::Raise { level })
+    Command::Raise(proto::Raise { level, members: None })
 }
 
 #[test]

@@ -97,7 +97,7 @@ fn entry() -> impl Strategy<Value = proto::Entry> {
         6 => commit().prop_map(|commit| Some(Command::Commit(commit))),
         2 => prop::collection::vec(swept, 0..5)
             .prop_map(|rows| Some(Command::Sweep(proto::Sweep { rows }))),
-        1 => any::<u32>().prop_map(|level| Some(Command::Raise(proto::Raise { level }))),
+        1 => any::<u32>().prop_map(|level| Some(Command::Raise(proto::Raise { level, members: None }))),
         1 => Just(None),
     ];
     let level = prop_oneof![6 => Just(0), 1 => 1..4_u32, 1 => any::<u32>()];

@@ -126,6 +126,17 @@ impl Api {
         send(&authority, &request::unsigned(&authority, operation, body)).await
     }
 
+    /// What is published at a path; `None` when it is not, or nobody answers.
+    pub async fn get(&self, gateway: usize, path: &str) -> Option<Vec<u8>> {
+        let authority = self.authority(gateway);
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {authority}\r\n\r\n");
+        let opened = timeout(CONNECT_WITHIN, Connection::open(&authority)).await;
+        let mut connection = opened.ok()?.ok()?;
+        let answer =
+            timeout(ANSWER_WITHIN, connection.send(request.as_bytes())).await.ok()?.ok()?;
+        (answer.status == 200).then_some(answer.body)
+    }
+
     /// Makes a pool with a client that may sign in with passwords.
     ///
     /// # Errors

@@ -29,7 +29,7 @@ use super::{
     objects::Objects,
     people::People,
     proxy::{Flow, Proxy},
-    rows::points,
+    rows::{points, signing_keys},
     run::say,
     sandbox::Tools,
     watcher::Watcher,
@@ -114,6 +114,8 @@ pub struct Lab {
     pub patience: u32,
     /// Faults that have a length last as long as the matrix says.
     pub long_holds: bool,
+    /// Tokens that F27 has had issued.
+    pub issued: signing_keys::Issued,
     /// Clients of registers, each with one operation under way.
     pub register_clients: u32,
     pools: Vec<Pool>,
@@ -148,7 +150,10 @@ impl Lab {
             pool_groups,
             images: tools.disks,
             disk_bytes: IMAGE_BYTES,
-            settings: if tools.failpoints { points::SNAPSHOTS.to_owned() } else { String::new() },
+            settings: match tools.failpoints {
+                true => [points::SNAPSHOTS, signing_keys::SETTINGS].concat(),
+                false => signing_keys::SETTINGS.to_owned(),
+            },
             environment: bug.into_iter().map(|bug| (BUG_VARIABLE.to_owned(), bug)).collect(),
         };
         let cluster = Cluster::start(made, network, proxy).await?;
@@ -194,6 +199,7 @@ impl Lab {
             versions,
             patience: options.patience,
             long_holds: options.long_holds,
+            issued: signing_keys::Issued::default(),
             register_clients: clients,
             pools,
             gate,

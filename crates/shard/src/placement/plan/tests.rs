@@ -91,7 +91,7 @@ impl Sim {
         let (node, up) = (&self.nodes[&id], !self.down.contains(&id));
         let lost = !up && !self.away.contains(&id);
         let standing = observe::standing(node.state, up, lost);
-        NodeView { standing, sheds_leaders: false, replaced_by: node.replaced_by }
+        NodeView { standing, sheds_leaders: false, replaced_by: node.replaced_by, level: None }
     }
 
     fn views(&self) -> BTreeMap<u64, NodeView> {
@@ -397,4 +397,46 @@ fn a_fourth_node_does_not_make_groups_of_four_voters() {
     assert!(sim.groups.values().all(|group| group.voters.len() == 3));
     let sim = settled(2, 9);
     assert!(sim.groups.values().all(|group| group.voters.len() == 1));
+}
+
+#[test]
+fn a_node_that_knows_less_than_a_group_gets_nothing_of_it_and_is_named() {
+    let mut sim = settled(3, 4);
+    sim.elect();
+    sim.join(Some(NodeState::Active));
+    sim.groups.values_mut().for_each(|group| group.level = 2);
+    let mut views = sim.views();
+    views.values_mut().for_each(|view| view.level = Some(2));
+    views.get_mut(&4).expect("is there").level = Some(1);
+    // it would be given some of the others' groups
+    assert_eq!(plan(&views, &sim.groups, 3, false), BTreeMap::new());
+    let named = held_back(&views, &sim.groups, 3);
+    assert_eq!(named.len(), 1);
+    assert!(
+        named[0].starts_with("node 4 knows feature levels up to 1, and group 1 has 2"),
+        "{named:?}"
+    );
+    // nor does it take the place of one that is lost, but in a group that it can serve
+    views.get_mut(&2).expect("is there").standing = Standing::Dead;
+    sim.groups.get_mut(&3).expect("is there").level = 1;
+    let with_it: Vec<u32> = targets(&views, &sim.groups, 3)
+        .into_iter()
+        .filter_map(|(number, target)| target.contains(&4).then_some(number))
+        .collect();
+    assert_eq!(with_it, [3]);
+    // another version is started on it
+    views.get_mut(&4).expect("is there").level = Some(2);
+    assert_eq!(held_back(&views, &sim.groups, 3), Vec::<String>::new());
+    assert!(targets(&views, &sim.groups, 3).values().all(|target| target.contains(&4)));
+}
+
+#[test]
+fn a_member_that_knows_less_than_its_group_is_named() {
+    let mut sim = settled(3, 1);
+    sim.elect();
+    sim.groups.values_mut().for_each(|group| group.level = 2);
+    let mut views = sim.views();
+    views.get_mut(&2).expect("is there").level = Some(1);
+    let named = held_back(&views, &sim.groups, 3);
+    assert!(named.len() == 1 && named[0].starts_with("node 2 knows"), "{named:?}");
 }

@@ -9,6 +9,7 @@ pub mod points;
 mod processes;
 mod races;
 mod rolling;
+pub mod signing_keys;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -117,6 +118,7 @@ pub const ROWS: &[Row] = &[
     row("F24", "a node has lost its data", seconds(2), nothing),
     row("F25", "bits of a node's files are flipped", seconds(2), nothing),
     row("F26", "every node is restarted in turn", seconds(1), nothing),
+    row("F27", "signing keys rotate while nodes fail", seconds(2), nothing),
     row("F28", "one session at two gateways, and the leader dies", seconds(2), nothing),
 ];
 
@@ -157,6 +159,7 @@ pub async fn inject(row: &Row, lab: &mut Lab) -> Result<Evidence> {
         "F24" => disks::wiped(lab).await,
         "F25" => disks::flipped_bits(lab).await,
         "F26" => rolling::restart(lab).await,
+        "F27" => signing_keys::rotate(lab).await,
         "F28" => races::sessions(lab).await,
         other => bail!("no row {other}"),
     }
