@@ -10,10 +10,9 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use conclave_api::{ApiError, ExceptionName};
-use http::header::{self, HeaderName, HeaderValue};
 use http::{Response, StatusCode};
 
-use crate::html::escape;
+use crate::link_page::LinkPage;
 
 const PATH: &str = "/authEventFeedback";
 
@@ -84,35 +83,7 @@ async fn give(
 
 /// A text, and a button that sends the page's own address by POST.
 fn page(status: StatusCode, text: &str, button: Option<&str>) -> Response<Body> {
-    let mut body = String::from(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Sign-in</title></head><body><p>",
-    );
-    escape(text, &mut body);
-    body.push_str("</p>");
-    if let Some(button) = button {
-        body.push_str("<form method=\"post\"><button>");
-        escape(button, &mut body);
-        body.push_str("</button></form>");
-    }
-    body.push_str("</body></html>");
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-        ),
-        // the address holds the token
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("x-robots-tag"), "noindex"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
+    LinkPage { title: "Sign-in", text, button }.response(status)
 }
 
 #[cfg(test)]

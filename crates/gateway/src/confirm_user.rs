@@ -15,10 +15,10 @@ use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::routing::get;
 use conclave_api::{ApiError, ExceptionName};
-use http::header::{self, HeaderName, HeaderValue};
+use http::header::{HeaderName, HeaderValue};
 use http::{HeaderMap, Response, StatusCode};
 
-use crate::html::escape;
+use crate::link_page::LinkPage;
 
 /// What a link asks for.
 #[derive(serde::Deserialize)]
@@ -101,30 +101,7 @@ fn looks_ahead(headers: &HeaderMap) -> bool {
 }
 
 fn page(status: StatusCode, text: &str) -> Response<Body> {
-    let mut body = String::from(
-        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Confirmation</title>\
-         </head><body><p>",
-    );
-    escape(text, &mut body);
-    body.push_str("</p></body></html>");
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    for (name, value) in [
-        (header::CONTENT_TYPE, "text/html; charset=utf-8"),
-        (header::CACHE_CONTROL, "no-store"),
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (
-            header::CONTENT_SECURITY_POLICY,
-            "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
-        ),
-        // the address holds the code
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("x-robots-tag"), "noindex"),
-    ] {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    response
+    LinkPage { title: "Confirmation", text, button: None }.response(status)
 }
 
 #[cfg(test)]

@@ -17,6 +17,7 @@ pub mod gateway;
 mod html;
 pub mod inbox;
 pub mod limits;
+mod link_page;
 pub mod logo;
 pub mod management;
 pub mod metrics;

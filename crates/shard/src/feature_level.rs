@@ -128,7 +128,8 @@ async fn raise(group: &Group) {
 
 /// How a log entry names the members that another one has made.
 pub(crate) fn members_at(entry: &LogId) -> store::MembersAt {
-    store::MembersAt { term: entry.leader_id.term, index: entry.index }
+    let leader = entry.leader_id;
+    store::MembersAt { term: leader.term, index: entry.index, node_id: leader.node_id }
 }
 
 /// The members, those that are being brought up among them, and the level that all of them know; `None` on a node that does not lead.

@@ -243,7 +243,7 @@ impl Group {
         let raft = Raft::new(
             self.shared.node_id,
             config,
-            self.shared.peers.of_group(self.id, self.state.clone()),
+            self.shared.peers.of_group(self.id, self.state.applied_level()),
             self.log.clone(),
             StateMachine::new(self.state.clone(), applier),
         )

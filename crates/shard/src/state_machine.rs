@@ -35,6 +35,16 @@ use crate::{
 /// A snapshot as openraft hands it about.
 type FilesSnapshot = openraft::type_config::alias::SnapshotOf<Types, Arc<SnapshotDir>>;
 
+/// The feature level of a group, as far as a replica has applied.
+#[derive(Clone)]
+pub(crate) struct AppliedLevel(Arc<AtomicU32>);
+
+impl AppliedLevel {
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
 /// The state of a group, shared by who applies and who reads.
 pub(crate) struct State {
     db: RwLock<Arc<StateDb>>,
@@ -44,7 +54,7 @@ pub(crate) struct State {
     /// The highest feature level that this node knows.
     known_level: u32,
     /// See [`State::level`].
-    level: AtomicU32,
+    level: AppliedLevel,
     /// Why it does not go on: it has been given what it does not know.
     refused: OnceLock<String>,
     /// What is proposed here and not applied yet.
@@ -91,7 +101,7 @@ impl State {
             memory,
             group,
             known_level,
-            level: AtomicU32::new(level),
+            level: AppliedLevel(Arc::new(AtomicU32::new(level))),
             refused: OnceLock::new(),
             proposals: Proposals::default(),
             applied,
@@ -105,7 +115,12 @@ impl State {
 
     /// The feature level of the group, as far as this replica has applied.
     pub(crate) fn level(&self) -> u32 {
-        self.level.load(Ordering::Acquire)
+        self.level.get()
+    }
+
+    /// [`Self::level`], for those that must not keep the group's files open.
+    pub(crate) fn applied_level(&self) -> AppliedLevel {
+        self.level.clone()
     }
 
     /// Refuses what needs a level that this node does not know.
@@ -145,7 +160,7 @@ impl State {
         received.keep();
         let applied = Applied::of(&next, meta.last_log_id.as_ref());
         *self.db.write() = next;
-        self.level.store(level, Ordering::Release);
+        self.level.0.store(level, Ordering::Release);
         self.applied.send_replace(applied);
         fault::io("install.after_active")?;
         self.build_snapshot()?;
@@ -215,7 +230,7 @@ fn apply_entry(state: &State, db: &StateDb, entry: &LogEntry) -> io::Result<Repl
     fault::io("apply.before_batch")?;
     span.in_scope(|| db.apply(batch, &entry.log_id))?;
     if raises {
-        state.level.store(levels::of_group(db)?, Ordering::Release);
+        state.level.0.store(levels::of_group(db)?, Ordering::Release);
     }
     fault::point("apply.after_batch");
     Ok(reply)

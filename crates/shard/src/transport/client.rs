@@ -44,7 +44,7 @@ use crate::{
     identity::Incarnations,
     proto::{self, raft_transport_client::RaftTransportClient, snapshot_chunk::Part},
     snapshot::{Sender, SnapshotDir},
-    state_machine::State,
+    state_machine::AppliedLevel,
     types::{
         AppendRequest, LogId, Types, Vote, VoteRequest, VoteResponse, append_out, log_id_in,
         log_id_out, snapshot_meta_out, vote_in,
@@ -223,7 +223,7 @@ impl Peers {
     ) -> Result<(), RpcError> {
         let (peers, address) = (self.clone(), address.to_owned());
         let kind = Kind::Liveness;
-        let network = Network { group: 0, state: None, target, address, kind, peers };
+        let network = Network { group: 0, level: None, target, address, kind, peers };
         let mut client = network.client(Kind::Liveness)?;
         let request = proto::HelloRequest { header: Some(network.header()) };
         network.answer(HELLO_TIMEOUT, client.hello(request)).await.map(drop)
@@ -241,21 +241,21 @@ fn status(status: Status) -> RpcError {
 /// Makes the [`Network`]s of one group.
 pub(crate) struct NetworkFactory {
     group: u32,
-    state: Arc<State>,
+    level: AppliedLevel,
     peers: Arc<Peers>,
 }
 
 impl NetworkFactory {
     fn network(&self, target: u64, node: &BasicNode, kind: Kind) -> Network {
-        let (group, state, peers) = (self.group, Some(self.state.clone()), self.peers.clone());
-        Network { group, state, target, address: node.addr.clone(), kind, peers }
+        let (group, level, peers) = (self.group, Some(self.level.clone()), self.peers.clone());
+        Network { group, level, target, address: node.addr.clone(), kind, peers }
     }
 }
 
 impl Peers {
     /// The networks of one group.
-    pub(crate) fn of_group(self: &Arc<Self>, group: u32, state: Arc<State>) -> NetworkFactory {
-        NetworkFactory { group, state, peers: self.clone() }
+    pub(crate) fn of_group(self: &Arc<Self>, group: u32, level: AppliedLevel) -> NetworkFactory {
+        NetworkFactory { group, level, peers: self.clone() }
     }
 }
 
@@ -278,8 +278,9 @@ impl RaftNetworkFactory<Types> for NetworkFactory {
 /// One group's way to one peer.
 pub(crate) struct Network {
     group: u32,
-    /// Of the group; `None` where no group is meant.
-    state: Option<Arc<State>>,
+    /// Of the group, and not its state: one that outlives the replica for a while must not keep its files open. `None` where no
+    /// group is meant.
+    level: Option<AppliedLevel>,
     target: u64,
     address: String,
     kind: Kind,
@@ -301,7 +302,7 @@ impl Network {
     /// Whether the peer may be given entries and snapshots: a version that does not know what the group has would apply something else. It is
     /// asked each time that a stream is opened, on the same connection: what it has said before may be of another process.
     async fn check_level(&self, client: &mut RaftTransportClient<Channel>) -> Result<(), RpcError> {
-        let has = self.state.as_ref().map_or(levels::FIRST, |state| state.level());
+        let has = self.level.as_ref().map_or(levels::FIRST, AppliedLevel::get);
         if has <= levels::FIRST {
             return Ok(());
         }
