@@ -70,7 +70,9 @@ async fn give(
         Err(error) => {
             let status = StatusCode::from_u16(error.code.http_status());
             let text = match error.code {
-                ExceptionName::NotAuthorizedException => {
+                // the event, or the user, is gone
+                ExceptionName::NotAuthorizedException
+                | ExceptionName::ResourceNotFoundException => {
                     "This link is not good any more. Please change your password if you did not sign in."
                 }
                 ExceptionName::TooManyRequestsException => error.message.as_ref(),
@@ -145,7 +147,7 @@ mod tests {
     async fn a_link_that_is_not_good_says_so_and_no_more() {
         for (from, to, text) in [
             ("good", "bad", "not good any more"),
-            ("good", "gone", ERROR),
+            ("good", "gone", "not good any more. Please change your password"),
             ("user_name=a", "user_name=a&user_name=b", ERROR),
         ] {
             let (status, body, _) = ask("POST", &LINK.replace(from, to)).await;

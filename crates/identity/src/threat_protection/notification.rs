@@ -48,7 +48,11 @@ use crate::{
 const PER_HOUR: usize = 5;
 const HOUR_MS: i64 = 3_600_000;
 /// Characters of a device's name in a message. Whoever signs in chooses it.
-const DEVICE_CHARS_MAX: usize = 100;
+const DEVICE_CHARS_MAX: usize = 60;
+/// Characters of the longest placeholder, `one-click-link-invalid`, and some.
+const PLACE_CHARS_MAX: usize = 32;
+/// Bytes of a text after which nothing more is filled in: a template may have 20,000 characters, and a thousand links in them.
+const FILLED_MAX: usize = 128 << 10;
 /// What stands for what is not known: nothing here knows cities and countries, and not every app says which device it is.
 const UNKNOWN: &str = "unknown";
 
@@ -142,7 +146,9 @@ pub(super) fn send(
         sender: sender(notification, delivery::sender(&pool.record)),
         ..written(told, template.as_ref(), username, &facts)
     };
-    let details = facts.details(&user, &action.event_action);
+    // what was done, where the configuration did not decide it
+    let done = if told == Told::Blocked { "BLOCK" } else { action.event_action.as_str() };
+    let details = facts.details(&user, done);
     let draft = custom_message::notice(tx, &user, message, details)?;
     tx.notify(draft);
     Ok(())
@@ -249,13 +255,13 @@ fn at(ms: i64) -> String {
     at.ok().and_then(|at| at.format(FORMAT).ok()).unwrap_or_else(|| UNKNOWN.to_owned())
 }
 
-/// The name of a device, in which mail programs see no address: whoever signs in chooses it, and the message is to be trusted.
+/// The name of a device, in which mail programs see no address and no telephone number: whoever signs in chooses it, and the message is to be trusted.
 fn harmless(name: &str) -> String {
     let mut shown = String::new();
     let mut chars = name.chars().take(DEVICE_CHARS_MAX).peekable();
     while let Some(char) = chars.next() {
         let is_number = char == '.' && chars.peek().is_some_and(char::is_ascii_digit);
-        let is_plain = char.is_alphanumeric() || "()/,;-_+ ".contains(char);
+        let is_plain = char.is_alphanumeric() || "()/,;_ ".contains(char);
         shown.push(if is_number || is_plain { char } else { ' ' });
     }
     shown
@@ -307,13 +313,19 @@ fn default_email(told: Told) -> RiskEmail {
     RiskEmail { subject: subject.to_owned(), html_body: None, text_body: Some(text) }
 }
 
-/// Fills a template in. What is filled in is not looked at again.
+/// Fills a template in, up to [`FILLED_MAX`] bytes. What is filled in is not looked at again.
 fn fill(template: &str, username: &str, facts: &Facts, as_text: impl Fn(&str) -> String) -> String {
     let mut filled = String::with_capacity(template.len());
     let mut rest = template;
     while let Some((before, from)) = rest.split_once('{') {
         filled.push_str(before);
-        let known = from.split_once('}').and_then(|(place, after)| {
+        if filled.len() > FILLED_MAX {
+            tracing::warn!("a template is too long when it is filled in: its end is left out");
+            return filled;
+        }
+        let near = from.char_indices().take(PLACE_CHARS_MAX + 1).find(|(_, char)| *char == '}');
+        let known = near.and_then(|(end, _)| {
+            let (place, after) = (&from[..end], &from[end + 1..]);
             let value = if place == "username" { Some(username) } else { facts.of(place) };
             value.map(|value| (value, after))
         });
@@ -400,5 +412,15 @@ mod tests {
             "see https //evil example/x or a evil example"
         );
         assert_eq!(harmless(&"x".repeat(400)).len(), DEVICE_CHARS_MAX);
+        assert_eq!(harmless("+1-900-555"), " 1 900 555");
+    }
+
+    #[test]
+    fn what_a_template_of_links_becomes_has_a_limit() {
+        let links = "{one-click-link-invalid}".repeat(20_000);
+        let filled = fill(&links, "ada", &facts(), str::to_owned);
+        assert!(filled.len() > FILLED_MAX && filled.len() < FILLED_MAX + 100, "{}", filled.len());
+        let braces = "{".repeat(20_000);
+        assert_eq!(fill(&braces, "ada", &facts(), str::to_owned), braces);
     }
 }

@@ -194,6 +194,28 @@ async fn a_user_says_what_a_sign_in_was_and_it_counts_for_the_next() {
     assert_eq!(form(&events(&pool).await[0]), "SignIn Pass NoRisk - Password Success");
 }
 
+/// Whoever has the password and the second factor may begin in one place and end in another.
+#[tokio::test]
+async fn what_was_not_the_user_takes_back_the_place_that_the_tokens_went_to() {
+    const ELSEWHERE: &str = "198.51.9.1";
+    let pool = ada("MFA_IF_CONFIGURED").await;
+    email_codes(&pool).await;
+    let begun = begin(&pool, &call(3, "198.51.2.1"), PASSWORD).await.unwrap();
+    let messages = pool.outbox.take();
+    let code = messages.iter().find_map(|message| message.code.clone()).expect("a code was sent");
+    let notice = messages.iter().find(|message| message.subject.as_deref() == Some("Mfa"));
+    let words: Vec<&str> = notice.expect("is told").body.split(' ').collect();
+    answer(&pool, &call(4, ELSEWHERE), &begun, ("EMAIL_OTP_CODE", &code)).await.unwrap();
+    let event = events(&pool).await.remove(0);
+    let place = event.event_context_data.and_then(|place| place.ip_address);
+    assert_eq!(place.as_deref(), Some(ELSEWHERE));
+    give(&pool, (words[0], words[1], words[2]), "Invalid").await.unwrap();
+    second(&pool);
+    let _ = begin(&pool, &call(5, ELSEWHERE), PASSWORD).await;
+    let shown = form(&events(&pool).await[0]);
+    assert!(shown.contains("AccountTakeover"), "{shown}");
+}
+
 #[tokio::test]
 async fn a_token_is_of_its_pool_user_and_event_and_good_for_a_week() {
     let pool = ada("BLOCK").await;

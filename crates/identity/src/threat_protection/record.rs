@@ -109,8 +109,10 @@ pub async fn sign_in(
     let risk = known.judge(address, step.context, now_ms);
     let mut event = match history::get(tx, sub, step.event_id) {
         Some(event) if is_enforced && risk.level > Level::named(&event.risk_level) => {
-            judged(event, &risk)
+            judged(at_place(event, &step, address), &risk)
         }
+        // the place that becomes a known one, which feedback may take back
+        Some(event) if response == "Pass" => at_place(event, &step, address),
         Some(event) => event,
         None => judged(new(&step, address, "SignIn", now_ms), &risk),
     };
@@ -257,16 +259,28 @@ async fn load(
 }
 
 fn new(step: &SignInStep<'_>, address: Option<IpAddr>, kind: &str, now_ms: i64) -> AuthEventRecord {
-    AuthEventRecord {
+    let event = AuthEventRecord {
         event_id: step.event_id.to_owned(),
         r#type: kind.to_owned(),
         created_ms: now_ms,
         client_id: step.client.record.client_id.clone(),
+        ..Default::default()
+    };
+    at_place(event, step, address)
+}
+
+/// Where the step was taken, by what it says of its device.
+fn at_place(
+    event: AuthEventRecord,
+    step: &SignInStep<'_>,
+    address: Option<IpAddr>,
+) -> AuthEventRecord {
+    AuthEventRecord {
         ip_address: address.map(|address| address.to_string()),
         device_name: step.context.device_name.clone(),
         timezone: step.context.timezone.clone(),
         device_hash: step.context.device_hash.clone().into(),
-        ..Default::default()
+        ..event
     }
 }
 
