@@ -401,6 +401,11 @@ class Cluster:
         """An account of its own, and an access key in it."""
         return self.create_credentials(self.create_account(unique("account")), "test")
 
+    def status(self):
+        """What `conclave status` tells; it is settled when no group and no leader is about to be moved."""
+        done = conclave("status", "--json", "--config", self.node(1).config_path)
+        return json.loads(done.stdout) if done.stdout else {"healthy": False, "settled": False}
+
     def client(self, number, credentials=None):
         """boto3 against the gateway of a node; nothing is tried a second time. Shared by threads."""
         credentials = credentials or self.credentials

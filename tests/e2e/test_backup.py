@@ -51,10 +51,6 @@ class Backed(Cluster):
         arguments = ["backup", destination, "--config", self.node(via).config_path, "--json", *more]
         return run(*arguments, environment=environment)
 
-    def status(self):
-        done = conclave("status", "--json", "--config", self.node(1).config_path)
-        return json.loads(done.stdout) if done.stdout else {"healthy": False, "settled": False}
-
 
 class Restored(Backed):
     """The first node of a new cluster, which has not been started."""
