@@ -403,6 +403,8 @@ class Cluster:
 
     def status(self):
         """What `conclave status` tells; it is settled when no group and no leader is about to be moved."""
+        if not (self.pki / "admin.pem").exists():
+            issue(self.pki, 0, "admin", self.cluster_id, role="admin")
         done = conclave("status", "--json", "--config", self.node(1).config_path)
         return json.loads(done.stdout) if done.stdout else {"healthy": False, "settled": False}
 
